@@ -1,0 +1,84 @@
+"""Mixed precision on any device."""
+
+from collections.abc import Mapping
+from contextlib import contextmanager
+
+import torch
+from mmengine.device import get_device
+from mmengine.optim import OptimWrapper
+from torch import Tensor, nn
+
+from mmseg_fastscnn.registry import OPTIM_WRAPPERS
+
+
+@OPTIM_WRAPPERS.register_module()
+class AmpOptimWrapper(OptimWrapper):
+    """mmengine's `AmpOptimWrapper`, on CPUs too and without deprecated calls.
+
+    Args:
+        dtype: 'float16' or 'bfloat16'; by default float16 on CUDA, bfloat16 elsewhere.
+        loss_scale: 'dynamic', a number, or arguments of `torch.amp.GradScaler`; with
+            bfloat16 no scaling is needed and none is done.
+        kwargs: Arguments of `OptimWrapper` (`optimizer`, `accumulative_counts`,
+            `clip_grad`).
+
+    Raises:
+        ValueError: The dtype is another, or is float16 on a CPU.
+    """
+
+    def __init__(
+        self,
+        dtype: str | None = None,
+        loss_scale: str | float | Mapping = 'dynamic',
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.device_type = get_device()
+        dtype = dtype or ('float16' if self.device_type == 'cuda' else 'bfloat16')
+        if dtype not in ('float16', 'bfloat16'):
+            raise ValueError(f"dtype is {dtype!r}; use 'float16' or 'bfloat16'.")
+        if dtype == 'float16' and self.device_type == 'cpu':
+            raise ValueError("float16 does not train on a CPU; use dtype='bfloat16'.")
+        self.dtype = getattr(torch, dtype)
+        scaling = dict(growth_interval=2**31 - 1)  # a number given is kept
+        if loss_scale == 'dynamic':
+            scaling = {}
+        elif isinstance(loss_scale, Mapping):
+            scaling = dict(loss_scale)
+        else:
+            scaling['init_scale'] = float(loss_scale)
+        self.scaler = torch.amp.GradScaler(
+            self.device_type, enabled=self.dtype == torch.float16, **scaling
+        )
+
+    @contextmanager
+    def optim_context(self, model: nn.Module):
+        """Run the forward pass in low precision."""
+        with (
+            super().optim_context(model),
+            torch.autocast(self.device_type, dtype=self.dtype),
+        ):
+            yield
+
+    def backward(self, loss: Tensor, **kwargs) -> None:
+        self.scaler.scale(loss).backward(**kwargs)
+        self._inner_count += 1
+
+    def step(self, **kwargs) -> None:
+        """Unscale, clip if configured, and step unless a gradient overflowed."""
+        if self.clip_grad_kwargs:
+            self.scaler.unscale_(self.optimizer)
+            self._clip_grad()
+        self.scaler.step(self.optimizer, **kwargs)
+        self.scaler.update()
+
+    def state_dict(self) -> dict:
+        state = super().state_dict()
+        return dict(state, loss_scaler=self.scaler.state_dict())
+
+    def load_state_dict(self, state_dict: dict) -> None:
+        state_dict = dict(state_dict)
+        scaler = state_dict.pop('loss_scaler', None)
+        if scaler and self.scaler.is_enabled():
+            self.scaler.load_state_dict(scaler)
+        super().load_state_dict(state_dict)

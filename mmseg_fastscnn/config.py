@@ -1,0 +1,92 @@
+"""From a config file and the command line to the config of one run."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+
+from mmseg_fastscnn.registry import SCOPE
+
+LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+
+
+def load_config(
+    path: str | Path,
+    options: Mapping | None = None,
+    data_root: str | None = None,
+    work_dir: str | None = None,
+    launcher: str = 'none',
+) -> Config:
+    """Read a config file and apply what the command line says.
+
+    Args:
+        path: The file.
+        options: Dotted keys and values of `--cfg-options`.
+        data_root: Where every data set of the config is moved to.
+        work_dir: For results; default `work_dir` of the config, or `work_dirs/` and
+            the config's name.
+        launcher: `none`, `pytorch`, `slurm` or `mpi`.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: `data_root` is given and no data set of the config has one.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(
+            f'The config {path} does not exist. The shipped ones are in configs/fastscnn.'
+        )
+    config = Config.fromfile(str(path))
+    if options:
+        config.merge_from_dict(dict(options))
+    if data_root is not None:
+        datasets = [d for d in all_datasets(config) if 'data_root' in d]
+        if not datasets:
+            raise ValueError(f'No data set of {path} has a data_root to move.')
+        for dataset in datasets:
+            dataset.data_root = data_root
+    default_dir = config.get('work_dir') or f'work_dirs/{Path(path).stem}'
+    config.work_dir = work_dir or default_dir
+    config.launcher = launcher
+    config.setdefault('default_scope', SCOPE)
+    if not torch.cuda.is_available():
+        config.setdefault('env_cfg', {})['dist_cfg'] = dict(backend='gloo')
+    for loader in ('val_dataloader', 'test_dataloader'):
+        if config.get(loader):  # or the last images would be counted twice
+            config[loader].sampler.setdefault('round_up', False)
+    init_default_scope(config.default_scope)
+    return config
+
+
+def all_datasets(config: Config) -> Iterator[dict]:
+    """Every data set's dict, those inside of others (`ConcatDataset`) included."""
+
+    def inside(dataset: dict) -> Iterator[dict]:
+        yield dataset
+        for child in [*dataset.get('datasets', ()), dataset.get('dataset')]:
+            if child:
+                yield from inside(child)
+
+    for loader in LOADERS:
+        if config.get(loader):
+            yield from inside(config[loader].dataset)
+
+
+def use_tta(config: Config) -> None:
+    """Make testing ms+flip: `tta_pipeline` on the data, `tta_model` round the model.
+
+    Raises:
+        ValueError: The config has no `tta_model` or no `tta_pipeline`.
+    """
+    if not (config.get('tta_model') and config.get('tta_pipeline')):
+        raise ValueError(
+            f'{config.filename} defines no tta_model and tta_pipeline; see '
+            f'configs/_base_/datasets for how the shipped configs do.'
+        )
+    config.model = dict(config.tta_model, module=config.model)
+    only_test = Config(dict(test_dataloader=config.test_dataloader))
+    for dataset in all_datasets(only_test):
+        if 'pipeline' in dataset:
+            dataset.pipeline = config.tta_pipeline
+    config.test_dataloader = only_test.test_dataloader

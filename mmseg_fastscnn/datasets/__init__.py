@@ -1,0 +1,25 @@
+"""Data sets and transforms."""
+
+from .camvid import CamVidDataset
+from .cityscapes import CityscapesDataset
+from .seg_dataset import SegDataset
+from .torchvision_dataset import TorchvisionDataset
+from .transforms import (
+    LoadAnnotations,
+    LoadImageFromFile,
+    PackSegInputs,
+    PhotoMetricDistortion,
+    RandomCrop,
+)
+
+__all__ = [
+    'CamVidDataset',
+    'CityscapesDataset',
+    'LoadAnnotations',
+    'LoadImageFromFile',
+    'PackSegInputs',
+    'PhotoMetricDistortion',
+    'RandomCrop',
+    'SegDataset',
+    'TorchvisionDataset',
+]

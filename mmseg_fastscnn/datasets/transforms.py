@@ -1,0 +1,220 @@
+"""What mmcv does not already have for images with labels.
+
+A pipeline is a list of these and of mmcv's (`Resize`, `RandomResize`, `RandomFlip`,
+`TestTimeAug`, ...), each changing one `results` dict: `img` (H, W, 3) uint8 BGR,
+`gt_seg_map` (H, W) uint8 train ids, and facts about them.
+"""
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+import torch
+from mmcv.transforms import BaseTransform
+from mmcv.transforms import LoadImageFromFile as LoadImageOfMMCV
+from mmengine.structures import PixelData
+
+from mmseg_fastscnn.registry import TRANSFORMS
+from mmseg_fastscnn.structures import SegDataSample
+
+
+@TRANSFORMS.register_module()
+class LoadImageFromFile(LoadImageOfMMCV):
+    """mmcv's, with an error that names the file and what to do.
+
+    Adds `img`, `img_shape` and `ori_shape` (h, w).
+
+    Raises:
+        ValueError: `img_path` is no readable image.
+    """
+
+    def transform(self, results: dict) -> dict:
+        try:
+            loaded = super().transform(results)
+        except (AssertionError, cv2.error) as error:
+            raise ValueError(
+                f'{results["img_path"]}: cannot be read as an image ({error}). Replace '
+                f'the file or remove it and its label from the data set.'
+            ) from error
+        return loaded
+
+
+@TRANSFORMS.register_module()
+class LoadAnnotations(BaseTransform):
+    """Read the label file through the data set's label map.
+
+    Adds `gt_seg_map`. Images without labels (no `seg_map_path`) pass unchanged.
+
+    Raises:
+        ValueError: The file is unreadable, holds unknown ids, or differs from the
+            image in size.
+    """
+
+    def transform(self, results: dict) -> dict:
+        path = results.get('seg_map_path')
+        if path is None:
+            return results
+        label = results['label_map'].read(path)
+        if label.shape != results['ori_shape']:
+            raise ValueError(
+                f'{path}: the label is {label.shape[0]}x{label.shape[1]} (h x w), its '
+                f'image {results["img_path"]} is '
+                f'{results["ori_shape"][0]}x{results["ori_shape"][1]}. Make the two '
+                f'the same size.'
+            )
+        results['gt_seg_map'] = label
+        return results
+
+
+@TRANSFORMS.register_module()
+class RandomCrop(BaseTransform):
+    """Cut a random window out of image and label.
+
+    Args:
+        crop_size: (h, w). A smaller image is kept whole that way; the data
+            preprocessor pads it.
+        cat_max_ratio: If under 1, up to 10 windows are drawn until one has no class
+            with a larger share of its labelled pixels, and more than one class.
+        ignore_index: The label that is not labelled.
+    """
+
+    TRIES = 10
+
+    def __init__(
+        self,
+        crop_size: Sequence[int],
+        cat_max_ratio: float = 1.0,
+        ignore_index: int = 255,
+    ):
+        self.crop_size = tuple(crop_size)
+        self.cat_max_ratio = cat_max_ratio
+        self.ignore_index = ignore_index
+
+    def transform(self, results: dict) -> dict:
+        image, label = results['img'], results['gt_seg_map']
+        rows, columns = self._window(image.shape)
+        if self.cat_max_ratio < 1:
+            for _ in range(self.TRIES):
+                if self._is_mixed(label[rows, columns]):
+                    break
+                rows, columns = self._window(image.shape)
+        results['img'] = image[rows, columns]
+        results['gt_seg_map'] = label[rows, columns]
+        results['img_shape'] = results['img'].shape[:2]
+        return results
+
+    def _window(self, shape: Sequence[int]) -> tuple[slice, slice]:
+        starts = [
+            np.random.randint(0, max(length - crop, 0) + 1)
+            for length, crop in zip(shape[:2], self.crop_size, strict=True)
+        ]
+        return tuple(
+            slice(start, start + crop)
+            for start, crop in zip(starts, self.crop_size, strict=True)
+        )
+
+    def _is_mixed(self, label: np.ndarray) -> bool:
+        count = np.bincount(label.ravel(), minlength=256)
+        count[self.ignore_index] = 0
+        return np.count_nonzero(count) > 1 and (
+            count.max() / count.sum() < self.cat_max_ratio
+        )
+
+
+@TRANSFORMS.register_module()
+class PhotoMetricDistortion(BaseTransform):
+    """Change brightness, contrast, saturation and hue, each with probability 1/2.
+
+    Contrast comes before or after the two of colour, at random (Liu et al., SSD).
+    Values are cut to 0..255 after each change.
+
+    Args:
+        brightness_delta: Added, drawn from -delta to delta.
+        contrast_range: Factor, drawn from low to high.
+        saturation_range: Likewise, on S of HSV.
+        hue_delta: Added to H in degrees / 2, drawn from -delta to delta - 1.
+    """
+
+    def __init__(
+        self,
+        brightness_delta: int = 32,
+        contrast_range: Sequence[float] = (0.5, 1.5),
+        saturation_range: Sequence[float] = (0.5, 1.5),
+        hue_delta: int = 18,
+    ):
+        self.brightness_delta = brightness_delta
+        self.contrast_range = contrast_range
+        self.saturation_range = saturation_range
+        self.hue_delta = hue_delta
+
+    def transform(self, results: dict) -> dict:
+        image = results['img']
+        if coin():
+            delta = self.brightness_delta
+            image = linear(image, 1, np.random.uniform(-delta, delta))
+        contrast_first = coin()
+        if contrast_first:
+            image = self._contrast(image)
+        image = self._colour(image)
+        if not contrast_first:
+            image = self._contrast(image)
+        results['img'] = image
+        return results
+
+    def _contrast(self, image: np.ndarray) -> np.ndarray:
+        if coin():
+            image = linear(image, np.random.uniform(*self.contrast_range), 0)
+        return image
+
+    def _colour(self, image: np.ndarray) -> np.ndarray:
+        new_saturation, new_hue = coin(), coin()
+        if not (new_saturation or new_hue):
+            return image
+        hsv = cv2.cvtColor(image, cv2.COLOR_BGR2HSV)
+        if new_saturation:
+            factor = np.random.uniform(*self.saturation_range)
+            hsv[..., 1] = linear(hsv[..., 1], factor, 0)
+        if new_hue:
+            shift = np.random.randint(-self.hue_delta, self.hue_delta)
+            hsv[..., 0] = (hsv[..., 0].astype(np.int16) + shift) % 180
+        return cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)
+
+
+def coin() -> bool:
+    return bool(np.random.randint(2))
+
+
+def linear(image: np.ndarray, factor: float, offset: float) -> np.ndarray:
+    """Return factor * image + offset, cut to 0..255, as uint8."""
+    return (image.astype(np.float32) * factor + offset).clip(0, 255).astype(np.uint8)
+
+
+@TRANSFORMS.register_module()
+class PackSegInputs(BaseTransform):
+    """The end of a pipeline: `inputs` (C, H, W) uint8 and `data_samples`."""
+
+    META_KEYS = (
+        'img_path',
+        'seg_map_path',
+        'rel_path',
+        'label_map',
+        'ori_shape',
+        'img_shape',
+        'pad_shape',
+        'scale_factor',
+        'flip',
+        'flip_direction',
+        'sample_idx',
+    )
+
+    def transform(self, results: dict) -> dict:
+        image = results['img']
+        if image.ndim == 2:
+            image = image[..., None]
+        image = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+        meta = {key: results[key] for key in self.META_KEYS if key in results}
+        sample = SegDataSample(metainfo=meta)
+        if 'gt_seg_map' in results:
+            label = np.ascontiguousarray(results['gt_seg_map'][None])
+            sample.gt_sem_seg = PixelData(data=torch.from_numpy(label))
+        return dict(inputs=image, data_samples=sample)

@@ -1,0 +1,126 @@
+"""What happens around the loop: the header of a run, and files of predictions."""
+
+from pathlib import Path
+
+import cv2
+import mmcv
+import numpy as np
+import torch
+from mmengine.dist import get_world_size
+from mmengine.hooks import Hook
+from torch.utils.data import DataLoader
+
+from mmseg_fastscnn.registry import HOOKS
+from mmseg_fastscnn.structures import SegDataSample
+from mmseg_fastscnn.visualization import overlay, panel
+
+
+@HOOKS.register_module()
+class RunHeaderHook(Hook):
+    """Say in a few lines what is about to run, and where its results go."""
+
+    priority = 'VERY_HIGH'
+
+    def before_train(self, runner) -> None:
+        lr = runner.optim_wrapper.get_lr()
+        lr = next(iter(lr.values()))[0]
+        loader = runner.train_dataloader
+        lines = {
+            'data': describe_data(loader, 'training'),
+            'batch': f'{loader.batch_size} images x {get_world_size()} processes, '
+            f'{loader.num_workers} workers each',
+            'schedule': f'{runner.max_iters} iterations from {runner.iter}, '
+            f'lr {lr:g} now, {type(runner.optim_wrapper).__name__}',
+        }
+        if runner.val_loop is not None:
+            lines['validation'] = (
+                f'{describe_data(runner.val_dataloader, "validation")}, every '
+                f'{runner.val_interval} iterations'
+            )
+        self._say(runner, lines)
+
+    def before_test(self, runner) -> None:
+        self._say(runner, {'data': describe_data(runner.test_dataloader, 'test')})
+
+    def _say(self, runner, lines: dict[str, str]) -> None:
+        model = getattr(runner.model, 'module', runner.model)
+        count = sum(p.numel() for p in model.parameters())
+        lines = {
+            'config': runner.cfg.filename,
+            **lines,
+            'device': describe_device(),
+            'model': f'{type(model).__name__}, {count / 1e6:.2f} M parameters',
+            'results': runner.work_dir,
+            'log': runner.logger.log_file,
+        }
+        text = '\n'.join(f'  {key:<11}{value}' for key, value in lines.items())
+        runner.logger.info('\n%s', text)
+
+
+def describe_data(loader: DataLoader, purpose: str) -> str:
+    dataset = loader.dataset
+    classes = len(dataset.metainfo['classes'])
+    kind = type(dataset).__name__
+    return f'{len(dataset)} {purpose} images of {kind}, {classes} classes'
+
+
+def describe_device() -> str:
+    if torch.cuda.is_available():
+        return f'{torch.cuda.get_device_name()}, torch {torch.__version__}'
+    return f'CPU, {torch.get_num_threads()} threads, torch {torch.__version__}'
+
+
+@HOOKS.register_module()
+class PredictionHook(Hook):
+    """Write each tested image's prediction under the image's own relative path.
+
+    Args:
+        out_dir: For label PNGs in the data set's raw ids (8-bit, or 16-bit where the
+            ids need it).
+        show_dir: For pictures: image | truth | prediction, without the truth where
+            there are no labels.
+        opacity: Of the colours in the pictures, 0 to 1.
+    """
+
+    def __init__(
+        self,
+        out_dir: str | None = None,
+        show_dir: str | None = None,
+        opacity: float = 0.5,
+    ):
+        self.out_dir = out_dir
+        self.show_dir = show_dir
+        self.opacity = opacity
+
+    def after_test_iter(
+        self,
+        runner,
+        batch_idx: int,
+        data_batch: dict | None = None,
+        outputs: list[SegDataSample] | None = None,
+    ) -> None:
+        palette = runner.test_dataloader.dataset.metainfo['palette']
+        for sample in outputs:
+            pred = sample.pred_sem_seg.data[0].cpu().numpy().astype(np.uint8)
+            if self.out_dir is not None:
+                raw_ids = sample.label_map.decode(pred)
+                write_png(Path(self.out_dir, sample.rel_path), raw_ids)
+            if self.show_dir is not None:
+                picture = self._picture(sample, pred, palette)
+                write_png(Path(self.show_dir, sample.rel_path), picture)
+
+    def _picture(self, sample: SegDataSample, pred: np.ndarray, palette) -> np.ndarray:
+        image = mmcv.imread(sample.img_path)
+        seg_maps = [pred]
+        if 'gt_sem_seg' in sample:
+            seg_maps.insert(0, sample.gt_sem_seg.data[0].cpu().numpy())
+        coloured = [overlay(image, seg, palette, self.opacity) for seg in seg_maps]
+        return panel([image, *coloured])
+
+
+def write_png(path: Path, image: np.ndarray) -> None:
+    """Write a PNG, its suffix in place of any other, making folders as needed."""
+    path = path.with_suffix('.png')
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not cv2.imwrite(str(path), image):
+        raise OSError(f'{path} could not be written; is the disk full?')

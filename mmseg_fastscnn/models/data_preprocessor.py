@@ -1,0 +1,92 @@
+"""From a batch of uint8 samples to what the network reads."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from mmengine.model import BaseDataPreprocessor
+from mmengine.structures import PixelData
+from torch import Tensor
+
+from mmseg_fastscnn.registry import MODELS
+
+
+@MODELS.register_module()
+class SegDataPreProcessor(BaseDataPreprocessor):
+    """Stack, move to the device, bring BGR to RGB, normalise, pad.
+
+    Args:
+        mean: One value a channel, after the channel swap, in 0..255.
+        std: Likewise.
+        bgr_to_rgb: Swap the channels.
+        size: (h, w) that training images and labels are padded to, right and bottom.
+        pad_val: Value of padded pixels after normalisation.
+        seg_pad_val: Label of padded pixels.
+    """
+
+    def __init__(
+        self,
+        mean: Sequence[float],
+        std: Sequence[float],
+        bgr_to_rgb: bool = False,
+        size: Sequence[int] | None = None,
+        pad_val: float = 0,
+        seg_pad_val: int = 255,
+    ):
+        super().__init__()
+        self.bgr_to_rgb = bgr_to_rgb
+        self.size = size
+        self.pad_val = pad_val
+        self.seg_pad_val = seg_pad_val
+        for name, value in [('mean', mean), ('std', std)]:
+            value = torch.tensor(value, dtype=torch.float32).view(-1, 1, 1)
+            self.register_buffer(name, value, persistent=False)
+
+    def forward(self, data: dict, training: bool = False) -> dict:
+        """Return `inputs` (N, C, H, W) float32 and the `data_samples` as they came.
+
+        Args:
+            data: `inputs`, a list of (C, H, W) uint8; `data_samples`, a list, or
+                nothing where there are no labels.
+            training: Pad images and labels to `size`.
+
+        Raises:
+            ValueError: The images differ in size, or one is larger than `size`.
+        """
+        data = self.cast_data(data)
+        images = [self._normalise(image) for image in data['inputs']]
+        samples = data.get('data_samples')
+        if training and self.size is not None:
+            images = [pad_to(image, self.size, self.pad_val) for image in images]
+            for sample in samples:
+                label = sample.gt_sem_seg.data
+                label = pad_to(label, self.size, self.seg_pad_val)
+                sample.gt_sem_seg = PixelData(data=label)
+        shapes = sorted({tuple(image.shape[1:]) for image in images})
+        if len(shapes) > 1:
+            raise ValueError(
+                f'The images of a batch have different sizes (h, w): {shapes}. Use '
+                f'batch_size=1, or resize or crop them to one size.'
+            )
+        return dict(inputs=torch.stack(images), data_samples=samples)
+
+    def _normalise(self, image: Tensor) -> Tensor:
+        if self.bgr_to_rgb:
+            image = image.flip(0)
+        return (image.float() - self.mean) / self.std
+
+
+def pad_to(image: Tensor, size: Sequence[int], value: float) -> Tensor:
+    """Pad (C, H, W) at the right and the bottom to `size` (h, w).
+
+    Raises:
+        ValueError: The image is larger than that.
+    """
+    bottom, right = size[0] - image.shape[1], size[1] - image.shape[2]
+    if bottom < 0 or right < 0:
+        raise ValueError(
+            f'A training image has {tuple(image.shape[1:])} pixels (h, w), more than '
+            f'the data preprocessor\'s size {tuple(size)}. Crop to that size, or set '
+            f'model.data_preprocessor.size to the crop size.'
+        )
+    return F.pad(image, (0, right, 0, bottom), value=value)

@@ -1,0 +1,185 @@
+"""Image in, losses or label map out."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from mmengine.model import BaseModel
+from mmengine.structures import PixelData
+from torch import Tensor, nn
+
+from mmseg_fastscnn.registry import MODELS
+from mmseg_fastscnn.structures import SegDataSample
+
+
+@MODELS.register_module()
+class EncoderDecoder(BaseModel):
+    """Backbone, decode head and auxiliary heads (used in training only).
+
+    `num_classes`, `norm_cfg` and `align_corners` given here reach the backbone and
+    every head that does not set its own, so another data set is
+    `model=dict(num_classes=11)`.
+
+    Args:
+        backbone: Config of the backbone.
+        decode_head: Config of the head that predicts.
+        auxiliary_head: Config, or list of configs, of heads that only add losses.
+        num_classes: Default of the heads.
+        norm_cfg: Default of backbone and heads.
+        align_corners: Default of backbone and heads.
+        train_cfg: Part of every mmsegmentation config; has no option here.
+        test_cfg: `dict(mode='whole')`, or `dict(mode='slide', crop_size=(h, w),
+            stride=(h, w))` for windows whose overlapping logits are averaged.
+        data_preprocessor: Config of `SegDataPreProcessor`.
+        init_cfg: mmengine's weight initialisation.
+    """
+
+    def __init__(
+        self,
+        backbone: dict,
+        decode_head: dict,
+        auxiliary_head: dict | Sequence[dict] | None = None,
+        num_classes: int | None = None,
+        norm_cfg: dict | None = None,
+        align_corners: bool | None = None,
+        train_cfg: dict | None = None,
+        test_cfg: dict | None = None,
+        data_preprocessor: dict | nn.Module | None = None,
+        init_cfg: dict | None = None,
+    ):
+        if isinstance(data_preprocessor, dict):
+            data_preprocessor = MODELS.build(data_preprocessor)
+        super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
+        shared = dict(norm_cfg=norm_cfg, align_corners=align_corners)
+        for_heads = dict(shared, num_classes=num_classes)
+        self.backbone = build(backbone, shared)
+        self.decode_head = build(decode_head, for_heads)
+        if isinstance(auxiliary_head, dict):
+            self.auxiliary_head = build(auxiliary_head, for_heads)
+        else:
+            self.auxiliary_head = nn.ModuleList(
+                build(head, for_heads) for head in auxiliary_head or ()
+            )
+        self.test_cfg = checked_test_cfg(test_cfg or dict(mode='whole'))
+
+    @property
+    def num_classes(self) -> int:
+        return self.decode_head.num_classes
+
+    @property
+    def align_corners(self) -> bool:
+        return self.decode_head.align_corners
+
+    def forward(
+        self,
+        inputs: Tensor,
+        data_samples: list[SegDataSample] | None = None,
+        mode: str = 'tensor',
+    ) -> dict[str, Tensor] | list[SegDataSample] | Tensor:
+        """Run `loss`, `predict` or, with mode 'tensor', backbone and decode head.
+
+        Args:
+            inputs: (N, C, H, W), normalised.
+            data_samples: One an image; needed for 'loss'.
+            mode: 'loss', 'predict' or 'tensor' (logits at 1/8 resolution).
+        """
+        if mode == 'loss':
+            return self.loss(inputs, data_samples)
+        if mode == 'predict':
+            return self.predict(inputs, data_samples)
+        if mode == 'tensor':
+            return self.decode_head(self.backbone(inputs))
+        raise ValueError(f"mode is {mode!r}; it must be 'loss', 'predict' or 'tensor'.")
+
+    def loss(
+        self, inputs: Tensor, data_samples: list[SegDataSample]
+    ) -> dict[str, Tensor]:
+        """Return the losses and accuracies of all heads, `decode.loss_ce` and so on."""
+        label = torch.stack([sample.gt_sem_seg.data[0] for sample in data_samples])
+        features = self.backbone(inputs)
+        heads = {'decode': self.decode_head}
+        if isinstance(self.auxiliary_head, nn.ModuleList):
+            heads |= {f'aux_{k}': head for k, head in enumerate(self.auxiliary_head)}
+        else:
+            heads['aux'] = self.auxiliary_head
+        return {
+            f'{prefix}.{name}': value
+            for prefix, head in heads.items()
+            for name, value in head.loss(features, label).items()
+        }
+
+    def predict(
+        self, inputs: Tensor, data_samples: list[SegDataSample] | None = None
+    ) -> list[SegDataSample]:
+        """Return the samples with `seg_logits` and `pred_sem_seg` at `ori_shape`.
+
+        A flipped image's logits are flipped back. Without samples, new ones of the
+        input's size are made.
+        """
+        if data_samples is None:
+            size = tuple(inputs.shape[2:])
+            data_samples = [
+                SegDataSample(metainfo=dict(ori_shape=size)) for _ in inputs
+            ]
+        for sample, logits in zip(data_samples, self.inference(inputs), strict=True):
+            if sample.get('flip', False):
+                axis = dict(horizontal=2, vertical=1)[sample.flip_direction]
+                logits = logits.flip(axis)
+            logits = self.upsample(logits[None], sample.ori_shape)[0]
+            sample.seg_logits = PixelData(data=logits)
+            sample.pred_sem_seg = PixelData(data=logits.argmax(0, keepdim=True))
+        return data_samples
+
+    def inference(self, inputs: Tensor) -> Tensor:
+        """Return logits (N, num_classes, H, W) at the size of the inputs."""
+        if self.test_cfg['mode'] == 'slide':
+            return self._slide(inputs)
+        return self._whole(inputs)
+
+    def upsample(self, logits: Tensor, size: Sequence[int]) -> Tensor:
+        """Interpolate logits (N, C, h, w) bilinearly to `size` (h, w)."""
+        return F.interpolate(
+            logits, tuple(size), mode='bilinear', align_corners=self.align_corners
+        )
+
+    def _whole(self, inputs: Tensor) -> Tensor:
+        return self.upsample(self(inputs, mode='tensor'), inputs.shape[2:])
+
+    def _slide(self, inputs: Tensor) -> Tensor:
+        size = inputs.shape[2:]
+        shape = (len(inputs), self.num_classes, *size)
+        total, count = inputs.new_zeros(shape), inputs.new_zeros(size)
+        crop, stride = self.test_cfg['crop_size'], self.test_cfg['stride']
+        for rows in windows(size[0], crop[0], stride[0]):
+            for columns in windows(size[1], crop[1], stride[1]):
+                total[..., rows, columns] += self._whole(inputs[..., rows, columns])
+                count[rows, columns] += 1
+        return total / count
+
+
+def build(cfg: dict, defaults: dict) -> nn.Module:
+    """Build a part of the model; its own settings win over the defaults."""
+    given = {key: value for key, value in defaults.items() if value is not None}
+    return MODELS.build({**given, **cfg})
+
+
+def windows(length: int, window: int, stride: int) -> list[slice]:
+    """Cover `length` pixels; the last window is moved back to end at the edge."""
+    count = max(length - window + stride - 1, 0) // stride + 1
+    stops = [min(k * stride + window, length) for k in range(count)]
+    return [slice(max(stop - window, 0), stop) for stop in stops]
+
+
+def checked_test_cfg(test_cfg: dict) -> dict:
+    """Return `test_cfg`; raise ValueError if it is not a way to predict."""
+    mode = test_cfg.get('mode')
+    if mode not in ('whole', 'slide'):
+        raise ValueError(f"test_cfg.mode is {mode!r}; it must be 'whole' or 'slide'.")
+    if mode == 'slide':
+        crop, stride = test_cfg.get('crop_size'), test_cfg.get('stride')
+        if not crop or not stride or stride[0] > crop[0] or stride[1] > crop[1]:
+            raise ValueError(
+                f"test_cfg.mode='slide' needs crop_size (h, w) and a stride (h, w) "
+                f'that is not larger; found crop_size={crop}, stride={stride}.'
+            )
+    return test_cfg

@@ -1,0 +1,144 @@
+"""mmengine's runner, where running Fast-SCNN for a person needs it otherwise."""
+
+import importlib
+import logging
+import os
+import sys
+
+import torch
+from mmengine.dist import get_world_size
+from mmengine.logging import MMLogger
+from mmengine.model import is_model_wrapper, revert_sync_batchnorm
+from mmengine.model.test_time_aug import BaseTTAModel
+from mmengine.optim import OptimWrapper
+from mmengine.runner import BaseLoop, Runner
+from torch import nn
+from torch.utils.data import DataLoader
+
+from mmseg_fastscnn.checkpoint import load_weights, read_checkpoint
+from mmseg_fastscnn.hooks import RunHeaderHook
+from mmseg_fastscnn.registry import RUNNERS
+
+
+@RUNNERS.register_module()
+class SegRunner(Runner):
+    """Train and test, on whatever device there is.
+
+    Different from mmengine's: the terminal shows what a person needs (all else is in
+    the log file), a torchvision that does not fit is left aside, SyncBN and data
+    parallel training work on CPUs, checkpoints are read safely and reported, and the
+    learning rate is scaled by the whole batch, accumulated steps included.
+    """
+
+    def build_logger(self, log_level: int | str = 'INFO', **kwargs) -> MMLogger:
+        logger = super().build_logger(log_level, **kwargs)
+        terminal = logger.handlers[0]
+        terminal.addFilter(is_for_people)
+        terminal.setFormatter(logging.Formatter('%(asctime)s %(message)s', '%H:%M:%S'))
+        return logger
+
+    def _log_env(self, env_cfg: dict) -> None:
+        set_aside_broken_torchvision(self.logger)
+        super()._log_env(env_cfg)
+
+    def register_hooks(self, default_hooks=None, custom_hooks=None) -> None:
+        super().register_hooks(default_hooks, custom_hooks)
+        self.register_hook(RunHeaderHook())
+
+    def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
+        if self.distributed and not torch.cuda.is_available():
+            model = revert_sync_batchnorm(model)  # there is no SyncBN on CPUs
+            if model_wrapper_cfg is None:
+                model_wrapper_cfg = dict(
+                    type='MMDistributedDataParallel', broadcast_buffers=False
+                )
+            model_wrapper_cfg = dict(model_wrapper_cfg, device_ids=None)
+        return super().wrap_model(model_wrapper_cfg, model)
+
+    def load_checkpoint(self, filename: str, *args, **kwargs) -> dict:
+        """Load a file's weights; all of them, unless training starts from them.
+
+        Arguments beyond `filename` are mmengine's and not needed: the file is read to
+        the CPU, and a `module.` before names is removed.
+        """
+        checkpoint = read_checkpoint(filename)
+        self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
+        model = self.model
+        while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
+            model = model.module
+        starts_training = isinstance(self._train_loop, BaseLoop) and not self._resume
+        report = load_weights(
+            model, checkpoint['state_dict'], strict=not starts_training
+        )
+        self.logger.info('%s: %s.', filename, report)
+        self._has_loaded = True
+        return checkpoint
+
+    def scale_lr(
+        self, optim_wrapper: OptimWrapper, auto_scale_lr: dict | None = None
+    ) -> None:
+        """Multiply the learning rates by the real over the base batch size."""
+        if not auto_scale_lr or not auto_scale_lr.get('enable', False):
+            return
+        per_step = self._train_dataloader['batch_size'] * get_world_size()
+        real = per_step * optim_wrapper._accumulative_counts
+        base = auto_scale_lr['base_batch_size']
+        for group in optim_wrapper.optimizer.param_groups:
+            group['lr'] *= real / base
+        self.logger.info(
+            'The learning rate is scaled by %g: %d images a step, the config is for '
+            '%d (--no-auto-scale-lr keeps its learning rate).',
+            real / base,
+            real,
+            base,
+        )
+
+    @staticmethod
+    def build_dataloader(dataloader: dict | DataLoader, *args, **kwargs) -> DataLoader:
+        """mmengine's, with at most one worker a core, and with none if asked for."""
+        if isinstance(dataloader, dict):
+            cores = len(os.sched_getaffinity(0)) // int(
+                os.environ.get('LOCAL_WORLD_SIZE', 1)
+            )
+            workers = min(dataloader.get('num_workers', 0), max(cores, 1))
+            persistent = dataloader.get('persistent_workers', False) and workers > 0
+            dataloader = dict(
+                dataloader, num_workers=workers, persistent_workers=persistent
+            )
+        return Runner.build_dataloader(dataloader, *args, **kwargs)
+
+
+def is_for_people(record: logging.LogRecord) -> bool:
+    """Of a run's log, let through what belongs on the terminal.
+
+    That is: warnings, mmengine's progress and results, and lines of this package; not
+    what mmengine says of its own coming changes, which a user cannot act on.
+    """
+    package = os.path.dirname(__file__)
+    if 'will be deprecated' in record.getMessage():
+        return False
+    return (
+        record.levelno >= logging.WARNING
+        or (record.module == 'logger_hook' and not record.msg.startswith('Exp name'))
+        or record.pathname.startswith(package)
+    )
+
+
+def set_aside_broken_torchvision(logger: logging.Logger) -> None:
+    """Make a torchvision that cannot be imported look as if it were not installed.
+
+    One built for another torch raises RuntimeError at import, which mmengine's
+    environment report does not expect. torchvision is optional here.
+    """
+    try:
+        importlib.import_module('torchvision')
+    except ModuleNotFoundError:
+        return  # not installed, or set aside before
+    except (ImportError, RuntimeError, OSError) as error:
+        sys.modules['torchvision'] = None
+        logger.warning(
+            'torchvision is left aside: it does not fit torch %s (%s). torchvision '
+            '0.N goes with torch 2.(N - 15): install the pair from one source.',
+            torch.__version__,
+            str(error).splitlines()[0],
+        )
