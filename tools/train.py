@@ -70,11 +70,12 @@ def main() -> None:
         config.optim_wrapper.type = 'AmpOptimWrapper'
     if args.no_auto_scale_lr and config.get('auto_scale_lr'):
         config.auto_scale_lr.enable = False
-    randomness = config.setdefault('randomness', dict(seed=None))
+    randomness = {'seed': None, **config.get('randomness', {})}
     if args.seed is not None:
-        randomness.seed = args.seed
+        randomness['seed'] = args.seed
     if args.deterministic:
-        randomness.deterministic = True
+        randomness['deterministic'] = True
+    config.randomness = randomness
     SegRunner.from_cfg(config).train()
 
 

@@ -1,0 +1,45 @@
+# `make demo` and `make test` need nothing but Python 3.10+; `make help` lists all.
+PYTHON ?= python3
+PY := .venv/bin/python
+READY := .venv/ready
+DEMO := work_dirs/demo
+STREETS := data/toy_streets
+CONFIG := configs/fastscnn/fast_scnn_toy_streets.py
+
+.PHONY: help demo test test-latest clean
+help:
+	@echo 'make demo         install, train on generated streets, evaluate, draw'
+	@echo 'make test         install, lint, run all tests'
+	@echo 'make test-latest  the tests with the newest torch and torchvision (about 5 GB)'
+	@echo 'make clean        remove environments, generated data and results'
+
+# The environment, made again when what it is made from changes.
+$(READY): requirements.txt setup.py
+	rm -rf .venv
+	$(PYTHON) -m venv .venv
+	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $(READY)
+
+demo: $(READY)
+	$(PY) tools/make_toy_streets.py $(STREETS)
+	$(PY) tools/train.py $(CONFIG) --work-dir $(DEMO)
+	$(PY) tools/test.py $(CONFIG) $(DEMO)/latest.pth --work-dir $(DEMO)/single_scale
+	$(PY) tools/test.py $(CONFIG) $(DEMO)/latest.pth --work-dir $(DEMO)/ms_flip --tta \
+	  --show-dir $(DEMO)/pictures
+
+test: $(READY)
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m pytest
+
+test-latest:
+	$(PYTHON) -m venv .venv-latest
+	.venv-latest/bin/python -m pip install --disable-pip-version-check --upgrade \
+	  torch torchvision mmengine mmcv-lite numpy opencv-python pytest
+	.venv-latest/bin/python -m pip install --disable-pip-version-check --no-deps \
+	  --editable .
+	.venv-latest/bin/python -m pytest
+
+clean:
+	rm -rf .venv .venv-latest $(STREETS) $(DEMO) build *.egg-info

@@ -1,0 +1,135 @@
+"""Use a trained model from Python, as in mmsegmentation."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import mmcv
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.dataset import Compose, pseudo_collate
+from mmengine.device import get_device
+from mmengine.model import revert_sync_batchnorm
+from mmengine.registry import init_default_scope
+from torch import nn
+
+from mmseg_fastscnn.checkpoint import load_weights, read_checkpoint
+from mmseg_fastscnn.config import load_config
+from mmseg_fastscnn.datasets import SegDataset
+from mmseg_fastscnn.datasets.seg_dataset import complete_metainfo
+from mmseg_fastscnn.registry import DATASETS, MODELS
+from mmseg_fastscnn.structures import SegDataSample
+from mmseg_fastscnn.visualization import overlay
+
+Image = str | Path | np.ndarray
+
+
+def init_model(
+    config: str | Path | Config,
+    checkpoint: str | Path | None = None,
+    device: str | None = None,
+    cfg_options: dict | None = None,
+) -> nn.Module:
+    """Build a segmentor and load its weights, ready for `inference_model`.
+
+    Args:
+        config: A config or its file.
+        checkpoint: A checkpoint file; without one the weights are random.
+        device: For instance 'cuda:1'; by default the best there is.
+        cfg_options: Settings that change the config, by dotted key.
+
+    Returns:
+        The model in evaluation mode, with `cfg` and `dataset_meta` (`classes` and
+        `palette`, from the checkpoint or else from the config's data set).
+
+    Raises:
+        FileNotFoundError, ValueError: See `read_checkpoint` and `load_weights`.
+    """
+    if not isinstance(config, Config):
+        config = load_config(config)
+    if cfg_options:
+        config.merge_from_dict(cfg_options)
+    init_default_scope(config.get('default_scope', 'mmseg_fastscnn'))
+    model = MODELS.build(config.model)
+    meta = {}
+    if checkpoint is None:
+        model.init_weights()
+    else:
+        content = read_checkpoint(checkpoint)
+        load_weights(model, content['state_dict'], strict=True)
+        meta = content['meta'].get('dataset_meta') or {}
+    model.cfg = config
+    model.dataset_meta = meta or metainfo_of(config)
+    return revert_sync_batchnorm(model).to(device or get_device()).eval()
+
+
+def metainfo_of(config: Config) -> dict:
+    """`classes` and `palette` of the config's test data, without opening a file."""
+    dataset = config.test_dataloader.dataset
+    while 'datasets' in dataset or 'dataset' in dataset:
+        dataset = dataset.get('dataset') or dataset['datasets'][0]
+    kind = DATASETS.get(dataset['type']) or SegDataset
+    return complete_metainfo(kind, dataset.get('metainfo'))
+
+
+def inference_model(
+    model: nn.Module, img: Image | Sequence[Image]
+) -> SegDataSample | list[SegDataSample]:
+    """Segment one image or several, of any sizes, one after the other.
+
+    Args:
+        model: From `init_model`.
+        img: A file, or (H, W, 3) uint8 BGR; or a list of them.
+
+    Returns:
+        A sample an image, with `pred_sem_seg` (1, H, W) and `seg_logits`
+        (C, H, W) at the image's size; a list for a list.
+    """
+    if isinstance(img, list | tuple):
+        return [inference_model(model, one) for one in img]
+    image = mmcv.imread(img if isinstance(img, np.ndarray) else str(img))
+    size = image.shape[:2]
+    results = dict(img=image, img_shape=size, ori_shape=size)
+    steps = [
+        step
+        for step in model.cfg.test_pipeline
+        if step['type'] not in ('LoadImageFromFile', 'LoadAnnotations')
+    ]
+    with torch.no_grad():
+        return model.test_step(pseudo_collate([Compose(steps)(results)]))[0]
+
+
+def show_result_pyplot(
+    model: nn.Module,
+    img: Image,
+    result: SegDataSample,
+    opacity: float = 0.5,
+    show: bool = True,
+    out_file: str | Path | None = None,
+) -> np.ndarray:
+    """Blend the predicted classes' colours into the image.
+
+    Args:
+        model: From `init_model`; gives the palette.
+        img: The image, as given to `inference_model`.
+        result: What that returned.
+        opacity: Of the colours, 0 to 1.
+        show: Open a window with matplotlib.
+        out_file: Where to write the picture, if anywhere.
+
+    Returns:
+        The picture, (H, W, 3) uint8 RGB.
+    """
+    image = mmcv.imread(img if isinstance(img, np.ndarray) else str(img))
+    pred = result.pred_sem_seg.data[0].cpu().numpy()
+    picture = overlay(image, pred, model.dataset_meta['palette'], opacity)
+    if out_file is not None:
+        mmcv.imwrite(picture, str(out_file))
+    picture = mmcv.bgr2rgb(picture)
+    if show:
+        from matplotlib import pyplot
+
+        pyplot.imshow(picture)
+        pyplot.axis('off')
+        pyplot.show()
+    return picture

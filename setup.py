@@ -1,0 +1,29 @@
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+ABOUT: dict = {}
+exec((ROOT / 'mmseg_fastscnn/__init__.py').read_text(encoding='utf-8'), ABOUT)
+
+setup(
+    name='mmseg-fastscnn',
+    version=ABOUT['__version__'],
+    description='Train, evaluate and fine-tune Fast-SCNN from config files',
+    long_description=(ROOT / 'README.md').read_text(encoding='utf-8'),
+    long_description_content_type='text/markdown',
+    license='Apache-2.0',
+    python_requires='>=3.10',
+    packages=find_packages(include=['mmseg_fastscnn', 'mmseg_fastscnn.*']),
+    # Ranges, so that nothing a user already has is replaced. torchvision is optional.
+    install_requires=[
+        'torch>=2.6',
+        'mmengine>=0.10.7',
+        'mmcv-lite>=2.2.0',
+        'numpy>=1.24',
+        'opencv-python>=4.8',
+        'pillow>=9.1',
+        'setuptools; python_version >= "3.12"',  # mmengine imports distutils
+    ],
+    extras_require={'torchvision': ['torchvision'], 'test': ['pytest', 'ruff']},
+)

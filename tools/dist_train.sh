@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# Train on several GPUs of one machine, or of several:
+#   tools/dist_train.sh CONFIG GPUS [arguments of tools/train.py]
+# On each of several machines also set NNODES, NODE_RANK, MASTER_ADDR and PORT.
+set -euo pipefail
+[ $# -ge 2 ] || { sed -n '2,4s/^# \{0,1\}//p' "$0" >&2; exit 2; }
+CONFIG=$1 GPUS=$2
+here=$(cd "$(dirname "$0")" && pwd)
+exec "${PYTHON:-python}" -m torch.distributed.run \
+  --nnodes="${NNODES:-1}" --node-rank="${NODE_RANK:-0}" --nproc-per-node="$GPUS" \
+  --master-addr="${MASTER_ADDR:-127.0.0.1}" --master-port="${PORT:-29500}" \
+  "$here/train.py" "$CONFIG" --launcher pytorch "${@:3}"
