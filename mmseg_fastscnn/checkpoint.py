@@ -1,26 +1,38 @@
 """Load weights safely, and say what was loaded and what was not."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from pickle import UnpicklingError
 
 import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
 from torch import Tensor, nn
 
-# Everything beyond tensors and plain containers that mmengine's checkpoints hold: the
-# log history. `torch.load` may build these and nothing else.
-_reconstruct = np.empty(0).__reduce__()[0]
+
+def history_method(owner: type, name: str):
+    """Stand in for `getattr` in checkpoints, for the one use that mmengine makes of it.
+
+    Each `HistoryBuffer` carries its statistics methods, pickled by name.
+    """
+    if owner is not HistoryBuffer or name not in ('min', 'max', 'mean', 'current'):
+        raise UnpicklingError(f'GLOBAL getattr of {owner!r}, {name!r}')
+    return getattr(owner, name)
+
+
+# What `torch.load` may build beyond tensors and plain containers: mmengine's log
+# history, made of numpy arrays. Nothing here can be made to run a file's own code.
+_array, _scalar = np.empty(0).__reduce__()[0], np.float64(0).__reduce__()[0]
 ALLOWED = [
     HistoryBuffer,
+    (history_method, 'builtins.getattr'),
     np.ndarray,
     np.dtype,
-    *(type(np.dtype(kind)) for kind in ('f8', 'f4', 'i8', 'i4', 'bool')),
-    (_reconstruct, 'numpy._core.multiarray._reconstruct'),
-    (_reconstruct, 'numpy.core.multiarray._reconstruct'),
-    (np.bool_(True).__reduce__()[0], 'numpy._core.multiarray.scalar'),
-    (np.bool_(True).__reduce__()[0], 'numpy.core.multiarray.scalar'),
+    *{type(np.dtype(code)) for code in '?bBhHiIlLqQefd'},
+    *((_array, f'numpy.{core}.multiarray._reconstruct') for core in ('core', '_core')),
+    *((_scalar, f'numpy.{core}.multiarray.scalar') for core in ('core', '_core')),
 ]
 
 
@@ -66,11 +78,18 @@ def read_checkpoint(path: str | Path) -> dict:
     try:
         with torch.serialization.safe_globals(ALLOWED):
             content = torch.load(path, map_location='cpu', weights_only=True)
-    except Exception as error:  # torch raises many kinds here; all mean the same
+    except (UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
+        refused = re.search(r'GLOBAL (\S+)', str(error))
+        if refused:
+            raise ValueError(
+                f'{path} is refused: it holds {refused[1]}, and loading that could run '
+                f'code of the file. Nothing of it has run. Ask its author for a file '
+                f'of weights alone.'
+            ) from error
         raise ValueError(
-            f'{path} cannot be loaded as a checkpoint. It is damaged, is no PyTorch '
-            f'file, or holds objects that are not loaded because they could run code. '
-            f'{type(error).__name__}: {str(error).splitlines()[0]}'
+            f'{path} is no PyTorch checkpoint, or a damaged one '
+            f'({type(error).__name__}). Compare its size with the original and fetch '
+            f'it again.'
         ) from error
     if not isinstance(content, Mapping):
         raise ValueError(f'{path} holds a {type(content).__name__}, not a state dict.')

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
@@ -50,8 +49,6 @@ def load_config(
     config.work_dir = work_dir or default_dir
     config.launcher = launcher
     config.setdefault('default_scope', SCOPE)
-    if not torch.cuda.is_available():
-        config.setdefault('env_cfg', {})['dist_cfg'] = dict(backend='gloo')
     for loader in ('val_dataloader', 'test_dataloader'):
         if config.get(loader):  # or the last images would be counted twice
             config[loader].sampler.setdefault('round_up', False)

@@ -142,9 +142,7 @@ def class_ratios(confusion: np.ndarray) -> tuple[dict[str, np.ndarray], float]:
     return percent, 100 * float(hit.sum() / confusion.sum())
 
 
-def format_table(
-    per_class: dict[str, dict[str, float]], columns: Sequence[str]
-) -> str:
+def format_table(per_class: dict[str, dict[str, float]], columns: Sequence[str]) -> str:
     """A line a class, two decimals."""
     width = max(len('class'), *map(len, per_class))
     lines = ['  '.join([f'{"class":<{width}}', *(f'{c:>9}' for c in columns)])]

@@ -1,18 +1,20 @@
 """mmengine's runner, where running Fast-SCNN for a person needs it otherwise."""
 
 import importlib
+import inspect
 import logging
 import os
 import sys
 
 import torch
-from mmengine.dist import get_world_size
+from mmengine.dist import get_world_size, is_distributed
 from mmengine.logging import MMLogger
 from mmengine.model import is_model_wrapper, revert_sync_batchnorm
 from mmengine.model.test_time_aug import BaseTTAModel
 from mmengine.optim import OptimWrapper
 from mmengine.runner import BaseLoop, Runner
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
 from mmseg_fastscnn.checkpoint import load_weights, read_checkpoint
@@ -30,6 +32,12 @@ class SegRunner(Runner):
     learning rate is scaled by the whole batch, accumulated steps included.
     """
 
+    def setup_env(self, env_cfg: dict) -> None:
+        if self.distributed and not torch.cuda.is_available() and not is_distributed():
+            # mmengine's own start calls torch.cuda.set_device, which fails on CPUs
+            torch.distributed.init_process_group('gloo')
+        super().setup_env(env_cfg)
+
     def build_logger(self, log_level: int | str = 'INFO', **kwargs) -> MMLogger:
         logger = super().build_logger(log_level, **kwargs)
         terminal = logger.handlers[0]
@@ -46,13 +54,16 @@ class SegRunner(Runner):
         self.register_hook(RunHeaderHook())
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
-        if self.distributed and not torch.cuda.is_available():
-            model = revert_sync_batchnorm(model)  # there is no SyncBN on CPUs
-            if model_wrapper_cfg is None:
-                model_wrapper_cfg = dict(
-                    type='MMDistributedDataParallel', broadcast_buffers=False
-                )
-            model_wrapper_cfg = dict(model_wrapper_cfg, device_ids=None)
+        if self.distributed:
+            # torch 2.13 calls the second name deprecated, earlier ones lack the first
+            known = inspect.signature(DistributedDataParallel).parameters
+            names = ('forward_sync_buffers', 'broadcast_buffers')
+            buffers = next(name for name in names if name in known)
+            default = {'type': 'MMDistributedDataParallel', buffers: False}
+            if not torch.cuda.is_available():
+                model = revert_sync_batchnorm(model)  # there is no SyncBN on CPUs
+                default['device_ids'] = None
+            model_wrapper_cfg = {**default, **(model_wrapper_cfg or {})}
         return super().wrap_model(model_wrapper_cfg, model)
 
     def load_checkpoint(self, filename: str, *args, **kwargs) -> dict:

@@ -26,7 +26,8 @@ def model_config(**changes) -> dict:
     for head in (model.decode_head, *model.auxiliary_head):
         head.dropout_ratio = 0.0
     model.data_preprocessor.size = (64, 128)
-    model.update(changes)
+    for key, value in changes.items():
+        model[key] = value
     return model
 
 
@@ -89,7 +90,9 @@ def test_losses_and_gradients(use_sigmoid, avg_non_ignore, mode):
         head.loss_decode.avg_non_ignore = avg_non_ignore
     model = fill(MODELS.build(config)).train(mode == 'train')
 
-    result = model.loss(image_batch(2, 64, 128), labelled_samples(label_batch(2, 64, 128)))
+    result = model.loss(
+        image_batch(2, 64, 128), labelled_samples(label_batch(2, 64, 128))
+    )
     total, _ = model.parse_losses(result)
     total.backward()
 

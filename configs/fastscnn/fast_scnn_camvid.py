@@ -1,6 +1,6 @@
 """Fast-SCNN on CamVid (11 classes, 480x360), from scratch on 367 frames.
 
-    python tools/train.py configs/fastscnn/fast_scnn_camvid.py --amp
+python tools/train.py configs/fastscnn/fast_scnn_camvid.py --amp
 """
 
 _base_ = [
@@ -24,7 +24,15 @@ param_scheduler = [
         type='PolyLR', eta_min=0, power=0.9, begin=100, end=iterations, by_epoch=False
     ),
 ]
-custom_hooks = [dict(type='EMAHook', momentum=0.002, update_buffers=True)]
+custom_hooks = [
+    dict(
+        type='EMAHook',
+        ema_type='MomentumAnnealingEMA',
+        momentum=0.002,
+        gamma=5,
+        update_buffers=True,
+    )
+]
 train_cfg = dict(max_iters=iterations, val_interval=evaluated_every)
 default_hooks = dict(checkpoint=dict(interval=evaluated_every))
 auto_scale_lr = dict(enable=True, base_batch_size=8)

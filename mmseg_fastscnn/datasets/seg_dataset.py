@@ -48,7 +48,7 @@ class SegDataset(BaseDataset):
     def __init__(
         self,
         data_root: str = '',
-        data_prefix: Mapping[str, str] = dict(img_path='', seg_map_path=''),  # noqa: B006
+        data_prefix: Mapping[str, str] = dict(img_path='', seg_map_path=''),
         ann_file: str = '',
         img_suffix: str | Sequence[str] = IMAGE_SUFFIXES,
         seg_map_suffix: str = '.png',
@@ -184,7 +184,5 @@ def voc_palette(count: int) -> list[tuple[int, int, int]]:
     """PASCAL VOC's colours (r, g, b): bits of the index, spread from the highest."""
     index = np.arange(count)[:, None]
     channel = np.arange(3)[None]
-    colours = sum(
-        (index >> (3 * bit + channel) & 1) << (7 - bit) for bit in range(8)
-    )
+    colours = sum((index >> (3 * bit + channel) & 1) << (7 - bit) for bit in range(8))
     return [tuple(map(int, colour)) for colour in colours]

@@ -86,7 +86,7 @@ def pad_to(image: Tensor, size: Sequence[int], value: float) -> Tensor:
     if bottom < 0 or right < 0:
         raise ValueError(
             f'A training image has {tuple(image.shape[1:])} pixels (h, w), more than '
-            f'the data preprocessor\'s size {tuple(size)}. Crop to that size, or set '
+            f"the data preprocessor's size {tuple(size)}. Crop to that size, or set "
             f'model.data_preprocessor.size to the crop size.'
         )
     return F.pad(image, (0, right, 0, bottom), value=value)

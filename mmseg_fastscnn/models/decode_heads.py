@@ -5,6 +5,7 @@ convolution. Logits stay at the features' resolution; `loss` upsamples them.
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -72,7 +73,7 @@ class FCNHead(BaseModule):
         self.convs = nn.Sequential(
             *(
                 self.conv_layer(before, after, **layer)
-                for before, after in zip(widths[:-1], widths[1:], strict=True)
+                for before, after in pairwise(widths)
             )
         )
         self.conv_cat = (

@@ -75,7 +75,8 @@ class PPM(nn.ModuleList):
     def __init__(self, pool_scales, in_channels, channels, norm_cfg, align_corners):
         super().__init__(
             nn.Sequential(
-                PyramidPool(scale), ConvModule(in_channels, channels, 1, norm_cfg=norm_cfg)
+                PyramidPool(scale),
+                ConvModule(in_channels, channels, 1, norm_cfg=norm_cfg),
             )
             for scale in pool_scales
         )
@@ -150,7 +151,12 @@ class FeatureFusionModule(nn.Module):
     """Section 3.2.3: bring 1/32 up to 1/8, add the detail of the shallow branch."""
 
     def __init__(
-        self, higher_in_channels, lower_in_channels, out_channels, norm_cfg, align_corners
+        self,
+        higher_in_channels,
+        lower_in_channels,
+        out_channels,
+        norm_cfg,
+        align_corners,
     ):
         super().__init__()
         self.align_corners = align_corners

@@ -140,12 +140,12 @@ class OhemCrossEntropy(nn.Module):
     def forward(self, logits: Tensor, label: Tensor, ignore_index: int = 255) -> Tensor:
         """Return the scalar loss; zero, with gradients, where nothing is labelled."""
         valid = label != ignore_index
+        if not valid.any():
+            return logits.sum() * 0
         weight = pixel_weight(self.class_weight, logits, label, valid)
         own = own_logit(logits, label, valid)
         with torch.no_grad():
             probability = (own - logits.logsumexp(1)).exp()[valid]
-            if probability.numel() == 0:
-                return logits.sum() * 0
             rank = min(self.min_kept + 1, probability.numel())
             bar = probability.kthvalue(rank).values.clamp(min=self.thres)
             hard = valid.masked_scatter(valid, probability < bar)

@@ -1,0 +1,31 @@
+"""Fast-SCNN on generated street scenes: does everything work here? `make demo`.
+
+300 scenes of 512x256 to train on, 40 from other seeds to evaluate, Cityscapes' 19
+classes. README.md says what it reaches, and in which time.
+
+    python tools/make_toy_streets.py data/toy_streets
+    python tools/train.py configs/fastscnn/fast_scnn_toy_streets.py
+"""
+
+_base_ = [
+    '../_base_/models/fast_scnn_softmax.py',
+    '../_base_/datasets/toy_streets.py',
+    '../_base_/default_runtime.py',
+    '../_base_/schedules/schedule_160k.py',
+]
+iterations = 600
+
+model = dict(
+    norm_cfg=dict(momentum=0.1),  # statistics of 160k iterations settle too slowly
+    data_preprocessor=dict(size={{_base_.crop_size}}),
+)
+optim_wrapper = dict(
+    optimizer=dict(_delete_=True, type='AdamW', lr=3e-3, weight_decay=0.01)
+)
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.1, begin=0, end=30, by_epoch=False),
+    dict(type='PolyLR', eta_min=0, power=0.9, begin=30, end=iterations, by_epoch=False),
+]
+train_cfg = dict(max_iters=iterations, val_interval=iterations)
+default_hooks = dict(checkpoint=dict(interval=iterations))
+auto_scale_lr = dict(enable=True, base_batch_size=6)

@@ -1,0 +1,61 @@
+"""A small generated data set, and the command line in processes of its own."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mmseg_fastscnn.datasets.toy_streets import write_toy_streets
+
+ROOT = Path(__file__).parents[1]
+TOY = 'configs/fastscnn/fast_scnn_toy_streets.py'
+CAMVID = ROOT.parent / 'shared/data/camvid'  # real frames, where there are any
+
+
+@pytest.fixture(scope='session')
+def streets(tmp_path_factory) -> Path:
+    """Root of 6 training and 5 validation scenes of 64x128 in Cityscapes' layout."""
+    root = tmp_path_factory.mktemp('toy streets')  # a path with a space
+    write_toy_streets(root, (64, 128), num_train=6, num_val=5)
+    return root
+
+
+def run(*command: object, ok: bool = True, **env: str) -> str:
+    """Run a command of this project in its root; return what it printed.
+
+    Args:
+        command: Words; a first one that ends in .py runs under this Python.
+        ok: Whether it should succeed; a test fails if it does otherwise.
+        env: Further environment variables.
+    """
+    words = [str(word) for word in command]
+    if words[0].endswith('.py'):
+        words.insert(0, sys.executable)
+    done = subprocess.run(
+        words,
+        cwd=ROOT,
+        env={**os.environ, 'PYTHON': sys.executable, 'OMP_NUM_THREADS': '1', **env},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=300,
+    )
+    assert (done.returncode == 0) == ok, done.stdout
+    return done.stdout
+
+
+def small_run(iterations: int = 4, workers: int = 0) -> list[str]:
+    """Options that make a training run of the toy config take seconds."""
+    return [
+        '--cfg-options',
+        f'train_cfg.max_iters={iterations}',
+        f'train_cfg.val_interval={iterations}',
+        f'default_hooks.checkpoint.interval={iterations // 2}',
+        'default_hooks.logger.interval=1',
+        'train_dataloader.batch_size=2',
+        f'train_dataloader.num_workers={workers}',
+        f'val_dataloader.num_workers={workers}',
+        f'test_dataloader.num_workers={workers}',
+    ]

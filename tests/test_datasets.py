@@ -1,0 +1,226 @@
+import cv2
+import numpy as np
+import pytest
+from conftest import CAMVID
+from mmengine.dataset import ConcatDataset
+from mmengine.registry import init_default_scope
+from PIL import Image
+
+from mmseg_fastscnn.datasets import CamVidDataset, CityscapesDataset, SegDataset
+from mmseg_fastscnn.datasets.cityscapes import CLASSES, LABEL_IDS
+from mmseg_fastscnn.datasets.label_map import LabelMap
+
+init_default_scope('mmseg_fastscnn')
+LOAD = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations')]
+RAW = np.array([[0, 1, 2, 7], [7, 2, 1, 0]])
+MAP = {0: 0, 1: 1, 2: 0, 7: 255}
+TRAIN = np.array([[0, 1, 0, 255], [255, 0, 1, 0]])
+PALETTE = [(10, 20, 30), (200, 100, 0)]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Three images, one in a sub-folder, and their labels with the ids RAW."""
+    for name in ('a', 'b', 'sub/c'):
+        for kind in ('images', 'labels'):
+            (tmp_path / kind / name).parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(tmp_path / f'images/{name}.jpg'), np.zeros((2, 4, 3), np.uint8))
+        cv2.imwrite(str(tmp_path / f'labels/{name}.png'), RAW.astype(np.uint8))
+    return tmp_path
+
+
+def dataset(root, **changes) -> SegDataset:
+    settings = dict(
+        data_root=str(root),
+        data_prefix=dict(img_path='images', seg_map_path='labels'),
+        metainfo=dict(classes=('one', 'two'), palette=PALETTE),
+        label_map=MAP,
+        pipeline=LOAD,
+    )
+    return SegDataset(**{**settings, **changes})
+
+
+def labels(data) -> list[np.ndarray]:
+    return [data[k]['gt_seg_map'] for k in range(len(data))]
+
+
+def test_folder(folder):
+    data = dataset(folder)
+    assert [data[k]['rel_path'] for k in range(3)] == ['a.jpg', 'b.jpg', 'sub/c.jpg']
+    assert all(np.array_equal(label, TRAIN) for label in labels(data))
+    assert data[0]['img'].shape == (2, 4, 3) and labels(data)[0].dtype == np.uint8
+
+
+@pytest.mark.parametrize('kind', ['16-bit', 'palette', 'colour'])
+def test_kinds_of_label_files(folder, kind):
+    path, mapping = folder / 'labels/a.png', dict(MAP)
+    if kind == '16-bit':
+        cv2.imwrite(str(path), np.where(RAW == 7, 40_000, RAW).astype(np.uint16))
+        mapping[40_000] = 255
+    elif kind == 'palette':
+        image = Image.fromarray(RAW.astype(np.uint8), mode='P')
+        image.putpalette(np.random.default_rng(0).integers(0, 256, 768).tolist())
+        image.save(path)
+    else:  # class 0, class 1, and black for what is not labelled
+        mapping = {0: 0, 1: 1, (0, 0, 0): 255}
+        table = {0: PALETTE[0], 1: PALETTE[1], 255: (0, 0, 0)}
+        rgb = np.array([[table[k] for k in row] for row in TRAIN.tolist()], np.uint8)
+        Image.fromarray(rgb).save(path)
+    np.testing.assert_array_equal(
+        labels(dataset(folder, label_map=mapping, indices=[0]))[0], TRAIN
+    )
+
+
+def test_split_file_and_several_data_sets(folder):
+    (folder / 'split.txt').write_text('sub/c\nb.jpg\n')
+    half = dataset(folder, ann_file='split.txt')
+    assert [half[k]['rel_path'] for k in range(2)] == ['sub/c.jpg', 'b.jpg']
+    # together with a data set whose labels mean the same by other ids
+    for path in (folder / 'labels').rglob('*.png'):
+        cv2.imwrite(str(path).replace('.png', '_2.png'), (RAW + 1).astype(np.uint8))
+    shifted = {raw + 1: train for raw, train in MAP.items()}
+    other = dataset(folder, seg_map_suffix='_2.png', label_map=shifted)
+    both = ConcatDataset([half, other])
+    assert len(both) == 5 and both.metainfo['classes'] == ('one', 'two')
+    assert all(np.array_equal(label, TRAIN) for label in labels(both))
+
+
+def test_identity_is_the_default_label_map(folder):
+    cv2.imwrite(str(folder / 'labels/a.png'), np.array([[0, 1, 255, 1]] * 2, np.uint8))
+    label = labels(dataset(folder, label_map=None, indices=[0]))[0]
+    np.testing.assert_array_equal(label, [[0, 1, 255, 1]] * 2)
+
+
+def test_cityscapes_from_its_own_files(streets, tmp_path):
+    data = CityscapesDataset(data_root=str(streets), pipeline=LOAD)
+    assert len(data) == 6
+    raw = cv2.imread(data.get_data_info(0)['seg_map_path'], cv2.IMREAD_UNCHANGED)
+    expected = np.array([LABEL_IDS[k] for k in raw.ravel().tolist()]).reshape(raw.shape)
+    np.testing.assert_array_equal(labels(data)[0], expected)
+    np.testing.assert_array_equal(
+        np.where(expected == 255, 0, data.label_map.decode(expected)),
+        np.where(expected == 255, 0, raw),
+    )
+    # the same scenes with only labelTrainIds, as Cityscapes' converter writes them
+    root = tmp_path / 'converted'
+    (root / 'leftImg8bit').parent.mkdir()
+    (root / 'leftImg8bit').symlink_to(streets / 'leftImg8bit')
+    for k in range(6):
+        info = data.get_data_info(k)
+        path = root / info['seg_map_path'][len(str(streets)) + 1 :]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path = str(path).replace('labelIds', 'labelTrainIds')
+        cv2.imwrite(path, labels(data)[k])
+    converted = CityscapesDataset(data_root=str(root), pipeline=LOAD)
+    for ours, theirs in zip(labels(data), labels(converted), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_subset_of_classes(streets):
+    metainfo = dict(classes=('sky', 'road'))
+    data = CityscapesDataset(data_root=str(streets), metainfo=metainfo, pipeline=LOAD)
+    everything = CityscapesDataset(data_root=str(streets), pipeline=LOAD)
+    names = [name for name, _, _ in CLASSES]
+    full, label = labels(everything)[0], labels(data)[0]
+    assert ((label == 0) == (full == names.index('sky'))).all()
+    assert ((label == 1) == (full == names.index('road'))).all()
+    assert data.metainfo['palette'] == [(70, 130, 180), (128, 64, 128)]
+    with pytest.raises(ValueError, match="no classes \\['raod'\\]"):
+        CityscapesDataset(data_root=str(streets), metainfo=dict(classes=('raod',)))
+
+
+def test_raw_ids_come_back():
+    label_map = LabelMap({0: 0, 5: 1, 300: 2, 4: 1, 9: 255}, num_classes=3)
+    raw = label_map.decode(np.array([0, 1, 2, 255], np.uint8))
+    assert raw.tolist() == [0, 4, 300, 9] and raw.dtype == np.uint16
+
+
+def break_id(folder):
+    cv2.imwrite(str(folder / 'labels/b.png'), np.full((2, 4), 9, np.uint8))
+    return ValueError, r'labels/b\.png: label ids \[9\].*label_map'
+
+
+def break_colour(folder):
+    Image.new('RGB', (4, 2), (1, 2, 3)).save(folder / 'labels/b.png')
+    return ValueError, r'labels/b\.png: colours \[\(1, 2, 3\)\].*label_map'
+
+
+def break_size(folder):
+    cv2.imwrite(str(folder / 'labels/b.png'), np.zeros((4, 2), np.uint8))
+    return ValueError, r'labels/b\.png: the label is 4x2 .*b\.jpg is 2x4'
+
+
+def break_label(folder):
+    path = folder / 'labels/b.png'
+    path.write_bytes(path.read_bytes()[:45])
+    return ValueError, r'labels/b\.png: cannot be read as a label image'
+
+
+def break_image(folder):
+    (folder / 'images/b.jpg').write_bytes(b'no image')
+    return ValueError, r'images/b\.jpg: cannot be read as an image'
+
+
+def remove_label(folder):
+    (folder / 'labels/b.png').unlink()
+    return FileNotFoundError, r'1 of 3 pairs have no label: \[.*labels/b\.png\]'
+
+
+def remove_images(folder):
+    for path in (folder / 'images').rglob('*.jpg'):
+        path.unlink()
+    return FileNotFoundError, r'No image ends in .* below .*images'
+
+
+@pytest.mark.parametrize(
+    'damage',
+    [
+        break_id,
+        break_colour,
+        break_size,
+        break_label,
+        break_image,
+        remove_label,
+        remove_images,
+    ],
+)
+def test_bad_data_is_named(folder, damage):
+    error, message = damage(folder)
+    with pytest.raises(error, match=message):
+        data = dataset(folder)
+        _ = [data[k] for k in range(len(data))]
+
+
+@pytest.mark.parametrize(
+    'changes, message',
+    [
+        (dict(metainfo={}), 'no class names'),
+        (dict(label_map={0: 5}), r'train ids \[5\]; with 2 classes'),
+        (
+            dict(metainfo=dict(classes=['a', 'b'], palette=[(0, 0, 0)])),
+            '1 colours for 2',
+        ),
+        (dict(ann_file='none.txt'), 'split file .*none.txt is missing'),
+        (dict(data_prefix=dict(img_path='x')), 'folder .*x does not exist'),
+    ],
+)
+def test_bad_settings_are_named(folder, changes, message):
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        dataset(folder, **changes)
+
+
+@pytest.mark.skipif(not CAMVID.exists(), reason='the CamVid frames are not here')
+def test_camvid():
+    data = {
+        split: CamVidDataset(
+            data_root=str(CAMVID),
+            data_prefix=dict(img_path=split, seg_map_path=f'{split}annot'),
+            pipeline=LOAD,
+        )
+        for split in ('train', 'val')
+    }
+    assert (len(data['train']), len(data['val'])) == (367, 101)
+    results = data['val'][0]
+    assert results['img'].shape == (360, 480, 3)
+    found = set(np.unique(results['gt_seg_map']))
+    assert found <= {*range(11), 255} and {0, 1, 3, 8} <= found

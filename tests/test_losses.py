@@ -1,0 +1,102 @@
+"""Losses against PyTorch's own, written the long way."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from mmseg_fastscnn.models.losses import CrossEntropyLoss, OhemCrossEntropy
+
+WEIGHT = [0.5, 2.0, 1.0, 3.0]
+
+
+@pytest.fixture
+def batch():
+    torch.manual_seed(0)
+    logits = torch.randn(2, 4, 6, 8, requires_grad=True)
+    label = torch.randint(0, 4, (2, 6, 8))
+    label[:, :2] = 255
+    return logits, label
+
+
+def long_way(logits, label, use_sigmoid, weight, avg_non_ignore):
+    valid = label != 255
+    if use_sigmoid:
+        one_hot = F.one_hot(label.where(valid, 0), 4).permute(0, 3, 1, 2).float()
+        pos_weight = None if weight is None else torch.tensor(weight).view(4, 1, 1)
+        loss = F.binary_cross_entropy_with_logits(
+            logits, one_hot, pos_weight=pos_weight, reduction='none'
+        )
+        total = loss.permute(0, 2, 3, 1)[valid].sum()
+        return total / (4 * (valid.sum() if avg_non_ignore else valid.numel()))
+    weight = None if weight is None else torch.tensor(weight)
+    total = F.cross_entropy(
+        logits, label, weight=weight, ignore_index=255, reduction='sum'
+    )
+    counted = valid.sum() if weight is None else weight[label[valid]].sum()
+    return total / (counted if avg_non_ignore else counted + (~valid).sum())
+
+
+@pytest.mark.parametrize('avg_non_ignore', [False, True])
+@pytest.mark.parametrize('weight', [None, WEIGHT])
+@pytest.mark.parametrize('use_sigmoid', [False, True])
+def test_cross_entropy(batch, use_sigmoid, weight, avg_non_ignore):
+    logits, label = batch
+    module = CrossEntropyLoss(
+        use_sigmoid, weight, loss_weight=0.4, avg_non_ignore=avg_non_ignore
+    )
+    ours = module(logits, label)
+    theirs = 0.4 * long_way(logits, label, use_sigmoid, weight, avg_non_ignore)
+    torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=0)
+    (gradient,) = torch.autograd.grad(ours, logits)
+    (expected,) = torch.autograd.grad(theirs, logits)
+    torch.testing.assert_close(gradient, expected, rtol=1e-4, atol=1e-8)
+
+
+@pytest.mark.parametrize('use_sigmoid', [False, True])
+def test_weights_of_one_change_nothing(batch, use_sigmoid):
+    plain = CrossEntropyLoss(use_sigmoid)(*batch)
+    weighted = CrossEntropyLoss(use_sigmoid, class_weight=[1.0] * 4)(*batch)
+    torch.testing.assert_close(plain, weighted)
+
+
+@pytest.mark.parametrize('weight', [None, WEIGHT])
+@pytest.mark.parametrize('thres, min_kept', [(0.3, 5), (0.1, 20), (0.3, 10_000)])
+def test_ohem(batch, thres, min_kept, weight):
+    logits, label = batch
+    ours = OhemCrossEntropy(thres, min_kept, weight)(logits, label)
+    valid = label != 255
+    probability = logits.softmax(1).permute(0, 2, 3, 1)[valid]
+    probability = probability.gather(1, label[valid][:, None])[:, 0]
+    loss = F.cross_entropy(
+        logits,
+        label,
+        weight=None if weight is None else torch.tensor(weight),
+        ignore_index=255,
+        reduction='none',
+    )[valid]
+    ranked = probability.sort().values
+    bar = max(thres, float(ranked[min(min_kept, len(ranked) - 1)]))
+    hard = probability < bar
+    assert 0 < hard.sum() < len(hard)
+    torch.testing.assert_close(ours, loss[hard].mean(), rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize(
+    'module',
+    [
+        CrossEntropyLoss(),
+        CrossEntropyLoss(use_sigmoid=True, avg_non_ignore=True),
+        CrossEntropyLoss(class_weight=WEIGHT, avg_non_ignore=True),
+        OhemCrossEntropy(),
+    ],
+)
+def test_nothing_labelled_is_zero_with_gradients(batch, module):
+    logits, label = batch
+    loss = module(logits, torch.full_like(label, 255))
+    loss.backward()
+    assert loss == 0 and logits.grad.abs().sum() == 0
+
+
+def test_wrong_number_of_class_weights(batch):
+    with pytest.raises(ValueError, match='3 values for 4 classes'):
+        CrossEntropyLoss(class_weight=[1, 2, 3])(*batch)

@@ -1,0 +1,261 @@
+"""The command line, as a user types it: real processes, real files."""
+
+import json
+import re
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from conftest import ROOT, TOY, run, small_run
+from formulas import fill
+from mmengine.registry import init_default_scope
+from test_golden import model_config
+
+from mmseg_fastscnn.checkpoint import read_checkpoint
+from mmseg_fastscnn.datasets import CityscapesDataset
+from mmseg_fastscnn.registry import MODELS
+
+init_default_scope('mmseg_fastscnn')
+
+
+@pytest.fixture(scope='module')
+def trained(streets, tmp_path_factory):
+    """Work dir of a run of 4 iterations, and what it printed."""
+    work_dir = tmp_path_factory.mktemp('work dir')
+    printed = run(
+        'tools/train.py',
+        TOY,
+        *['--work-dir', work_dir, '--data-root', streets, '--seed', 1],
+        *small_run(),
+    )
+    return work_dir, printed
+
+
+@pytest.fixture(scope='module')
+def checkpoint(tmp_path_factory):
+    """Weights by formula: their predictions are wrong, but of many classes."""
+    path = tmp_path_factory.mktemp('formula') / 'weights.pth'
+    state = fill(MODELS.build(model_config())).state_dict()
+    torch.save(dict(state_dict=state, meta={}), path)
+    return path
+
+
+def metrics(work_dir) -> dict:
+    return json.loads((work_dir / 'metrics.json').read_text())
+
+
+def logged_losses(printed: str) -> list[float]:
+    return [float(x) for x in re.findall(r'Iter\(train\).*?  loss: ([\d.]+)', printed)]
+
+
+def evaluate(checkpoint, streets, work_dir, *options) -> dict:
+    run(
+        'tools/test.py',
+        *[TOY, checkpoint, '--data-root', streets, '--work-dir', work_dir, *options],
+    )
+    return metrics(work_dir)
+
+
+def test_what_a_training_run_leaves_and_prints(trained):
+    work_dir, printed = trained
+    left = {path.name for path in work_dir.iterdir()}
+    assert {'iter_2.pth', 'iter_4.pth', 'last_checkpoint'} <= left
+    assert any(name.startswith('best_mIoU_iter_4') for name in left)
+    for line in [
+        r'config +configs/fastscnn/fast_scnn_toy_streets\.py',
+        r'data +6 training images of CityscapesDataset, 19 classes',
+        r'batch +2 images x 1 processes',
+        r'validation +5 validation images .* every 4 iterations',
+        r'learning rate is scaled by 0\.333333: 2 images a step, .* for 6',
+        r'Iter\(train\) \[4/4\].*eta: .*loss: ',
+        r'Iter\(val\).*mIoU: ',
+    ]:
+        assert re.search(line, printed), line
+    assert len(printed.splitlines()) < 60
+    assert 'deprecated' not in printed and 'Traceback' not in printed
+
+
+def test_resuming_continues_the_run(streets, trained, tmp_path):
+    work_dir, printed = trained
+    again = run(
+        'tools/train.py',
+        TOY,
+        *['--work-dir', tmp_path, '--data-root', streets, '--seed', 1],
+        *['--resume', work_dir / 'iter_2.pth'],
+        *small_run(),
+    )
+    # 2 of 4 iterations remain: optimizer, schedule and order of images go on
+    assert re.findall(r'Iter\(train\) \[(\d)/4\]', again) == ['3', '4']
+    assert re.findall(r'lr: (\S+)', again) == re.findall(r'lr: (\S+)', printed)[2:]
+    full = read_checkpoint(work_dir / 'iter_4.pth')
+    resumed = read_checkpoint(tmp_path / 'iter_4.pth')
+    assert full['meta']['iter'] == resumed['meta']['iter'] == 4
+    for checkpoint in (full, resumed):
+        assert {
+            s['step'].item() for s in checkpoint['optimizer']['state'].values()
+        } == {4}
+
+
+def test_resume_by_itself_finds_the_last_checkpoint(streets, trained, tmp_path):
+    options = ['--data-root', streets, '--resume', *small_run()]
+    again = run('tools/train.py', TOY, '--work-dir', trained[0], *options)
+    assert '4 iterations from 4' in again
+    fresh = run('tools/train.py', TOY, '--work-dir', tmp_path, *options)
+    assert 'starting at iteration 0' in fresh and '4 iterations from 0' in fresh
+
+
+def test_test_writes_metrics_label_images_and_pictures(streets, checkpoint, tmp_path):
+    out, show = tmp_path / 'out', tmp_path / 'show'
+    options = ['--out', out, '--show-dir', show, *small_run()]
+    report = evaluate(checkpoint, streets, tmp_path, *options)
+    assert report['num_images'] == 5 and report['tta'] is False
+    assert report['config'] == TOY and report['checkpoint'] == str(checkpoint)
+    assert len(report['per_class']) == 19
+    # the means follow from the written label images, which have Cityscapes' raw ids
+    data = CityscapesDataset(
+        data_root=str(streets),
+        data_prefix=dict(img_path='leftImg8bit/val', seg_map_path='gtFine/val'),
+    )
+    confusion = np.zeros((19, 19))
+    for k in range(5):
+        info = data.get_data_info(k)
+        raw = cv2.imread(str(out / info['rel_path']), cv2.IMREAD_UNCHANGED)
+        assert raw.shape == (64, 128) and raw.dtype == np.uint8 and raw.min() >= 7
+        pred = data.label_map.table[raw]
+        label = data.label_map.read(info['seg_map_path'])
+        np.add.at(confusion, (label[label < 19], pred[label < 19]), 1)
+        assert cv2.imread(str(show / info['rel_path'])).shape == (64, 3 * 128 + 8, 3)
+    union = confusion.sum(0) + confusion.sum(1) - np.diag(confusion)
+    iou = 100 * np.diag(confusion)[union > 0] / union[union > 0]
+    assert report['mIoU'] == pytest.approx(iou.mean(), rel=1e-9)
+    found = [
+        row['IoU'] for row in report['per_class'].values() if row['IoU'] is not None
+    ]
+    assert found == pytest.approx(iou.tolist(), rel=1e-9)
+
+
+def test_tta_is_another_evaluation_of_the_same_images(streets, checkpoint, tmp_path):
+    plain = evaluate(checkpoint, streets, tmp_path / 'plain', *small_run())
+    tta = evaluate(checkpoint, streets, tmp_path / 'tta', '--tta', *small_run())
+    assert tta['tta'] is True and tta['num_images'] == 5
+    assert tta['aAcc'] != plain['aAcc'] and tta['mIoU'] > 0
+
+
+def test_two_processes_train(streets, tmp_path):
+    printed = run(
+        *['tools/dist_train.sh', TOY, 2, '--work-dir', tmp_path],
+        *['--data-root', streets, '--seed', 1, *small_run()],
+        PORT='29541',
+    )
+    assert 'batch      2 images x 2 processes' in printed
+    assert 'scaled by 0.666667: 4 images a step' in printed
+    losses = logged_losses(printed)
+    assert len(losses) == 4 and all(np.isfinite(losses))
+    state = read_checkpoint(tmp_path / 'iter_4.pth')['state_dict']
+    assert all(value.isfinite().all() for value in state.values())
+    assert 'deprecated' not in printed and 'strides' not in printed
+
+
+def test_two_processes_evaluate_exactly_like_one(streets, checkpoint, tmp_path):
+    one = evaluate(checkpoint, streets, tmp_path / 'one', *small_run())
+    run(
+        *['tools/dist_test.sh', TOY, checkpoint, 2, '--data-root', streets],
+        *['--work-dir', tmp_path / 'two', *small_run()],
+        PORT='29542',
+    )
+    assert metrics(tmp_path / 'two') == one  # 5 images: an odd number for two
+
+
+@pytest.mark.parametrize('options', [['--amp'], ['--deterministic']])
+def test_options_of_train(streets, trained, tmp_path, options):
+    printed = run(
+        'tools/train.py',
+        TOY,
+        *['--work-dir', tmp_path, '--data-root', streets, '--seed', 1, *options],
+        *['--no-auto-scale-lr', *small_run(iterations=2)],
+    )
+    assert 'scaled' not in printed and 'lr 0.0003 now' in printed
+    assert ('AmpOptimWrapper' in printed) == ('--amp' in options)
+    loss, reference = logged_losses(printed)[0], logged_losses(trained[1])[0]
+    assert loss == pytest.approx(reference, rel=0.02 if '--amp' in options else 1e-3)
+
+
+def test_fine_tuning_on_a_folder_with_other_classes(streets, trained, tmp_path):
+    for kind in ('images', 'labels'):
+        for split in ('train', 'val'):
+            (tmp_path / kind / split).mkdir(parents=True)
+    for k, path in enumerate(sorted(streets.rglob('val/toy/*_leftImg8bit.png'))):
+        split = 'train' if k < 3 else 'val'
+        cv2.imwrite(str(tmp_path / f'images/{split}/{k}.jpg'), cv2.imread(str(path)))
+        raw = str(path).replace('leftImg8bit', 'gtFine', 1)
+        raw = cv2.imread(raw.replace('_leftImg8bit', '_gtFine_labelIds'), -1)
+        label = np.where(raw == 7, 1, np.where(raw == 26, 2, 0)).astype(np.uint8)
+        cv2.imwrite(str(tmp_path / f'labels/{split}/{k}.png'), label)
+    printed = run(
+        'tools/train.py',
+        'configs/fastscnn/fast_scnn_finetune_folder.py',
+        *['--data-root', tmp_path, '--work-dir', tmp_path / 'run'],
+        *['--load-from', trained[0] / 'iter_4.pth', *small_run(iterations=2)],
+        'model.data_preprocessor.size=(64,128)',
+        'train_dataloader.dataset.pipeline.3.crop_size=(64,128)',
+    )
+    assert '276 tensors loaded; 6 have another shape in the file' in printed
+    checkpoint = read_checkpoint(tmp_path / 'run/iter_2.pth')
+    assert checkpoint['meta']['dataset_meta']['classes'][2] == 'vehicle'
+    assert len(checkpoint['state_dict']['decode_head.conv_seg.bias']) == 3
+
+
+@pytest.mark.parametrize(
+    'words, message',
+    [
+        (['tools/train.py', 'no_config.py'], 'no_config.py does not exist'),
+        (
+            ['tools/train.py', TOY, '--data-root', '/none'],
+            '/none/leftImg8bit/train does',
+        ),
+        (
+            ['tools/test.py', TOY, 'no.pth', '--data-root', '{streets}'],
+            'no.pth does not',
+        ),
+        (
+            ['tools/train.py', TOY, '--data-root', '{streets}', '--resume', 'no.pth'],
+            'no.pth does not exist',
+        ),
+        (['tools/train.py', TOY, '--resume', 'a', '--load-from', 'b'], 'give one'),
+    ],
+)
+def test_wrong_arguments(streets, tmp_path, words, message):
+    words = [word.format(streets=streets) for word in words]
+    if words[0].endswith('.py'):
+        words += ['--work-dir', str(tmp_path)]
+    printed = run(*words, ok=False)
+    assert message in printed.strip().splitlines()[-1]
+
+
+def test_a_bad_label_stops_training_with_its_name(streets, tmp_path):
+    root = tmp_path / 'data'
+    for part in ('leftImg8bit', 'gtFine'):
+        for path in (streets / part).rglob('*.png'):
+            copy = root / path.relative_to(streets)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_bytes(path.read_bytes())
+    for path in root.rglob('train/toy/*_labelIds.png'):
+        cv2.imwrite(str(path), np.full((64, 128), 99, np.uint8))
+    printed = run(
+        'tools/train.py',
+        TOY,
+        *['--data-root', root, '--work-dir', tmp_path, *small_run(workers=1)],
+        ok=False,
+    )
+    assert re.search(
+        r'_gtFine_labelIds\.png: label ids \[99\] are not in label_map',
+        printed.strip().splitlines()[-1],
+    )
+
+
+def test_every_tool_says_how_it_is_called():
+    for tool in sorted((ROOT / 'tools').glob('*.py')):
+        assert 'usage:' in run(f'tools/{tool.name}', '--help')
+    for tool in sorted((ROOT / 'tools').glob('*.sh')):
+        assert f'tools/{tool.name} ' in run(f'tools/{tool.name}', ok=False)
