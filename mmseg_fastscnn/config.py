@@ -34,7 +34,7 @@ def load_config(
     """
     if not Path(path).is_file():
         raise FileNotFoundError(
-            f'The config {path} does not exist. The shipped ones are in configs/fastscnn.'
+            f'The config {path} does not exist. Shipped: configs/fastscnn.'
         )
     config = Config.fromfile(str(path))
     if options:
@@ -50,8 +50,9 @@ def load_config(
     config.launcher = launcher
     config.setdefault('default_scope', SCOPE)
     for loader in ('val_dataloader', 'test_dataloader'):
-        if config.get(loader):  # or the last images would be counted twice
-            config[loader].sampler.setdefault('round_up', False)
+        sampler = config.get(loader, {}).get('sampler', {})
+        if sampler.get('type') == 'DefaultSampler':
+            sampler.setdefault('round_up', False)  # or some images count twice
     init_default_scope(config.default_scope)
     return config
 

@@ -147,9 +147,11 @@ def set_aside_broken_torchvision(logger: logging.Logger) -> None:
         return  # not installed, or set aside before
     except (ImportError, RuntimeError, OSError) as error:
         sys.modules['torchvision'] = None
+        minor = int(torch.__version__.split('.')[1])
         logger.warning(
-            'torchvision is left aside: it does not fit torch %s (%s). torchvision '
-            '0.N goes with torch 2.(N - 15): install the pair from one source.',
+            'torchvision is left aside: it does not fit torch %s (%s). If you need it, '
+            'install torchvision 0.%d and that torch from one source.',
             torch.__version__,
             str(error).splitlines()[0],
+            minor + 15,  # torch 2.N is paired with torchvision 0.(N + 15)
         )

@@ -116,11 +116,11 @@ class SegDataset(BaseDataset):
         return pairs
 
     def image_names(self, folder: Path) -> list[str]:
-        """Paths of the images relative to `folder`, sorted, or as the split has them."""
+        """Paths relative to `folder`: all images, sorted, or those of the split."""
         if not folder.is_dir():
             raise FileNotFoundError(
-                f'The image folder {folder} does not exist. Set data_root (--data-root) '
-                f'and data_prefix.img_path to where the images are.'
+                f'The image folder {folder} does not exist. Set data_root '
+                f'(--data-root) and data_prefix.img_path to where the images are.'
             )
         if self.ann_file:
             if not os.path.isfile(self.ann_file):

@@ -1,6 +1,7 @@
 """Any segmentation data set of torchvision, as one of ours."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 from mmengine.dataset import Compose
@@ -56,6 +57,9 @@ class TorchvisionDataset:
         self.label_map = LabelMap(mapping, len(classes), ignore_index, palette)
         self.test_mode = test_mode
         self.dataset = getattr(datasets, name)(data_root, **kwargs)
+        self.paths = getattr(self.dataset, 'images', None)
+        if self.paths is None:
+            self.paths = getattr(self.dataset, '_images', None)
         self.pipeline = Compose([t for t in pipeline if t['type'] not in LOADERS])
 
     def __len__(self) -> int:
@@ -63,7 +67,6 @@ class TorchvisionDataset:
 
     def __getitem__(self, idx: int) -> dict:
         image, label = self.dataset[idx]
-        rel_path = f'{idx:06d}.png'
         if not isinstance(label, Image.Image):
             raise ValueError(
                 f'{self.name} gives a {type(label).__name__} as label, not an image. '
@@ -77,8 +80,11 @@ class TorchvisionDataset:
             img_shape=image.shape[:2],
             ori_shape=image.shape[:2],
             gt_seg_map=self.label_map.encode(label, f'{self.name}[{idx}]'),
-            rel_path=rel_path,
+            rel_path=f'{idx:06d}.png',
             label_map=self.label_map,
             sample_idx=idx,
         )
+        if self.paths is not None:
+            results['img_path'] = str(self.paths[idx])
+            results['rel_path'] = Path(self.paths[idx]).name
         return self.pipeline(results)

@@ -1,0 +1,76 @@
+"""Data sets of torchvision; runs where torchvision fits the installed torch."""
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmengine.registry import init_default_scope
+from PIL import Image
+
+from mmseg_fastscnn.datasets import TorchvisionDataset
+
+try:
+    import torchvision  # noqa: F401
+except (ImportError, RuntimeError) as error:
+    pytest.skip(f'torchvision does not work here: {error}', allow_module_level=True)
+
+init_default_scope('mmseg_fastscnn')
+CLASSES = ('background', 'aeroplane', 'bicycle')
+PIPELINE = [
+    dict(type='LoadImageFromFile'),
+    dict(type='LoadAnnotations'),
+    dict(type='RandomCrop', crop_size=(24, 32)),
+    dict(type='PackSegInputs'),
+]
+
+
+@pytest.fixture
+def voc(tmp_path):
+    """Two images in VOC's layout, with palette labels and the 255 of borders."""
+    root = tmp_path / 'VOCdevkit/VOC2012'
+    for folder in ('JPEGImages', 'SegmentationClass', 'ImageSets/Segmentation'):
+        (root / folder).mkdir(parents=True)
+    label = np.zeros((24, 32), np.uint8)
+    label[4:12, 8:], label[14:20], label[3] = 2, 1, 255
+    for name in ('a', 'b'):
+        image = np.zeros((24, 32, 3), np.uint8)
+        image[..., 2] = 200  # red, as OpenCV writes it
+        cv2.imwrite(str(root / f'JPEGImages/{name}.jpg'), image)
+        picture = Image.fromarray(label).convert('P')
+        picture.putdata(label.ravel().tolist())
+        picture.putpalette(list(range(256)) * 3)
+        picture.save(root / f'SegmentationClass/{name}.png')
+    (root / 'ImageSets/Segmentation/train.txt').write_text('a\nb\n')
+    return tmp_path, label
+
+
+def test_voc(voc):
+    root, label = voc
+    data = TorchvisionDataset(
+        'VOCSegmentation',
+        data_root=str(root),
+        image_set='train',
+        metainfo=dict(classes=CLASSES),
+        pipeline=PIPELINE,
+    )
+    assert len(data) == 2 and data.metainfo['palette'][1] == (128, 0, 0)
+    item = data[1]
+    sample = item['data_samples']
+    np.testing.assert_array_equal(sample.gt_sem_seg.data[0], label)
+    assert sample.rel_path == 'b.jpg' and sample.ori_shape == (24, 32)
+    assert item['inputs'].dtype == torch.uint8  # (C, H, W), BGR
+    assert (
+        item['inputs'][2].float().mean() > 190 > 10 > item['inputs'][0].float().mean()
+    )
+
+
+def test_unknown_ids_and_names_are_errors(voc):
+    root, _ = voc
+    settings = dict(data_root=str(root), image_set='train', pipeline=PIPELINE)
+    two = TorchvisionDataset(
+        'VOCSegmentation', metainfo=dict(classes=CLASSES[:2]), **settings
+    )
+    with pytest.raises(ValueError, match=r'VOCSegmentation\[0\]: label ids \[2\]'):
+        two[0]
+    with pytest.raises(ValueError, match="no data set named 'VOC'"):
+        TorchvisionDataset('VOC', metainfo=dict(classes=CLASSES), **settings)
