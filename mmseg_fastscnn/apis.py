@@ -52,9 +52,7 @@ def init_model(
     init_default_scope(config.get('default_scope', 'mmseg_fastscnn'))
     model = MODELS.build(config.model)
     meta = {}
-    if checkpoint is None:
-        model.init_weights()
-    else:
+    if checkpoint is not None:
         content = read_checkpoint(checkpoint)
         load_weights(model, content['state_dict'], strict=True)
         meta = content['meta'].get('dataset_meta') or {}

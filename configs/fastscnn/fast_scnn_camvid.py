@@ -9,8 +9,8 @@ _base_ = [
     '../_base_/default_runtime.py',
     '../_base_/schedules/schedule_160k.py',
 ]
-iterations = 3000  # of 8 images: 65 epochs
-evaluated_every = 300
+iterations = 4000  # of 8 images: 87 epochs
+evaluated_every = 400
 
 model = dict(num_classes=11, data_preprocessor=dict(size={{_base_.crop_size}}))
 # Adam's steps and averaged weights: few iterations are enough, where the SGD of the

@@ -15,10 +15,7 @@ _base_ = [
 ]
 iterations = 600
 
-model = dict(
-    norm_cfg=dict(momentum=0.1),  # statistics of 160k iterations settle too slowly
-    data_preprocessor=dict(size={{_base_.crop_size}}),
-)
+model = dict(data_preprocessor=dict(size={{_base_.crop_size}}))
 optim_wrapper = dict(
     optimizer=dict(_delete_=True, type='AdamW', lr=3e-3, weight_decay=0.01)
 )

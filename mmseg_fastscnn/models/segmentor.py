@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from mmengine.model import BaseModel
+from mmengine.model import BaseModel, ModuleList
 from mmengine.structures import PixelData
 from torch import Tensor, nn
 
@@ -57,7 +57,7 @@ class EncoderDecoder(BaseModel):
         if isinstance(auxiliary_head, dict):
             self.auxiliary_head = build(auxiliary_head, for_heads)
         else:
-            self.auxiliary_head = nn.ModuleList(
+            self.auxiliary_head = ModuleList(  # mmengine's: it initialises its items
                 build(head, for_heads) for head in auxiliary_head or ()
             )
         self.test_cfg = checked_test_cfg(test_cfg or dict(mode='whole'))
@@ -103,7 +103,7 @@ class EncoderDecoder(BaseModel):
         label = torch.stack([sample.gt_sem_seg.data[0] for sample in data_samples])
         features = self.extract_feat(inputs)
         heads = {'decode': self.decode_head}
-        if isinstance(self.auxiliary_head, nn.ModuleList):
+        if isinstance(self.auxiliary_head, ModuleList):
             heads |= {f'aux_{k}': head for k, head in enumerate(self.auxiliary_head)}
         else:
             heads['aux'] = self.auxiliary_head

@@ -4,12 +4,12 @@ _base_ = './cityscapes.py'
 
 dataset_type = 'CamVidDataset'
 data_root = 'data/camvid'
-crop_size = (360, 480)  # (h, w): the whole frame
+crop_size = (288, 384)  # (h, w): a frame at the smallest scale, so nothing is padded
 train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadAnnotations'),
     dict(
-        type='RandomResize', scale=(480, 360), ratio_range=(0.5, 2.0), keep_ratio=True
+        type='RandomResize', scale=(480, 360), ratio_range=(0.8, 2.0), keep_ratio=True
     ),
     dict(type='RandomCrop', crop_size=crop_size, cat_max_ratio=0.75),
     dict(type='RandomFlip', prob=0.5),
