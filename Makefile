@@ -15,6 +15,7 @@ help:
 
 # The environment, made again when what it is made from changes.
 $(READY): requirements.txt setup.py
+	@echo 'Installing into .venv: about 1 GB, some minutes ...'
 	rm -rf .venv
 	$(PYTHON) -m venv .venv
 	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt
@@ -23,10 +24,13 @@ $(READY): requirements.txt setup.py
 
 demo: $(READY)
 	$(PY) tools/make_toy_streets.py $(STREETS)
-	$(PY) tools/train.py $(CONFIG) --work-dir $(DEMO)
-	$(PY) tools/test.py $(CONFIG) $(DEMO)/latest.pth --work-dir $(DEMO)/single_scale
-	$(PY) tools/test.py $(CONFIG) $(DEMO)/latest.pth --work-dir $(DEMO)/ms_flip --tta \
-	  --show-dir $(DEMO)/pictures
+	$(PY) tools/train.py $(CONFIG) --work-dir $(DEMO) --seed 0
+	$(PY) tools/test.py $(CONFIG) "$$(cat $(DEMO)/last_checkpoint)" \
+	  --work-dir $(DEMO)/single_scale
+	$(PY) tools/test.py $(CONFIG) "$$(cat $(DEMO)/last_checkpoint)" \
+	  --work-dir $(DEMO)/ms_flip --tta --show-dir $(DEMO)/pictures
+	@echo 'Pictures (image | truth | prediction), the first of 40:'
+	@find $(DEMO)/pictures -name '*.png' | sort | head -n 3
 
 test: $(READY)
 	$(PY) -m ruff check .

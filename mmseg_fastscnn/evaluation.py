@@ -112,7 +112,7 @@ class IoUMetric(BaseMetric):
         }
         logger.info('\n%s', format_table(self.per_class, self.columns))
         means = {f'm{c}': float(np.nanmean(table[c])) for c in self.columns}
-        return {'aAcc': accuracy, **means}
+        return {**means, 'aAcc': accuracy}
 
 
 def confusion_matrix(

@@ -4,7 +4,9 @@ import importlib
 import inspect
 import logging
 import os
+import re
 import sys
+from importlib import metadata
 
 import torch
 from mmengine.dist import get_world_size, is_distributed
@@ -108,10 +110,9 @@ class SegRunner(Runner):
     def build_dataloader(dataloader: dict | DataLoader, *args, **kwargs) -> DataLoader:
         """mmengine's, with at most one worker a core, and with none if asked for."""
         if isinstance(dataloader, dict):
-            cores = len(os.sched_getaffinity(0)) // int(
-                os.environ.get('LOCAL_WORLD_SIZE', 1)
-            )
-            workers = min(dataloader.get('num_workers', 0), max(cores, 1))
+            processes = int(os.environ.get('LOCAL_WORLD_SIZE', 1))
+            cores = max((os.cpu_count() or 1) // processes, 1)
+            workers = min(dataloader.get('num_workers', 0), cores)
             persistent = dataloader.get('persistent_workers', False) and workers > 0
             dataloader = dict(
                 dataloader, num_workers=workers, persistent_workers=persistent
@@ -147,11 +148,13 @@ def set_aside_broken_torchvision(logger: logging.Logger) -> None:
         return  # not installed, or set aside before
     except (ImportError, RuntimeError, OSError) as error:
         sys.modules['torchvision'] = None
-        minor = int(torch.__version__.split('.')[1])
+        requires = metadata.requires('torchvision') or []
+        needs = next(r for r in requires if r.startswith('torch'))
         logger.warning(
-            'torchvision is left aside: it does not fit torch %s (%s). If you need it, '
-            'install torchvision 0.%d and that torch from one source.',
+            'torchvision is left aside: it fails with torch %s (%s). If you need it, '
+            'install torchvision==%s with %s, both CPU or both CUDA builds.',
             torch.__version__,
             str(error).splitlines()[0],
-            minor + 15,  # torch 2.N is paired with torchvision 0.(N + 15)
+            metadata.version('torchvision'),
+            re.sub('[() ]', '', needs),
         )

@@ -74,7 +74,7 @@ def test_ohem(batch, thres, min_kept, weight):
         ignore_index=255,
         reduction='none',
     )[valid]
-    ranked = probability.sort().values
+    ranked = probability.detach().sort().values
     bar = max(thres, float(ranked[min(min_kept, len(ranked) - 1)]))
     hard = probability < bar
     assert 0 < hard.sum() < len(hard)

@@ -62,6 +62,9 @@ def main() -> None:
         )
         path.write_text(json.dumps(report, indent=2) + '\n')
         print(f'Written: {path}')
+    for folder in (args.out, args.show_dir):
+        if folder and is_main_process():
+            print(f'Written: {folder}')
 
 
 def per_class(runner: SegRunner) -> dict[str, dict]:
