@@ -23,6 +23,7 @@ setup(
         'numpy>=1.24',
         'opencv-python>=4.8',
         'pillow>=9.1',
+        'safetensors>=0.4',
         'setuptools; python_version >= "3.12"',  # mmengine imports distutils
     ],
     extras_require={'torchvision': ['torchvision'], 'test': ['pytest', 'ruff']},

@@ -29,6 +29,7 @@ def init_model(
     checkpoint: str | Path | None = None,
     device: str | None = None,
     cfg_options: dict | None = None,
+    weights: str = 'ema',
 ) -> nn.Module:
     """Build a segmentor and load its weights, ready for `inference_model`.
 
@@ -37,6 +38,7 @@ def init_model(
         checkpoint: A checkpoint file; without one the weights are random.
         device: For instance 'cuda:1'; by default the best there is.
         cfg_options: Settings that change the config, by dotted key.
+        weights: 'ema' or 'raw', where the checkpoint has both.
 
     Returns:
         The model in evaluation mode, with `cfg` and `dataset_meta` (`classes` and
@@ -53,7 +55,7 @@ def init_model(
     model = MODELS.build(config.model)
     meta = {}
     if checkpoint is not None:
-        content = read_checkpoint(checkpoint)
+        content = read_checkpoint(checkpoint, weights)
         load_weights(model, content['state_dict'], strict=True)
         meta = content['meta'].get('dataset_meta') or {}
     model.cfg = config

@@ -1,6 +1,9 @@
 """Load weights safely, and say what was loaded and what was not."""
 
+import hashlib
+import io
 import re
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,7 +12,11 @@ from pickle import UnpicklingError
 import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
+
+from mmseg_fastscnn.tramac import convert_tramac, is_tramac
 
 
 def history_method(owner: type, name: str):
@@ -60,47 +67,183 @@ class LoadReport:
         return '; '.join(lines)
 
 
-def read_checkpoint(path: str | Path) -> dict:
-    """Read a file of mmengine's format, or a bare state dict, to the CPU.
+def read_checkpoint(path: str | Path, weights: str = 'ema') -> dict:
+    """Read a checkpoint of any of the known kinds, to the CPU.
+
+    Known are mmsegmentation's 0.x and 1.x, bare state dicts, Tramac's, and safetensors.
+
+    Args:
+        path: The file. If its name ends in `-` and eight hexadecimal digits, as those
+            of released files do, its sha256 must begin with them.
+        weights: Where averaged weights are in the file too, take 'ema' (the averaged)
+            or 'raw' (the trained).
 
     Returns:
-        The file's dict, with `state_dict` and `meta` always there; a `module.` that
-        data parallel training puts before names is removed.
+        The file's dict with `state_dict`, in our names and without the `module.` of
+        data parallel training, and `meta`, whose `dataset_meta` has `classes` and
+        `palette` where the file does.
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: It is no checkpoint, or holds more than tensors, plain values and
-            mmengine's log history.
+        ValueError: It is damaged, no checkpoint, holds more than tensors, plain values
+            and mmengine's log history, or has no other weights than the averaged.
     """
     path = Path(path).expanduser()
     if not path.is_file():
         raise FileNotFoundError(f'The checkpoint {path} does not exist.')
-    try:
-        with torch.serialization.safe_globals(ALLOWED):
-            content = torch.load(path, map_location='cpu', weights_only=True)
-    except (UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
-        refused = re.search(r'GLOBAL (\S+)', str(error))
-        if refused:
-            raise ValueError(
-                f'{path} is refused: it holds {refused[1]}, and loading that could run '
-                f'code of the file. Nothing of it has run. Ask its author for a file '
-                f'of weights alone.'
-            ) from error
-        raise ValueError(
-            f'{path} is no PyTorch checkpoint, or a damaged one '
-            f'({type(error).__name__}). Compare its size with the original and fetch '
-            f'it again.'
-        ) from error
+    check_hash(path)
+    content = load_safetensors(path) if path.suffix == '.safetensors' else load(path)
     if not isinstance(content, Mapping):
         raise ValueError(f'{path} holds a {type(content).__name__}, not a state dict.')
     if 'state_dict' not in content:
         content = dict(state_dict=content)
-    state = content['state_dict']
-    return {
-        **content,
-        'meta': content.get('meta') or {},
-        'state_dict': {k.removeprefix('module.'): v for k, v in state.items()},
+    if not any(isinstance(v, Tensor) for v in content['state_dict'].values()):
+        raise ValueError(f'{path} has no tensors; its keys are {list(content)[:5]}.')
+    state = choose_weights(content, weights, path)
+    if is_tramac(state):
+        state = convert_tramac(state)
+    meta = dict(content.get('meta') or {})
+    if 'dataset_meta' not in meta and meta.get('CLASSES'):  # mmsegmentation 0.x
+        meta['dataset_meta'] = dict(
+            classes=meta['CLASSES'], palette=meta.get('PALETTE')
+        )
+    return {**content, 'meta': meta, 'state_dict': state}
+
+
+def check_hash(path: Path) -> None:
+    """Raise ValueError if the name promises another sha256 than the file has."""
+    promised = re.search(r'-([0-9a-f]{8})$', path.stem)
+    if promised:
+        found = hashlib.sha256(path.read_bytes()).hexdigest()
+        if not found.startswith(promised[1]):
+            raise ValueError(
+                f'{path}: the name promises a sha256 that begins with {promised[1]}, '
+                f'the file has {found[:8]}. It is damaged or was changed: fetch it '
+                f'again, or rename it if you changed it.'
+            )
+
+
+def load(path: Path) -> object:
+    """Read a PyTorch file, building nothing but what `ALLOWED` lists."""
+    try:
+        with torch.serialization.safe_globals(ALLOWED):
+            return torch.load(path, map_location='cpu', weights_only=True)
+    except Exception as error:  # of many kinds, down to IndexError on random bytes
+        raise ValueError(f'{path} {what_is_wrong(path, error)}') from error
+
+
+def what_is_wrong(path: Path, error: Exception) -> str:
+    """Say why a file is no checkpoint that is loaded, and what to do."""
+    refused = re.search(r'GLOBAL (\S+)', str(error))
+    if refused:
+        return (
+            f'is refused: it holds {refused[1]}, and loading that could run code of '
+            f'the file. Nothing of it has run. Ask its author for a file of weights.'
+        )
+    head = path.read_bytes()[:512]
+    if head.lstrip()[:1] == b'<':
+        return (
+            f'is a web page, not a checkpoint: it begins with '
+            f'{head.split()[0][:40]!r}. Fetch the file itself.'
+        )
+    size = f'{path.stat().st_size:,} bytes'
+    if head[:2] == b'PK' and not zipfile.is_zipfile(path):
+        return f'is cut short: its end is missing after {size}. Fetch it again.'
+    return f'is no PyTorch checkpoint, or a damaged one ({size}). Fetch it again.'
+
+
+def load_safetensors(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        message = f'{path} is no safetensors file, or a damaged one ({error}).'
+        raise ValueError(f'{message} Fetch it again.') from error
+
+
+def choose_weights(content: Mapping, weights: str, path: Path) -> dict[str, Tensor]:
+    """Return the averaged or the trained weights of a file's content.
+
+    Both mmengine (`ema_state_dict`) and mmcv 1 (buffers named `ema_...`, dots replaced)
+    swap the two before they save: `state_dict` has the averaged weights.
+    """
+    if weights not in ('ema', 'raw'):
+        raise ValueError(f"weights is {weights!r}; it must be 'ema' or 'raw'.")
+    everything = {
+        k.removeprefix('module.'): v for k, v in content['state_dict'].items()
     }
+    state = {k: v for k, v in everything.items() if not k.startswith('ema_')}
+    if weights == 'ema':
+        return state
+    other = without_prefix(content.get('ema_state_dict') or {})
+    other.pop('steps', None)
+    for name in state:
+        buffer = f'ema_{name.replace(".", "_")}'
+        if buffer in everything:
+            other[name] = everything[buffer]
+    if not other:
+        raise ValueError(f"{path} has no averaged weights, so there are no 'raw' ones.")
+    return {**state, **other}
+
+
+def without_prefix(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Remove the `module.` that data parallel training puts before names."""
+    return {name.removeprefix('module.'): v for name, v in state_dict.items()}
+
+
+def plain_hub(hub: Mapping) -> dict:
+    """Return the state of mmengine's `MessageHub` as tensors and plain values alone.
+
+    So a checkpoint needs no allow-list: any torch loads it with `weights_only=True`.
+    """
+    scalars = {
+        name: [torch.from_numpy(np.asarray(part, np.float64)) for part in buffer.data]
+        for name, buffer in hub['log_scalars'].items()
+    }
+    info = {
+        key: value.item() if isinstance(value, np.generic) else value
+        for key, value in hub['runtime_info'].items()
+    }
+    return {**hub, 'log_scalars': scalars, 'runtime_info': info}
+
+
+def restore_hub(hub: Mapping) -> dict:
+    """Undo `plain_hub`; a hub that mmengine wrote comes back as it is."""
+    scalars = {
+        name: HistoryBuffer(*[part.numpy() for part in value])
+        if isinstance(value, list)
+        else value
+        for name, value in hub['log_scalars'].items()
+    }
+    return {**hub, 'log_scalars': scalars}
+
+
+def write_weights(path: str | Path, content: Mapping) -> Path:
+    """Write the weights and the meta data of what `read_checkpoint` returned.
+
+    Args:
+        path: `NAME.pth`; `{hash}` in it becomes the first eight hexadecimal digits of
+            the file's sha256.
+
+    Returns:
+        Where it was written.
+
+    Raises:
+        FileExistsError: There is a file of that name.
+    """
+    meta = {
+        key: content['meta'][key]
+        for key in ('dataset_meta', 'iter', 'epoch', 'cfg')
+        if key in content['meta']
+    }
+    buffer = io.BytesIO()
+    torch.save(dict(state_dict=dict(content['state_dict']), meta=meta), buffer)
+    digest = hashlib.sha256(buffer.getbuffer()).hexdigest()[:8]
+    path = Path(str(path).replace('{hash}', digest))
+    if path.exists():
+        raise FileExistsError(f'{path} exists; remove it or choose another name.')
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(buffer.getbuffer())
+    return path
 
 
 def load_weights(

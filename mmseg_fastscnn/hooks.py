@@ -10,6 +10,7 @@ from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
 from torch.utils.data import DataLoader
 
+from mmseg_fastscnn.checkpoint import plain_hub
 from mmseg_fastscnn.registry import HOOKS
 from mmseg_fastscnn.structures import SegDataSample
 from mmseg_fastscnn.visualization import overlay, panel
@@ -68,6 +69,16 @@ def describe_device() -> str:
     if torch.cuda.is_available():
         return f'{torch.cuda.get_device_name()}, torch {torch.__version__}'
     return f'CPU, {torch.get_num_threads()} threads, torch {torch.__version__}'
+
+
+@HOOKS.register_module()
+class PlainCheckpointHook(Hook):
+    """Write checkpoints of tensors and plain values alone; see `plain_hub`."""
+
+    priority = 'LOWEST'
+
+    def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
+        checkpoint['message_hub'] = plain_hub(checkpoint['message_hub'])
 
 
 @HOOKS.register_module()

@@ -19,8 +19,8 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
-from mmseg_fastscnn.checkpoint import load_weights, read_checkpoint
-from mmseg_fastscnn.hooks import RunHeaderHook
+from mmseg_fastscnn.checkpoint import load_weights, read_checkpoint, restore_hub
+from mmseg_fastscnn.hooks import PlainCheckpointHook, RunHeaderHook
 from mmseg_fastscnn.registry import RUNNERS
 
 
@@ -32,7 +32,12 @@ class SegRunner(Runner):
     the log file), a torchvision that does not fit is left aside, SyncBN and data
     parallel training work on CPUs, checkpoints are read safely and reported, and the
     learning rate is scaled by the whole batch, accumulated steps included.
+
+    Attributes:
+        weights: Which of a checkpoint's weights to load, 'ema' or 'raw'.
     """
+
+    weights = 'ema'
 
     def setup_env(self, env_cfg: dict) -> None:
         if self.distributed and not torch.cuda.is_available() and not is_distributed():
@@ -54,6 +59,7 @@ class SegRunner(Runner):
     def register_hooks(self, default_hooks=None, custom_hooks=None) -> None:
         super().register_hooks(default_hooks, custom_hooks)
         self.register_hook(RunHeaderHook())
+        self.register_hook(PlainCheckpointHook())
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         if self.distributed:
@@ -74,7 +80,14 @@ class SegRunner(Runner):
         Arguments beyond `filename` are mmengine's and not needed: the file is read to
         the CPU, and a `module.` before names is removed.
         """
-        checkpoint = read_checkpoint(filename)
+        checkpoint = read_checkpoint(filename, self.weights)
+        if self._resume:
+            if 'optimizer' not in checkpoint:
+                raise ValueError(
+                    f'{filename} holds weights but no state of a run to resume. Start '
+                    f'from its weights with --load-from.'
+                )
+            checkpoint['message_hub'] = restore_hub(checkpoint['message_hub'])
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
         model = self.model
         while is_model_wrapper(model) or isinstance(model, BaseTTAModel):

@@ -18,6 +18,12 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', help='checkpoint file')
+    parser.add_argument(
+        '--weights',
+        choices=['ema', 'raw'],
+        default='ema',
+        help='averaged or trained weights, where the checkpoint has both',
+    )
     parser.add_argument('--tta', action='store_true', help='multi-scale and flip')
     parser.add_argument('--work-dir', help='for metrics.json and logs')
     parser.add_argument('--out', metavar='DIR', help='for label PNGs in raw ids')
@@ -47,6 +53,7 @@ def main() -> None:
     if args.tta:
         use_tta(config)
     runner = SegRunner.from_cfg(config)
+    runner.weights = args.weights
     if args.out or args.show_dir:
         runner.register_hook(PredictionHook(args.out, args.show_dir))
     means = runner.test()

@@ -121,11 +121,21 @@ class FCNHead(BaseModule):
 
 @MODELS.register_module()
 class DepthwiseSeparableFCNHead(FCNHead):
-    """`FCNHead` with depthwise separable convolutions: the paper's classifier."""
+    """`FCNHead` with depthwise separable convolutions: the paper's classifier.
+
+    Args:
+        dw_act_cfg: Activation after the depthwise convolutions; the paper's form:
+            `dict(type='ReLU')`.
+        kwargs: See `FCNHead`.
+    """
+
+    def __init__(self, *, dw_act_cfg: dict | None = None, **kwargs):
+        self.dw_act_cfg = dw_act_cfg
+        super().__init__(**kwargs)
 
     def conv_layer(self, in_channels: int, out_channels: int, **layer) -> nn.Module:
         return DepthwiseSeparableConvModule(
-            in_channels, out_channels, dw_act_cfg=None, **layer
+            in_channels, out_channels, dw_act_cfg=self.dw_act_cfg, **layer
         )
 
 

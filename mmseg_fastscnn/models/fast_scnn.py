@@ -1,11 +1,11 @@
 """Fast-SCNN, the backbone: arXiv 1902.04502, section 3, from top to bottom.
 
-Two details are not the paper's but mmsegmentation's, whose weights fit here: the
-convolution after the pyramid is 3x3 (the paper: 1x1), and depthwise convolutions
-outside the bottlenecks have no ReLU. Shapes in the margin are for an image of
-(3, 1024, 2048).
+By default four details are not the paper's but mmsegmentation's, whose weights then
+fit; four options of `FastSCNN` bring the paper's own form back. Shapes in the margin
+are for an image of (3, 1024, 2048).
 """
 
+import warnings
 from collections.abc import Sequence
 
 import torch
@@ -23,12 +23,14 @@ SMALLEST_INPUT = 32  # pixels: one cell of the deepest feature map
 class LearningToDownsample(nn.Module):
     """Section 3.2.1: three strided layers, shared by both branches; output at 1/8."""
 
-    def __init__(self, in_channels, dw_channels, out_channels, norm_cfg):
+    def __init__(
+        self, in_channels, dw_channels, out_channels, padding, norm_cfg, dw_act_cfg
+    ):
         super().__init__()
         dw1, dw2 = dw_channels
-        self.conv = ConvModule(in_channels, dw1, 3, 2, padding=1, norm_cfg=norm_cfg)
+        self.conv = ConvModule(in_channels, dw1, 3, 2, padding, norm_cfg=norm_cfg)
         separable = dict(
-            kernel_size=3, stride=2, padding=1, norm_cfg=norm_cfg, dw_act_cfg=None
+            kernel_size=3, stride=2, padding=1, norm_cfg=norm_cfg, dw_act_cfg=dw_act_cfg
         )
         self.dsconv1 = DepthwiseSeparableConvModule(dw1, dw2, **separable)
         self.dsconv2 = DepthwiseSeparableConvModule(dw2, out_channels, **separable)
@@ -101,6 +103,7 @@ class GlobalFeatureExtractor(nn.Module):
         block_channels,
         out_channels,
         strides,
+        pyramid_kernel,
         norm_cfg,
         align_corners,
         num_blocks=(3, 3, 3),
@@ -134,8 +137,8 @@ class GlobalFeatureExtractor(nn.Module):
         self.out = ConvModule(
             deepest + per_level * len(pool_scales),
             out_channels,
-            3,
-            padding=1,
+            pyramid_kernel,
+            padding=pyramid_kernel // 2,
             norm_cfg=norm_cfg,
         )
 
@@ -155,6 +158,7 @@ class FeatureFusionModule(nn.Module):
         higher_in_channels,
         lower_in_channels,
         out_channels,
+        bias,
         norm_cfg,
         align_corners,
     ):
@@ -168,9 +172,13 @@ class FeatureFusionModule(nn.Module):
             groups=out_channels,
             norm_cfg=norm_cfg,
         )
-        linear = dict(kernel_size=1, norm_cfg=norm_cfg, act_cfg=None)
-        self.conv_lower_res = ConvModule(out_channels, out_channels, **linear)
-        self.conv_higher_res = ConvModule(higher_in_channels, out_channels, **linear)
+        linear = dict(kernel_size=1, bias=bias, norm_cfg=norm_cfg, act_cfg=None)
+        with warnings.catch_warnings():  # a bias before BN is idle, and meant
+            warnings.simplefilter('ignore')
+            self.conv_lower_res = ConvModule(out_channels, out_channels, **linear)
+            self.conv_higher_res = ConvModule(
+                higher_in_channels, out_channels, **linear
+            )
 
     def forward(self, higher: Tensor, lower: Tensor) -> Tensor:
         lower = F.interpolate(
@@ -195,6 +203,12 @@ class FastSCNN(BaseModule):
         lower_in_channels: Must equal `global_out_channels`.
         fusion_out_channels: Width of the fused 1/8 map.
         out_indices: Which of (1/8 map, 1/32 map, fused map) to return, in order.
+        downsample_padding: Of the first convolution; the paper's form: 0.
+        dw_act_cfg: Activation after the depthwise convolutions of the downsampling;
+            the paper's form: `dict(type='ReLU')`.
+        pyramid_kernel: Of the convolution after the pyramid; the paper's form: 1.
+        fusion_bias: Bias in the two 1x1 convolutions of the fusion; the paper's form,
+            as Tramac/Fast-SCNN-pytorch has it: True.
         norm_cfg: Normalisation layer, `dict(type='BN')` or `dict(type='SyncBN')`.
         align_corners: Passed to every bilinear interpolation.
         init_cfg: mmengine's weight initialisation; default Kaiming.
@@ -212,6 +226,10 @@ class FastSCNN(BaseModule):
         lower_in_channels: int = 128,
         fusion_out_channels: int = 128,
         out_indices: Sequence[int] = (0, 1, 2),
+        downsample_padding: int = 1,
+        dw_act_cfg: dict | None = None,
+        pyramid_kernel: int = 3,
+        fusion_bias: bool = False,
         norm_cfg: dict | None = None,
         align_corners: bool = False,
         init_cfg: dict | list | None = None,
@@ -235,13 +253,19 @@ class FastSCNN(BaseModule):
         norm_cfg = norm_cfg or dict(type='BN')
         self.out_indices = tuple(out_indices)
         self.learning_to_downsample = LearningToDownsample(
-            in_channels, downsample_dw_channels, global_in_channels, norm_cfg
+            in_channels,
+            downsample_dw_channels,
+            global_in_channels,
+            downsample_padding,
+            norm_cfg,
+            dw_act_cfg,
         )
         self.global_feature_extractor = GlobalFeatureExtractor(
             global_in_channels,
             global_block_channels,
             global_out_channels,
             global_block_strides,
+            pyramid_kernel,
             norm_cfg,
             align_corners,
         )
@@ -249,6 +273,7 @@ class FastSCNN(BaseModule):
             higher_in_channels,
             lower_in_channels,
             fusion_out_channels,
+            fusion_bias,
             norm_cfg,
             align_corners,
         )

@@ -1,0 +1,35 @@
+"""Write the weights of any known checkpoint as a clean file of ours.
+
+Known: mmsegmentation 0.x and 1.x, Tramac/Fast-SCNN-pytorch, bare state dicts,
+safetensors. The result has `state_dict` and `meta` and loads anywhere safely.
+"""
+
+import argparse
+
+from mmseg_fastscnn.checkpoint import read_checkpoint, write_weights
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('source', metavar='IN', help='the checkpoint')
+    parser.add_argument('target', metavar='OUT', help='the file to write, NAME.pth')
+    parser.add_argument(
+        '--weights',
+        choices=['ema', 'raw'],
+        default='ema',
+        help='averaged or trained weights, where the file has both',
+    )
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    content = read_checkpoint(args.source, args.weights)
+    path = write_weights(args.target, content)
+    classes = (content['meta'].get('dataset_meta') or {}).get('classes')
+    named = f'{len(classes)} classes' if classes else 'no class names'
+    print(f'Written: {path} ({len(content["state_dict"])} tensors, {named})')
+
+
+if __name__ == '__main__':
+    main()
