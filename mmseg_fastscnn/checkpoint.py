@@ -11,11 +11,12 @@ from pickle import UnpicklingError
 
 import numpy as np
 import torch
-from mmengine.logging import HistoryBuffer
+from mmengine.logging import HistoryBuffer, MMLogger
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from mmseg_fastscnn.registry import WEIGHT_INITIALIZERS
 from mmseg_fastscnn.tramac import convert_tramac, is_tramac
 
 
@@ -252,7 +253,7 @@ def load_weights(
     """Copy into `model` every tensor that has its name and shape.
 
     Args:
-        model: The segmentor.
+        model: The segmentor, or its backbone alone.
         state_dict: The file's tensors.
         strict: Refuse a file that does not fill the whole model.
 
@@ -270,11 +271,12 @@ def load_weights(
         else:
             report.loaded.append(name)
     report.unexpected = [name for name in state_dict if name not in own]
-    backbone = [name for name in own if name.startswith('backbone.')]
-    found = sum(name.startswith('backbone.') for name in report.loaded)
-    if found < len(backbone) / 2:
+    prefix = 'backbone.' if any(name.startswith('backbone.') for name in own) else ''
+    needed = sum(name.startswith(prefix) for name in own)
+    found = sum(name.startswith(prefix) for name in report.loaded)
+    if found < needed / 2:
         raise ValueError(
-            f'Only {found} of the {len(backbone)} tensors of the backbone are in the '
+            f'Only {found} of the {needed} tensors of the backbone are in the '
             f'checkpoint: it is of another network. {report}.'
         )
     if strict and (report.missing or report.other_shape):
@@ -284,3 +286,27 @@ def load_weights(
         )
     model.load_state_dict({k: state_dict[k] for k in report.loaded}, strict=False)
     return report
+
+
+@WEIGHT_INITIALIZERS.register_module(name='Pretrained')
+class PretrainedInit:
+    """Initialise from a checkpoint: `init_cfg=dict(type='Pretrained', ...)`.
+
+    Args:
+        checkpoint: The file, of any kind that `read_checkpoint` knows.
+        prefix: Take only tensors of this prefix, and remove it: 'backbone.'.
+    """
+
+    def __init__(self, checkpoint: str, prefix: str = ''):
+        self.checkpoint = checkpoint
+        self.prefix = prefix
+
+    def __call__(self, module: nn.Module) -> None:
+        state_dict = {
+            name.removeprefix(self.prefix): value
+            for name, value in read_checkpoint(self.checkpoint)['state_dict'].items()
+            if name.startswith(self.prefix)
+        }
+        report = load_weights(module, state_dict, strict=False)
+        logger = MMLogger.get_current_instance()
+        logger.info('%s, into %s: %s.', self.checkpoint, type(module).__name__, report)

@@ -22,9 +22,10 @@ MODELS = _child(parent.MODELS, 'models')
 DATASETS = _child(parent.DATASETS, 'datasets')
 TRANSFORMS = _child(parent.TRANSFORMS, 'datasets')
 METRICS = _child(parent.METRICS, 'evaluation')
-HOOKS = _child(parent.HOOKS, 'hooks')
+HOOKS = _child(parent.HOOKS, 'hooks', 'finetune')
 OPTIM_WRAPPERS = _child(parent.OPTIM_WRAPPERS, 'amp')
 RUNNERS = _child(parent.RUNNERS, 'runner')
+WEIGHT_INITIALIZERS = _child(parent.WEIGHT_INITIALIZERS, 'checkpoint')
 
 # We add nothing to these, but mmengine warns where a scope lacks one of its kinds.
 for _parent in (
@@ -39,6 +40,5 @@ for _parent in (
     parent.PARAM_SCHEDULERS,
     parent.VISBACKENDS,
     parent.VISUALIZERS,
-    parent.WEIGHT_INITIALIZERS,
 ):
     _child(_parent)

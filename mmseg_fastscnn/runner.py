@@ -15,11 +15,12 @@ from mmengine.model import is_model_wrapper, revert_sync_batchnorm
 from mmengine.model.test_time_aug import BaseTTAModel
 from mmengine.optim import OptimWrapper
 from mmengine.runner import BaseLoop, Runner
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
 from mmseg_fastscnn.checkpoint import load_weights, read_checkpoint, restore_hub
+from mmseg_fastscnn.finetune import carry_over_classes, inflate_first_convolution
 from mmseg_fastscnn.hooks import PlainCheckpointHook, RunHeaderHook
 from mmseg_fastscnn.registry import RUNNERS
 
@@ -93,12 +94,34 @@ class SegRunner(Runner):
         while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
             model = model.module
         starts_training = isinstance(self._train_loop, BaseLoop) and not self._resume
-        report = load_weights(
-            model, checkpoint['state_dict'], strict=not starts_training
-        )
+        state_dict = checkpoint['state_dict']
+        if starts_training:
+            state_dict = self._fit_to_task(model, state_dict, checkpoint['meta'])
+        report = load_weights(model, state_dict, strict=not starts_training)
         self.logger.info('%s: %s.', filename, report)
         self._has_loaded = True
         return checkpoint
+
+    def _fit_to_task(
+        self, model: nn.Module, state_dict: dict[str, Tensor], meta: dict
+    ) -> dict[str, Tensor]:
+        """Fit a checkpoint's classifiers and first convolution to the model's task."""
+        new = list(self.train_dataloader.dataset.metainfo['classes'])
+        old = self.cfg.get('checkpoint_classes') or (
+            (meta.get('dataset_meta') or {}).get('classes')
+        )
+        if old is None:
+            self.logger.info(
+                'The checkpoint names no classes, so they cannot be carried over by '
+                'name; --classes-from says which it has.'
+            )
+        elif list(old) != new:
+            aliases = self.cfg.get('class_aliases') or {}
+            state_dict, report = carry_over_classes(
+                model, state_dict, new, list(old), aliases
+            )
+            self.logger.info('%s.', report)
+        return inflate_first_convolution(model, state_dict)
 
     def scale_lr(
         self, optim_wrapper: OptimWrapper, auto_scale_lr: dict | None = None

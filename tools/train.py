@@ -6,6 +6,7 @@ from mmengine.config import DictAction
 from mmengine.runner import find_latest_checkpoint
 
 from mmseg_fastscnn.config import load_config
+from mmseg_fastscnn.finetune import read_classes
 from mmseg_fastscnn.runner import SegRunner
 
 
@@ -15,6 +16,12 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--work-dir', help='for checkpoints and logs')
     parser.add_argument('--data-root', help='moves every data set of the config')
     parser.add_argument('--load-from', metavar='CKPT', help='start from its weights')
+    parser.add_argument(
+        '--classes-from',
+        metavar='NAMES',
+        help='classes of the --load-from checkpoint, where it does not name them: a '
+        'data set such as CityscapesDataset, or a text file with one a line',
+    )
     parser.add_argument(
         '--resume',
         nargs='?',
@@ -57,6 +64,8 @@ def main() -> None:
     )
     if args.load_from:
         config.load_from = args.load_from
+    if args.classes_from:
+        config.checkpoint_classes = read_classes(args.classes_from)
     if args.resume:
         config.resume = args.resume != 'auto'
         checkpoint = args.resume

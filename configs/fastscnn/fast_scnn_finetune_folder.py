@@ -5,8 +5,10 @@
 
     python tools/train.py my_config.py --load-from cityscapes_checkpoint.pth
 
-Backbone and whatever else has the same shape start from the checkpoint; the
-classifiers of another number of classes start fresh, and the log says so.
+The backbone starts from the checkpoint, and so does every class that has the same name
+there, or the one that `class_aliases` gives; the log says which start fresh. If the
+checkpoint does not name its classes, say which they are: --classes-from
+CityscapesDataset, or a text file with one a line.
 """
 
 _base_ = [
@@ -24,6 +26,7 @@ metainfo = dict(
 # id in the label PNGs -> position in `classes`, or 255 to ignore. For labels that are
 # colour images, the palette says which colour is which class.
 label_map = {0: 0, 1: 1, 2: 2, 255: 255}
+class_aliases = dict(vehicle='car')  # your class: the checkpoint's name for it
 crop_size = (512, 1024)  # (h, w) of training; a smaller image is padded
 scale = (1024, 512)  # (w, h) that images are about, before the random factor
 # --- how long ------------------------------------------------------------------------
@@ -64,8 +67,11 @@ model = dict(
     num_classes=len(metainfo['classes']), data_preprocessor=dict(size=crop_size)
 )
 optim_wrapper = dict(
-    optimizer=dict(_delete_=True, type='AdamW', lr=1e-3, weight_decay=0.01)
+    optimizer=dict(_delete_=True, type='AdamW', lr=1e-3, weight_decay=0.01),
+    paramwise_cfg=dict(custom_keys={'backbone': dict(lr_mult=0.3)}),  # 1.0: all alike
 )
+# For the first iterations only the heads are trained; 0: all from the start.
+custom_hooks = [dict(type='FreezeBackboneHook', iterations=100)]
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, begin=0, end=100, by_epoch=False),
     dict(

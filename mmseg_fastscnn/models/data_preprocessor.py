@@ -18,7 +18,7 @@ class SegDataPreProcessor(BaseDataPreprocessor):
     Args:
         mean: One value a channel, after the channel swap, in 0..255.
         std: Likewise.
-        bgr_to_rgb: Swap the channels.
+        bgr_to_rgb: Swap the first three channels.
         size: (h, w) that training images and labels are padded to, right and bottom.
         pad_val: Value of padded pixels after normalisation.
         seg_pad_val: Label of padded pixels.
@@ -72,7 +72,7 @@ class SegDataPreProcessor(BaseDataPreprocessor):
 
     def _normalise(self, image: Tensor) -> Tensor:
         if self.bgr_to_rgb:
-            image = image.flip(0)
+            image = torch.cat([image[:3].flip(0), image[3:]])
         return (image.float() - self.mean) / self.std
 
 
