@@ -6,6 +6,7 @@ from pathlib import Path
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
+from mmseg_fastscnn.config_check import check_config
 from mmseg_fastscnn.registry import SCOPE
 
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
@@ -30,15 +31,20 @@ def load_config(
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: `data_root` is given and no data set of the config has one.
+        ValueError: A key is read by nobody, or a value does not fit (`config_check`);
+            or `data_root` is given and no data set of the config has one.
     """
     if not Path(path).is_file():
         raise FileNotFoundError(
             f'The config {path} does not exist. Shipped: configs/fastscnn.'
         )
     config = Config.fromfile(str(path))
-    if options:
-        config.merge_from_dict(dict(options))
+    if config.get('default_scope', 'mmseg') == 'mmseg':
+        config.default_scope = SCOPE  # mmsegmentation 1.x: the same types are here
+    init_default_scope(SCOPE)
+    options = dict(options or {})
+    config.merge_from_dict(options)
+    check_config(config, options)
     if data_root is not None:
         datasets = [d for d in all_datasets(config) if 'data_root' in d]
         if not datasets:
@@ -48,12 +54,10 @@ def load_config(
     default_dir = config.get('work_dir') or f'work_dirs/{Path(path).stem}'
     config.work_dir = work_dir or default_dir
     config.launcher = launcher
-    config.setdefault('default_scope', SCOPE)
     for loader in ('val_dataloader', 'test_dataloader'):
         sampler = config.get(loader, {}).get('sampler', {})
         if sampler.get('type') == 'DefaultSampler':
             sampler.setdefault('round_up', False)  # or some images count twice
-    init_default_scope(config.default_scope)
     return config
 
 

@@ -27,18 +27,19 @@ OPTIM_WRAPPERS = _child(parent.OPTIM_WRAPPERS, 'amp')
 RUNNERS = _child(parent.RUNNERS, 'runner')
 WEIGHT_INITIALIZERS = _child(parent.WEIGHT_INITIALIZERS, 'checkpoint')
 
-# We add nothing to these, but mmengine warns where a scope lacks one of its kinds.
-for _parent in (
-    parent.DATA_SAMPLERS,
-    parent.EVALUATOR,
-    parent.FUNCTIONS,
-    parent.LOG_PROCESSORS,
-    parent.LOOPS,
-    parent.MODEL_WRAPPERS,
-    parent.OPTIMIZERS,
-    parent.OPTIM_WRAPPER_CONSTRUCTORS,
-    parent.PARAM_SCHEDULERS,
-    parent.VISBACKENDS,
-    parent.VISUALIZERS,
-):
-    _child(_parent)
+# We add nothing to the last, but mmengine warns where a scope lacks one of its kinds.
+REGISTRIES = [
+    *(MODELS, DATASETS, TRANSFORMS, METRICS, HOOKS, OPTIM_WRAPPERS, RUNNERS),
+    WEIGHT_INITIALIZERS,
+    _child(parent.DATA_SAMPLERS),
+    _child(parent.EVALUATOR),
+    _child(parent.FUNCTIONS),
+    _child(parent.LOG_PROCESSORS),
+    _child(parent.LOOPS),
+    _child(parent.MODEL_WRAPPERS),
+    _child(parent.OPTIMIZERS),
+    _child(parent.OPTIM_WRAPPER_CONSTRUCTORS),
+    _child(parent.PARAM_SCHEDULERS),
+    _child(parent.VISBACKENDS),
+    _child(parent.VISUALIZERS),
+]

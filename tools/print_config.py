@@ -1,0 +1,38 @@
+"""Print a config as a run would see it: bases joined, options applied, checked."""
+
+import argparse
+
+from mmengine.config import DictAction
+
+from mmseg_fastscnn.config import load_config
+from mmseg_fastscnn.config_check import dotted, leaves, origin
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='config file')
+    parser.add_argument(
+        '--origin', action='store_true', help='a line a value, and the file that set it'
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='change settings of the config',
+    )
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    config = load_config(args.config, args.cfg_options)
+    if not args.origin:
+        print(config.pretty_text)
+        return
+    for path, value in leaves(config._cfg_dict):
+        print(f'{dotted(path)} = {value!r}  # {origin(config, path)}')
+
+
+if __name__ == '__main__':
+    main()
