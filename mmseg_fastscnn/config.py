@@ -4,8 +4,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from mmengine.config import Config
+from mmengine.logging import print_log
 from mmengine.registry import init_default_scope
 
+from mmseg_fastscnn.config_0x import is_0x, translate_0x
 from mmseg_fastscnn.config_check import check_config
 from mmseg_fastscnn.registry import SCOPE
 
@@ -20,6 +22,8 @@ def load_config(
     launcher: str = 'none',
 ) -> Config:
     """Read a config file and apply what the command line says.
+
+    mmsegmentation's 1.x configs are read as they are, its 0.x configs translated.
 
     Args:
         path: The file.
@@ -39,12 +43,18 @@ def load_config(
             f'The config {path} does not exist. Shipped: configs/fastscnn.'
         )
     config = Config.fromfile(str(path))
+    translated = is_0x(config)
+    if translated:
+        config, notes = translate_0x(config)
+        print_log(f'{path} is of mmsegmentation 0.x and was translated.')
+        for note in notes:
+            print_log(f'  without a counterpart, and left out: {note}')
     if config.get('default_scope', 'mmseg') == 'mmseg':
         config.default_scope = SCOPE  # mmsegmentation 1.x: the same types are here
     init_default_scope(SCOPE)
     options = dict(options or {})
     config.merge_from_dict(options)
-    check_config(config, options)
+    check_config(config, options, translated)
     if data_root is not None:
         datasets = [d for d in all_datasets(config) if 'data_root' in d]
         if not datasets:

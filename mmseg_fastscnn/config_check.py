@@ -70,19 +70,23 @@ BUILDER_KEYS = {
 Problem = tuple[tuple, str]  # path of keys and indices, and what is wrong there
 
 
-def check_config(config: Config, options: Iterable[str] = ()) -> None:
+def check_config(
+    config: Config, options: Iterable[str] = (), translated: bool = False
+) -> None:
     """Raise ValueError, naming every key that nobody reads and every misfit value.
 
     Args:
         config: A resolved config, read from a file.
         options: Dotted keys that `--cfg-options` set.
+        translated: The config says the same as its file, in other words.
     """
-    problems = [*top_level_problems(config, options)]
+    problems = [] if translated else top_level_problems(config, options)
     for key in TOP_LEVEL & set(config.keys()):
         problems += problems_in(config[key], (key,))
     if problems:
         lines = [
-            f'{dotted(path)}: {problem} (set in {origin(config, path)})'
+            f'{dotted(path)}: {problem} (set in '
+            f'{config.filename if translated else origin(config, path)})'
             for path, problem in problems
         ]
         raise ValueError('The config is not understood.\n  ' + '\n  '.join(lines))

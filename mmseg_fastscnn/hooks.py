@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import cv2
-import mmcv
 import numpy as np
 import torch
 from mmengine.dist import get_world_size
@@ -13,7 +12,7 @@ from torch.utils.data import DataLoader
 from mmseg_fastscnn.checkpoint import plain_hub
 from mmseg_fastscnn.registry import HOOKS
 from mmseg_fastscnn.structures import SegDataSample
-from mmseg_fastscnn.visualization import overlay, panel
+from mmseg_fastscnn.visualization import result_panel
 
 
 @HOOKS.register_module()
@@ -117,16 +116,41 @@ class PredictionHook(Hook):
                 raw_ids = sample.label_map.decode(pred)
                 write_png(Path(self.out_dir, sample.rel_path), raw_ids)
             if self.show_dir is not None:
-                picture = self._picture(sample, pred, palette)
+                picture = result_panel(sample, palette, self.opacity)
                 write_png(Path(self.show_dir, sample.rel_path), picture)
 
-    def _picture(self, sample: SegDataSample, pred: np.ndarray, palette) -> np.ndarray:
-        image = mmcv.imread(sample.img_path)
-        seg_maps = [pred]
-        if 'gt_sem_seg' in sample:
-            seg_maps.insert(0, sample.gt_sem_seg.data[0].cpu().numpy())
-        coloured = [overlay(image, seg, palette, self.opacity) for seg in seg_maps]
-        return panel([image, *coloured])
+
+@HOOKS.register_module()
+class SegVisualizationHook(Hook):
+    """Draw some results of validation and testing, as mmsegmentation's hook does.
+
+    Pictures (image | truth | prediction) go below the log's folder, to
+    `vis_data/vis_image`.
+
+    Args:
+        draw: Whether to draw at all.
+        interval: Draw every so many batches.
+    """
+
+    def __init__(self, draw: bool = False, interval: int = 50):
+        self.draw = draw
+        self.interval = interval
+
+    def after_val_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
+        palette = runner.val_dataloader.dataset.metainfo['palette']
+        self._draw(runner, batch_idx, outputs, palette, f'val_{runner.iter}')
+
+    def after_test_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
+        palette = runner.test_dataloader.dataset.metainfo['palette']
+        self._draw(runner, batch_idx, outputs, palette, 'test')
+
+    def _draw(self, runner, batch_idx, outputs, palette, stage) -> None:
+        if self.draw and self.every_n_inner_iters(batch_idx, self.interval):
+            opacity = getattr(runner.visualizer, 'alpha', 0.5)
+            folder = Path(runner.log_dir, 'vis_data/vis_image', stage)
+            for sample in outputs:
+                picture = result_panel(sample, palette, opacity)
+                write_png(folder / sample.rel_path, picture)
 
 
 def write_png(path: Path, image: np.ndarray) -> None:

@@ -25,12 +25,13 @@ METRICS = _child(parent.METRICS, 'evaluation')
 HOOKS = _child(parent.HOOKS, 'hooks', 'finetune')
 OPTIM_WRAPPERS = _child(parent.OPTIM_WRAPPERS, 'amp')
 RUNNERS = _child(parent.RUNNERS, 'runner')
+VISUALIZERS = _child(parent.VISUALIZERS, 'visualization')
 WEIGHT_INITIALIZERS = _child(parent.WEIGHT_INITIALIZERS, 'checkpoint')
 
 # We add nothing to the last, but mmengine warns where a scope lacks one of its kinds.
 REGISTRIES = [
     *(MODELS, DATASETS, TRANSFORMS, METRICS, HOOKS, OPTIM_WRAPPERS, RUNNERS),
-    WEIGHT_INITIALIZERS,
+    *(VISUALIZERS, WEIGHT_INITIALIZERS),
     _child(parent.DATA_SAMPLERS),
     _child(parent.EVALUATOR),
     _child(parent.FUNCTIONS),
@@ -41,5 +42,4 @@ REGISTRIES = [
     _child(parent.OPTIM_WRAPPER_CONSTRUCTORS),
     _child(parent.PARAM_SCHEDULERS),
     _child(parent.VISBACKENDS),
-    _child(parent.VISUALIZERS),
 ]

@@ -2,7 +2,12 @@
 
 from collections.abc import Sequence
 
+import mmcv
 import numpy as np
+from mmengine.visualization import Visualizer
+
+from mmseg_fastscnn.registry import VISUALIZERS
+from mmseg_fastscnn.structures import SegDataSample
 
 GAP = 4  # pixels of white between the pictures of a panel
 
@@ -34,3 +39,30 @@ def panel(pictures: Sequence[np.ndarray]) -> np.ndarray:
     gap = np.full((pictures[0].shape[0], GAP, 3), 255, np.uint8)
     row = [part for picture in pictures for part in (picture, gap)]
     return np.concatenate(row[:-1], axis=1)
+
+
+def result_panel(
+    sample: SegDataSample, palette: Sequence[Sequence[int]], opacity: float
+) -> np.ndarray:
+    """Draw image | truth | prediction, without the truth where there is none."""
+    image = mmcv.imread(sample.img_path)
+    seg_maps = [sample.pred_sem_seg]
+    if 'gt_sem_seg' in sample:
+        seg_maps.insert(0, sample.gt_sem_seg)
+    maps = [seg_map.data[0].cpu().numpy() for seg_map in seg_maps]
+    return panel([image, *(overlay(image, m, palette, opacity) for m in maps)])
+
+
+@VISUALIZERS.register_module()
+class SegLocalVisualizer(Visualizer):
+    """mmengine's, under the name and with the `alpha` of mmsegmentation's configs.
+
+    Args:
+        name: Of the instance.
+        alpha: Opacity of the colours in what `SegVisualizationHook` draws, 0 to 1.
+        kwargs: `vis_backends`, `save_dir`.
+    """
+
+    def __init__(self, name: str = 'visualizer', alpha: float = 0.8, **kwargs):
+        super().__init__(name, **kwargs)
+        self.alpha = alpha

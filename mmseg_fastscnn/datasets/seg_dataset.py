@@ -14,7 +14,7 @@ from mmseg_fastscnn.registry import DATASETS
 IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.webp', '.tif', '.tiff')
 
 
-@DATASETS.register_module()
+@DATASETS.register_module(name=['SegDataset', 'BaseSegDataset'])
 class SegDataset(BaseDataset):
     """A folder of images and a folder of label images with the same names.
 

@@ -1,0 +1,110 @@
+"""mmsegmentation's config files run here, 1.x as they are and 0.x translated."""
+
+import json
+from pathlib import Path
+
+import pytest
+from conftest import run
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+
+from mmseg_fastscnn.config import load_config
+from mmseg_fastscnn.config_0x import translate_0x
+from mmseg_fastscnn.registry import MODELS
+
+ROOT = Path(__file__).parents[1]
+OLD = Path(__file__).parent / 'data/mmseg_0x/fast_scnn.py'
+ONE = Path(__file__).parent / 'data/mmseg_1x/fast_scnn.py'
+init_default_scope('mmseg_fastscnn')
+
+
+def test_a_1x_config_trains_and_tests_as_it_is(streets, tmp_path):
+    data = ['--work-dir', tmp_path, '--data-root', streets]
+    run(
+        *['tools/train.py', ONE, *data, '--cfg-options', 'train_cfg.max_iters=2'],
+        *['train_cfg.val_interval=2', 'default_hooks.checkpoint.interval=2'],
+    )
+    run('tools/test.py', ONE, tmp_path / 'iter_2.pth', '--tta', *data)
+    assert json.loads((tmp_path / 'metrics.json').read_text())['num_images'] == 5
+    drawn = [path.parts[-4:-1] for path in tmp_path.rglob('vis_image/*/toy/*.png')]
+    assert sorted({parts[1] for parts in drawn}) == ['test', 'val_2']
+    assert len(drawn) == 4  # every second of 5 images, twice
+
+
+def test_a_0x_config_becomes_the_reproduction_config(capsys):
+    ours = load_config(
+        ROOT / 'configs/fastscnn/fast_scnn_lr0.12_8x4_160k_cityscapes.py'
+    )
+    theirs = load_config(OLD)
+    said = capsys.readouterr().out
+    assert 'mmsegmentation 0.x and was translated' in said
+    assert "left out: fp16 = {'loss_scale': 512.0}" in said
+    assert said.count('left out') == 1
+    for key in ('train_pipeline', 'dataset'):
+        assert key not in theirs
+    train, expected = theirs.train_dataloader, ours.train_dataloader
+    assert train.dataset.pipeline == expected.dataset.pipeline
+    assert train.dataset.data_prefix == expected.dataset.data_prefix
+    assert (train.batch_size, train.sampler) == (4, expected.sampler)
+    assert theirs.test_pipeline == ours.test_pipeline
+    assert theirs.val_dataloader.dataset.pipeline == ours.test_pipeline
+    assert theirs.optim_wrapper.optimizer == ours.optim_wrapper.optimizer
+    for key in ('param_scheduler', 'train_cfg', 'val_cfg', 'test_cfg', 'env_cfg'):
+        assert theirs[key] == ours[key], key
+    for key, value in theirs.default_hooks.checkpoint.items():
+        assert ours.default_hooks.checkpoint[key] == value
+    assert theirs.model.data_preprocessor == ours.model.data_preprocessor
+    names = MODELS.build(theirs.model).state_dict()
+    assert list(names) == list(MODELS.build(ours.model).state_dict())
+    flips = theirs.tta_pipeline[1].transforms[1]
+    assert flips == ours.tta_pipeline[1].transforms[1]
+    scales = [step.scale for step in theirs.tta_pipeline[1].transforms[0]]
+    assert scales[0] == (1024, 512) and scales[-1] == (3584, 1792)
+
+
+def test_a_0x_config_trains_and_is_written(streets, tmp_path):
+    printed = run('tools/convert_config.py', OLD, tmp_path / 'new.py')
+    assert 'fp16' in printed and 'Written' in printed
+    assert 'exists' in run(
+        'tools/convert_config.py', OLD, tmp_path / 'new.py', ok=False
+    )
+    for config in (OLD, tmp_path / 'new.py'):
+        printed = run(
+            *['tools/train.py', config, '--data-root', streets],
+            *['--work-dir', tmp_path / config.stem],
+            *['--cfg-options', 'train_cfg.max_iters=1', 'train_cfg.val_interval=1'],
+            *['train_dataloader.batch_size=2', 'default_hooks.logger.interval=1'],
+            'model.data_preprocessor.size=(64,128)',
+            'train_dataloader.dataset.pipeline.2.scale=(128,64)',
+            'train_dataloader.dataset.pipeline.3.crop_size=(64,128)',
+        )
+        assert 'Iter(train) [1/1]' in printed and 'mIoU: ' in printed
+
+
+@pytest.mark.parametrize(
+    'change, message',
+    [
+        (dict(lr_config=dict(policy='step')), "lr_config.policy = 'step': only poly"),
+        (dict(runner=dict(type='EpochBasedRunner', max_epochs=3)), 'iterations'),
+    ],
+)
+def test_what_cannot_be_translated_is_an_error(change, message):
+    config = Config.fromfile(OLD)
+    for key, value in change.items():
+        config[key] = value
+    with pytest.raises(ValueError, match=message):
+        translate_0x(config)
+
+
+def test_what_has_no_counterpart_is_named():
+    config = Config.fromfile(OLD)
+    config.data.train.pipeline.insert(4, dict(type='Pad', size_divisor=32))
+    config.evaluation.save_result = True
+    config.custom_thing = 3
+    _, notes = translate_0x(config)
+    assert sorted(notes) == [
+        'custom_thing = 3',
+        "data.train.pipeline.4 = {'type': 'Pad', 'size_divisor': 32}",
+        'evaluation.save_result = True',
+        "fp16 = {'loss_scale': 512.0}",
+    ]

@@ -1,0 +1,37 @@
+"""Write a config of mmsegmentation 0.x as one of ours."""
+
+import argparse
+from pathlib import Path
+
+from mmengine.config import Config
+
+from mmseg_fastscnn.config_0x import is_0x, translate_0x
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('old', metavar='OLD', help='the 0.x config')
+    parser.add_argument('new', metavar='NEW', help='the file to write, NAME.py')
+    args = parser.parse_args()
+    if Path(args.new).exists():
+        parser.error(f'{args.new} exists; remove it or choose another name.')
+    return args
+
+
+def main() -> None:
+    args = parse_args()
+    old = Config.fromfile(args.old)
+    if not is_0x(old):
+        raise ValueError(
+            f'{args.old} is no config of mmsegmentation 0.x (no data.samples_per_gpu). '
+            f'A 1.x config runs as it is.'
+        )
+    new, notes = translate_0x(old)
+    new.dump(args.new)
+    for note in notes:
+        print(f'without a counterpart, and left out: {note}')
+    print(f'Written: {args.new}')
+
+
+if __name__ == '__main__':
+    main()
