@@ -40,9 +40,8 @@ test: $(READY)
 test-latest:
 	$(PYTHON) -m venv .venv-latest
 	.venv-latest/bin/python -m pip install --disable-pip-version-check --upgrade \
-	  torch torchvision mmengine mmcv-lite numpy opencv-python pytest
-	.venv-latest/bin/python -m pip install --disable-pip-version-check --no-deps \
-	  --editable .
+	  torch torchvision pytest
+	.venv-latest/bin/python -m pip install --disable-pip-version-check --editable .
 	.venv-latest/bin/python -m pytest
 
 clean:

@@ -15,7 +15,7 @@ from torch import nn
 
 from mmseg_fastscnn.checkpoint import load_weights, read_checkpoint
 from mmseg_fastscnn.config import load_config
-from mmseg_fastscnn.datasets import SegDataset
+from mmseg_fastscnn.datasets import LoadImageFromFile, SegDataset
 from mmseg_fastscnn.datasets.seg_dataset import complete_metainfo
 from mmseg_fastscnn.registry import DATASETS, MODELS
 from mmseg_fastscnn.structures import SegDataSample
@@ -87,7 +87,13 @@ def inference_model(
     """
     if isinstance(img, list | tuple):
         return [inference_model(model, one) for one in img]
-    image = mmcv.imread(img if isinstance(img, np.ndarray) else str(img))
+    image = read_image(img)
+    channels = model.backbone.learning_to_downsample.conv.in_channels
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != channels:
+        raise ValueError(
+            f'The image is {image.dtype} of shape {image.shape}; the model needs uint8 '
+            f'of shape (H, W, {channels}), in BGR.'
+        )
     size = image.shape[:2]
     results = dict(img=image, img_shape=size, ori_shape=size)
     steps = [
@@ -97,6 +103,13 @@ def inference_model(
     ]
     with torch.no_grad():
         return model.test_step(pseudo_collate([Compose(steps)(results)]))[0]
+
+
+def read_image(img: Image) -> np.ndarray:
+    """Return an array as it is, and a file's image as (H, W, 3) uint8 BGR."""
+    if isinstance(img, np.ndarray):
+        return img
+    return LoadImageFromFile()(dict(img_path=str(img)))['img']
 
 
 def show_result_pyplot(
@@ -120,7 +133,7 @@ def show_result_pyplot(
     Returns:
         The picture, (H, W, 3) uint8 RGB.
     """
-    image = mmcv.imread(img if isinstance(img, np.ndarray) else str(img))
+    image = read_image(img)
     pred = result.pred_sem_seg.data[0].cpu().numpy()
     picture = overlay(image, pred, model.dataset_meta['palette'], opacity)
     if out_file is not None:

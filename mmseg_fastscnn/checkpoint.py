@@ -90,6 +90,9 @@ def read_checkpoint(path: str | Path, weights: str = 'ema') -> dict:
             and mmengine's log history, or has no other weights than the averaged.
     """
     path = Path(path).expanduser()
+    if path.is_dir():
+        inside = sorted(file.name for file in path.glob('*.pth'))
+        raise ValueError(f'The checkpoint {path} is a folder; name a file: {inside}.')
     if not path.is_file():
         raise FileNotFoundError(f'The checkpoint {path} does not exist.')
     check_hash(path)
@@ -114,7 +117,7 @@ def read_checkpoint(path: str | Path, weights: str = 'ema') -> dict:
 def check_hash(path: Path) -> None:
     """Raise ValueError if the name promises another sha256 than the file has."""
     promised = re.search(r'-([0-9a-f]{8})$', path.stem)
-    if promised:
+    if promised and not promised[1].isdigit():  # eight digits may be a date
         found = hashlib.sha256(path.read_bytes()).hexdigest()
         if not found.startswith(promised[1]):
             raise ValueError(
@@ -280,9 +283,14 @@ def load_weights(
             f'checkpoint: it is of another network. {report}.'
         )
     if strict and (report.missing or report.other_shape):
+        shapes = [
+            f'{name} {list(state_dict[name].shape)} for {list(own[name].shape)}'
+            for name in report.other_shape
+        ]
         raise ValueError(
-            f'The checkpoint does not fill the model: {report}. Was it trained with '
-            f'another config (classes, heads)?'
+            f'The checkpoint does not fill the model: missing {report.missing[:3]}, of '
+            f'another shape {shapes[:3]}. Was it trained with another config (classes, '
+            f'heads)? Training can start from what fits: --load-from.'
         )
     model.load_state_dict({k: state_dict[k] for k in report.loaded}, strict=False)
     return report

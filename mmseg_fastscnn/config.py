@@ -1,5 +1,6 @@
 """From a config file and the command line to the config of one run."""
 
+import difflib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -36,11 +37,15 @@ def load_config(
     Raises:
         FileNotFoundError: There is no such file.
         ValueError: A key is read by nobody, or a value does not fit (`config_check`);
-            or `data_root` is given and no data set of the config has one.
+            `data_root` is given and there is no data set; the work dir is a file.
     """
     if not Path(path).is_file():
+        beside = sorted(file.name for file in Path(path).parent.glob('*.py'))
+        hint = difflib.get_close_matches(Path(path).name, beside, n=1)
         raise FileNotFoundError(
-            f'The config {path} does not exist. Shipped: configs/fastscnn.'
+            f'The config {path} is no file'
+            f'{f"; did you mean {hint[0]}?" if hint else ""}. Shipped ones are the .py '
+            f'files in configs/fastscnn.'
         )
     config = Config.fromfile(str(path))
     translated = is_0x(config)
@@ -56,13 +61,16 @@ def load_config(
     config.merge_from_dict(options)
     check_config(config, options, translated)
     if data_root is not None:
-        datasets = [d for d in all_datasets(config) if 'data_root' in d]
+        datasets = list(all_datasets(config))
         if not datasets:
-            raise ValueError(f'No data set of {path} has a data_root to move.')
+            raise ValueError(f'{path} has no data set that --data-root could move.')
         for dataset in datasets:
-            dataset.data_root = data_root
+            if 'datasets' not in dataset and 'dataset' not in dataset:
+                dataset.data_root = data_root
     default_dir = config.get('work_dir') or f'work_dirs/{Path(path).stem}'
     config.work_dir = work_dir or default_dir
+    if Path(config.work_dir).is_file():
+        raise ValueError(f'--work-dir {config.work_dir} is a file; name a folder.')
     config.launcher = launcher
     for loader in ('val_dataloader', 'test_dataloader'):
         sampler = config.get(loader, {}).get('sampler', {})

@@ -120,18 +120,24 @@ def base_files(file: Path) -> list[Path]:
     if file.suffix != '.py':
         return []
     for node in ast.parse(file.read_text(encoding='utf-8')).body:
-        if isinstance(node, ast.Assign) and node.targets[0].id == '_base_':
+        if isinstance(node, ast.Assign) and '_base_' in assigned_names(node):
             names = ast.literal_eval(node.value)
             names = [names] if isinstance(names, str) else names
             return [(file.parent / n).resolve() for n in names if '{{' not in n]
     return []
 
 
+def assigned_names(node: ast.Assign) -> set[str]:
+    """Names on the left of `a = ...` or `a, b = ...`."""
+    inside = [part for target in node.targets for part in ast.walk(target)]
+    return {part.id for part in inside if isinstance(part, ast.Name)}
+
+
 def names_in(file: Path) -> tuple[set[str], set[str], set[str]]:
     """Names a config file assigns at its top, reads, and reads of its bases."""
     tree = ast.parse(file.read_text(encoding='utf-8'))
-    top = [t for n in tree.body if isinstance(n, ast.Assign) for t in n.targets]
-    assigned = {t.id for t in top if isinstance(t, ast.Name)} - {'_base_'}
+    top = [node for node in tree.body if isinstance(node, ast.Assign)]
+    assigned = set().union(*map(assigned_names, top)) - {'_base_'}
     read, of_base = set(), set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):

@@ -24,8 +24,9 @@ class IoUMetric(BaseMetric):
 
     Args:
         ignore_index: The label that is not counted.
-        iou_metrics: `mIoU` (mIoU, mAcc, aAcc), `mDice`, `mFscore` (mFscore,
-            mPrecision, mRecall); aAcc and mAcc are always there.
+        iou_metrics: Beside mIoU, mAcc and aAcc, which are always there: `mDice`,
+            `mFscore` (mFscore, mPrecision, mRecall). The F-score of a class that is
+            never predicted is 0; mmsegmentation leaves it out of the mean.
         kwargs: `prefix` of the logged names.
 
     Attributes:
@@ -48,8 +49,7 @@ class IoUMetric(BaseMetric):
                 f'iou_metrics has {sorted(unknown)}; known are mIoU, mDice, mFscore.'
             )
         self.ignore_index = ignore_index
-        self.columns = ['IoU'] if 'mIoU' in iou_metrics else []
-        self.columns += ['Acc']
+        self.columns = ['IoU', 'Acc']
         self.columns += [c for name in iou_metrics for c in EXTRA.get(name, ())]
         self.per_class: dict[str, dict[str, float]] = {}
         self._reset()
@@ -129,14 +129,14 @@ def class_ratios(confusion: np.ndarray) -> tuple[dict[str, np.ndarray], float]:
     hit = np.diag(confusion)
     labelled, predicted = confusion.sum(1), confusion.sum(0)
     with np.errstate(divide='ignore', invalid='ignore'):
-        recall, precision = hit / labelled, hit / predicted
+        dice = 2 * hit / (labelled + predicted)
         ratios = {
             'IoU': hit / (labelled + predicted - hit),
-            'Acc': recall,
-            'Dice': 2 * hit / (labelled + predicted),
-            'Fscore': 2 * precision * recall / (precision + recall),
-            'Precision': precision,
-            'Recall': recall,
+            'Acc': hit / labelled,
+            'Dice': dice,
+            'Fscore': dice,  # the same for beta 1
+            'Precision': hit / predicted,
+            'Recall': hit / labelled,
         }
     percent = {name: 100 * ratio for name, ratio in ratios.items()}
     return percent, 100 * float(hit.sum() / confusion.sum())

@@ -7,6 +7,9 @@ import numpy as np
 import torch
 from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
+from mmengine.model.test_time_aug import BaseTTAModel
+from torch import nn
+from torch.nn.modules.batchnorm import BatchNorm2d
 from torch.utils.data import DataLoader
 
 from mmseg_fastscnn.checkpoint import plain_hub
@@ -22,6 +25,8 @@ class RunHeaderHook(Hook):
     priority = 'VERY_HIGH'
 
     def before_train(self, runner) -> None:
+        training = check_classes(runner.model, runner.train_dataloader, 'training')
+        check_batch(runner.model, runner.train_dataloader)
         lr = runner.optim_wrapper.get_lr()
         lr = next(iter(lr.values()))[0]
         loader = runner.train_dataloader
@@ -32,7 +37,21 @@ class RunHeaderHook(Hook):
             'schedule': f'{runner.max_iters} iterations from {runner.iter}, '
             f'lr {lr:g} now, {type(runner.optim_wrapper).__name__}',
         }
+        ends = [scheduler.end for scheduler in runner.param_schedulers or ()]
+        if ends and max(ends) != runner.max_iters:
+            lines['lr'] = (
+                f'its schedule is for {max(ends)} iterations (param_scheduler), '
+                f'not for {runner.max_iters}'
+            )
+        if runner.iter >= runner.max_iters:
+            lines['note'] = 'there is nothing left to train'
         if runner.val_loop is not None:
+            found = check_classes(runner.model, runner.val_dataloader, 'validation')
+            if found != training:
+                raise ValueError(
+                    f'Training has the classes {training}, validation {found}. Give '
+                    f'both data sets the same metainfo.'
+                )
             lines['validation'] = (
                 f'{describe_data(runner.val_dataloader, "validation")}, every '
                 f'{runner.val_interval} iterations'
@@ -40,7 +59,10 @@ class RunHeaderHook(Hook):
         self._say(runner, lines)
 
     def before_test(self, runner) -> None:
-        self._say(runner, {'data': describe_data(runner.test_dataloader, 'test')})
+        check_classes(runner.model, runner.test_dataloader, 'test')
+        views = ', ms+flip' if isinstance(runner.model, BaseTTAModel) else ''
+        data = describe_data(runner.test_dataloader, 'test')
+        self._say(runner, {'data': data + views})
 
     def _say(self, runner, lines: dict[str, str]) -> None:
         model = getattr(runner.model, 'module', runner.model)
@@ -55,6 +77,31 @@ class RunHeaderHook(Hook):
         }
         text = '\n'.join(f'  {key:<11}{value}' for key, value in lines.items())
         runner.logger.info('\n%s', text)
+
+
+def check_classes(model: nn.Module, loader: DataLoader, purpose: str) -> list[str]:
+    """Return the data's classes; ValueError if the model has another number of them."""
+    while hasattr(model, 'module'):  # of data parallel training, of ms+flip
+        model = model.module
+    classes = loader.dataset.metainfo['classes']
+    if model.num_classes != len(classes):
+        raise ValueError(
+            f'The model has num_classes={model.num_classes}, the {purpose} data '
+            f'{len(classes)} classes ({", ".join(classes)}). Set '
+            f'model=dict(num_classes={len(classes)}).'
+        )
+    return list(classes)
+
+
+def check_batch(model: nn.Module, loader: DataLoader) -> None:
+    """Raise ValueError if normalisation would see one value a channel."""
+    if loader.batch_size == 1 and any(
+        isinstance(m, BatchNorm2d) for m in model.modules()
+    ):
+        raise ValueError(
+            'The batch has one image, and batch normalisation over the coarsest level '
+            'of the pyramid needs two. Set train_dataloader.batch_size to 2 or more.'
+        )
 
 
 def describe_data(loader: DataLoader, purpose: str) -> str:
@@ -101,6 +148,7 @@ class PredictionHook(Hook):
         self.out_dir = out_dir
         self.show_dir = show_dir
         self.opacity = opacity
+        self.written: set[str] = set()
 
     def after_test_iter(
         self,
@@ -112,9 +160,19 @@ class PredictionHook(Hook):
         palette = runner.test_dataloader.dataset.metainfo['palette']
         for sample in outputs:
             pred = sample.pred_sem_seg.data[0].cpu().numpy().astype(np.uint8)
+            if sample.rel_path in self.written:
+                raise ValueError(
+                    f'Two images are named {sample.rel_path}, so one prediction would '
+                    f'replace the other. Test the data sets one by one.'
+                )
+            self.written.add(sample.rel_path)
             if self.out_dir is not None:
-                raw_ids = sample.label_map.decode(pred)
-                write_png(Path(self.out_dir, sample.rel_path), raw_ids)
+                path = Path(self.out_dir, sample.rel_path)
+                if path.parent.resolve() == Path(sample.img_path).parent.resolve():
+                    raise ValueError(
+                        f'--out {self.out_dir} is the folder of the images.'
+                    )
+                write_png(path, sample.raw_ids[pred])
             if self.show_dir is not None:
                 picture = result_panel(sample, palette, self.opacity)
                 write_png(Path(self.show_dir, sample.rel_path), picture)

@@ -6,7 +6,9 @@ import logging
 import os
 import re
 import sys
+import warnings
 from importlib import metadata
+from pathlib import Path
 
 import torch
 from mmengine.dist import get_world_size, is_distributed
@@ -40,9 +42,37 @@ class SegRunner(Runner):
 
     weights = 'ema'
 
+    def train(self) -> nn.Module:
+        # said when a step is skipped or accumulated, which is meant
+        warnings.filterwarnings('ignore', 'Detected call of `scheduler.step')
+        try:
+            return super().train()
+        except KeyboardInterrupt:
+            pointer = Path(self.work_dir, 'last_checkpoint')
+            last = pointer.read_text() if pointer.exists() else 'none is written yet'
+            self.logger.warning(
+                'Stopped at iteration %d. --resume goes on from the last checkpoint: %s.',
+                self.iter,
+                last,
+            )
+            raise
+
+    def dump_config(self) -> None:
+        """Keep the config that trained in the work dir; a test's goes to its log."""
+        if self._train_loop is not None:
+            super().dump_config()
+        elif self.rank == 0:
+            name = Path(self.cfg.filename or 'config.py').name
+            self.cfg.dump(Path(self.log_dir, name))
+
     def setup_env(self, env_cfg: dict) -> None:
         if self.distributed and not torch.cuda.is_available() and not is_distributed():
             # mmengine's own start calls torch.cuda.set_device, which fails on CPUs
+            if self.launcher != 'pytorch':
+                raise ValueError(
+                    f'--launcher {self.launcher} needs CUDA devices; on CPUs start the '
+                    f'processes with torchrun (tools/dist_train.sh).'
+                )
             torch.distributed.init_process_group('gloo')
         super().setup_env(env_cfg)
 
@@ -61,14 +91,19 @@ class SegRunner(Runner):
         super().register_hooks(default_hooks, custom_hooks)
         self.register_hook(RunHeaderHook())
         self.register_hook(PlainCheckpointHook())
+        if self.distributed:  # so that all processes validate what is saved
+            self.register_hook(dict(type='SyncBuffersHook'))
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
-        if self.distributed:
+        if self.distributed and 'type' not in (model_wrapper_cfg or {}):
             # torch 2.13 calls the second name deprecated, earlier ones lack the first
             known = inspect.signature(DistributedDataParallel).parameters
             names = ('forward_sync_buffers', 'broadcast_buffers')
             buffers = next(name for name in names if name in known)
             default = {'type': 'MMDistributedDataParallel', buffers: False}
+            default['find_unused_parameters'] = self.cfg.get(
+                'find_unused_parameters', False
+            )
             if not torch.cuda.is_available():
                 model = revert_sync_batchnorm(model)  # there is no SyncBN on CPUs
                 default['device_ids'] = None
@@ -147,13 +182,28 @@ class SegRunner(Runner):
         """mmengine's, with at most one worker a core, and with none if asked for."""
         if isinstance(dataloader, dict):
             processes = int(os.environ.get('LOCAL_WORLD_SIZE', 1))
-            cores = max((os.cpu_count() or 1) // processes, 1)
-            workers = min(dataloader.get('num_workers', 0), cores)
+            cores = max(usable_cores() // processes, 1)
+            asked = dataloader.get('num_workers', 0)
+            workers = min(asked, cores)
+            if workers < asked:
+                MMLogger.get_current_instance().info(
+                    '%d loading workers instead of the %d of the config: there are no '
+                    'more cores a process.',
+                    workers,
+                    asked,
+                )
             persistent = dataloader.get('persistent_workers', False) and workers > 0
             dataloader = dict(
                 dataloader, num_workers=workers, persistent_workers=persistent
             )
         return Runner.build_dataloader(dataloader, *args, **kwargs)
+
+
+def usable_cores() -> int:
+    """Cores that this process may use, where the system tells, else all of them."""
+    if hasattr(os, 'sched_getaffinity'):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def is_for_people(record: logging.LogRecord) -> bool:

@@ -11,9 +11,9 @@ class SegDataSample(BaseDataElement):
         pred_sem_seg: (1, H, W) int64 train ids, at the image's original size.
         seg_logits: (C, H, W) float, at the image's original size.
 
-    Metainfo: `img_path`, `seg_map_path`, `rel_path` (below the image folder),
-    `label_map`, `ori_shape`, `img_shape`, `pad_shape`, `scale_factor`, `flip`,
-    `flip_direction`; shapes are (h, w).
+    Metainfo: `img_path`, `seg_map_path`, `rel_path` (below the image folder), `raw_ids`
+    (table from train ids to those of the label files), `ori_shape`, `img_shape`,
+    `pad_shape`, `scale_factor`, `flip`, `flip_direction`; shapes are (h, w).
     """
 
     gt_sem_seg: PixelData

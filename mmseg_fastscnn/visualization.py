@@ -25,7 +25,15 @@ def overlay(
         seg_map: (H, W) train ids.
         palette: (r, g, b) of each class.
         opacity: Of the colours, 0 to 1.
+
+    Raises:
+        ValueError: The two differ in size.
     """
+    if image.shape[:2] != seg_map.shape:
+        raise ValueError(
+            f'The image is {image.shape[:2]}, the label map {seg_map.shape} (h, w): '
+            f'they are not of one picture.'
+        )
     bgr = np.asarray(palette, np.float32)[:, ::-1]
     known = seg_map < len(bgr)
     result = image.copy()

@@ -11,6 +11,7 @@ from mmseg_fastscnn.datasets.toy_streets import write_toy_streets
 
 ROOT = Path(__file__).parents[1]
 TOY = 'configs/fastscnn/fast_scnn_toy_streets.py'
+CPU = {'CUDA_VISIBLE_DEVICES': '', 'OMP_NUM_THREADS': '1'}  # the same everywhere
 CAMVID = ROOT.parent / 'shared/data/camvid'  # real frames, where there are any
 
 
@@ -36,7 +37,7 @@ def run(*command: object, ok: bool = True, **env: str) -> str:
     done = subprocess.run(
         words,
         cwd=ROOT,
-        env={**os.environ, 'PYTHON': sys.executable, 'OMP_NUM_THREADS': '1', **env},
+        env={**os.environ, **CPU, 'PYTHON': sys.executable, **env},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

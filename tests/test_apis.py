@@ -59,3 +59,27 @@ def test_without_a_checkpoint_classes_come_from_the_config():
 def test_a_checkpoint_of_other_classes_is_refused(checkpoint):
     with pytest.raises(ValueError, match='does not fill the model'):
         init_model(ROOT / TOY, checkpoint, cfg_options={'model.num_classes': 11})
+
+
+@pytest.mark.parametrize(
+    'image, message',
+    [
+        (
+            np.zeros((64, 64, 4), np.uint8),
+            r'uint8 of shape \(64, 64, 4\); .* \(H, W, 3\)',
+        ),
+        (np.zeros((64, 64, 3), np.float32), 'is float32 of shape'),
+        (__file__, r'test_apis\.py: cannot be read as an image'),
+    ],
+)
+def test_what_is_no_image_is_refused(checkpoint, image, message):
+    model = init_model(ROOT / TOY, checkpoint, device='cpu')
+    with pytest.raises(ValueError, match=message):
+        inference_model(model, image)
+
+
+def test_a_result_of_another_image_is_refused(checkpoint):
+    model = init_model(ROOT / TOY, checkpoint, device='cpu')
+    result = inference_model(model, uint8_image(64, 80))
+    with pytest.raises(ValueError, match='not of one picture'):
+        show_result_pyplot(model, uint8_image(64, 64), result, show=False)

@@ -97,7 +97,7 @@ def test_data_root_moves_every_data_set(tmp_path):
     assert found == ['elsewhere'] * 4
     nothing = tmp_path / 'nothing.py'
     nothing.write_text('model = dict()\n')
-    with pytest.raises(ValueError, match='No data set'):
+    with pytest.raises(ValueError, match='no data set'):
         load_config(nothing, data_root='elsewhere')
 
 

@@ -98,7 +98,7 @@ def test_cityscapes_from_its_own_files(streets, tmp_path):
     expected = np.array([LABEL_IDS[k] for k in raw.ravel().tolist()]).reshape(raw.shape)
     np.testing.assert_array_equal(labels(data)[0], expected)
     np.testing.assert_array_equal(
-        np.where(expected == 255, 0, data.label_map.decode(expected)),
+        np.where(expected == 255, 0, data[0]['raw_ids'][expected]),
         np.where(expected == 255, 0, raw),
     )
     # the same scenes with only labelTrainIds, as Cityscapes' converter writes them
@@ -130,9 +130,41 @@ def test_a_subset_of_classes(streets):
 
 
 def test_raw_ids_come_back():
-    label_map = LabelMap({0: 0, 5: 1, 300: 2, 4: 1, 9: 255}, num_classes=3)
-    raw = label_map.decode(np.array([0, 1, 2, 255], np.uint8))
-    assert raw.tolist() == [0, 4, 300, 9] and raw.dtype == np.uint16
+    table = LabelMap({0: 0, 5: 1, 300: 2, 4: 1, 9: 255}, num_classes=3).raw_ids
+    assert table[[0, 1, 2, 255]].tolist() == [0, 4, 300, 9] and table.dtype == np.uint16
+
+
+def test_colours_are_classes_whatever_the_raw_ids(folder):
+    rgb = np.array([PALETTE[1], PALETTE[0]] * 4, np.uint8).reshape(2, 4, 3)
+    Image.fromarray(rgb).save(folder / 'labels/a.png')
+    data = dataset(folder, label_map={7: 0, 8: 1}, indices=[0])
+    np.testing.assert_array_equal(labels(data)[0], [[1, 0, 1, 0]] * 2)
+
+
+def test_linked_folders_and_capital_suffixes_count(folder, tmp_path_factory):
+    (folder / 'images/b.jpg').rename(folder / 'images/b.JPG')
+    elsewhere = tmp_path_factory.mktemp('elsewhere')
+    (folder / 'images/sub').rename(elsewhere / 'sub')
+    (folder / 'images/sub').symlink_to(elsewhere / 'sub')
+    assert len(labels(dataset(folder))) == 3
+
+
+def test_without_labels(folder):
+    prefix = dict(img_path='images', seg_map_path='')
+    data = dataset(folder, data_prefix=prefix)
+    assert 'gt_seg_map' not in data[0] and data[0]['img'].shape == (2, 4, 3)
+
+
+def turn_image(folder):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new('RGB', (2, 4)).save(folder / 'images/b.jpg', exif=exif)
+    return ValueError, r'images/b\.jpg: its EXIF orientation is 6'
+
+
+def add_twin(folder):
+    (folder / 'images/b.png').write_bytes((folder / 'images/b.jpg').read_bytes())
+    return ValueError, r'images differ only in their suffix .*: \[b\]'
 
 
 def break_id(folder):
@@ -180,6 +212,8 @@ def remove_images(folder):
         break_size,
         break_label,
         break_image,
+        turn_image,
+        add_twin,
         remove_label,
         remove_images,
     ],
@@ -195,6 +229,7 @@ def test_bad_data_is_named(folder, damage):
     'changes, message',
     [
         (dict(metainfo={}), 'no class names'),
+        (dict(label_map={'0': 1}), r"the keys \['0'\]; a key is an id"),
         (dict(label_map={0: 5}), r'train ids \[5\]; with 2 classes'),
         (
             dict(metainfo=dict(classes=['a', 'b'], palette=[(0, 0, 0)])),

@@ -51,6 +51,15 @@ def test_a_class_that_does_not_occur_is_left_out():
     assert ours.evaluate(1)['mIoU'] == 100
 
 
+def test_a_class_that_is_never_predicted_counts_as_zero():
+    ours = metric(2, 'mFscore', 'mDice')
+    label = torch.tensor([[[0, 1]]], dtype=torch.uint8)
+    ours.process({}, samples(torch.zeros(1, 1, 2, dtype=torch.long), label))
+    means = ours.evaluate(1)
+    assert means['mFscore'] == means['mDice'] == pytest.approx(100 / 3)
+    assert means['mIoU'] == 25
+
+
 def test_images_counted_twice_are_an_error():
     ours = metric(2, 'mIoU')
     label = torch.zeros(3, 2, 2, dtype=torch.uint8)

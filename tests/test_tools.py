@@ -1,13 +1,17 @@
 """The command line, as a user types it: real processes, real files."""
 
 import json
+import os
 import re
+import signal
+import subprocess
+import sys
 
 import cv2
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, TOY, run, small_run
+from conftest import CPU, ROOT, TOY, run, small_run
 from formulas import fill
 from mmengine.registry import init_default_scope
 from test_golden import model_config
@@ -142,21 +146,6 @@ def test_tta_is_another_evaluation_of_the_same_images(streets, checkpoint, tmp_p
     assert tta['aAcc'] != plain['aAcc'] and tta['mIoU'] > 0
 
 
-def test_two_processes_train(streets, tmp_path):
-    printed = run(
-        *['tools/dist_train.sh', TOY, 2, '--work-dir', tmp_path],
-        *['--data-root', streets, '--seed', 1, *small_run()],
-        PORT='29541',
-    )
-    assert 'batch      2 images x 2 processes' in printed
-    assert 'scaled by 0.666667: 4 images a step' in printed
-    losses = logged_losses(printed)
-    assert len(losses) == 4 and all(np.isfinite(losses))
-    state = read_checkpoint(tmp_path / 'iter_4.pth')['state_dict']
-    assert all(value.isfinite().all() for value in state.values())
-    assert 'deprecated' not in printed and 'strides' not in printed
-
-
 def test_two_processes_evaluate_exactly_like_one(streets, checkpoint, tmp_path):
     one = evaluate(checkpoint, streets, tmp_path / 'one', *small_run())
     run(
@@ -177,8 +166,106 @@ def test_options_of_train(streets, trained, tmp_path, options):
     )
     assert 'scaled' not in printed and 'lr 0.0003 now' in printed
     assert ('AmpOptimWrapper' in printed) == ('--amp' in options)
+    (log,) = tmp_path.rglob('*.log')
+    deterministic = 'deterministic: True' in log.read_text()
+    assert deterministic == ('--deterministic' in options)
     loss, reference = logged_losses(printed)[0], logged_losses(trained[1])[0]
     assert loss == pytest.approx(reference, rel=0.02 if '--amp' in options else 1e-3)
+
+
+def test_two_processes_take_the_step_of_one_with_the_whole_batch(streets, tmp_path):
+    """Without what differs by design: random views, batch statistics, dropout."""
+    path = tmp_path / 'exact.py'
+    path.write_text(EXACT.format(base=ROOT / TOY))
+    weights = {}
+    for processes, batch in ((1, 4), (2, 2)):
+        work_dir = tmp_path / str(processes)
+        run(
+            *['tools/dist_train.sh', path, processes, '--work-dir', work_dir],
+            *['--data-root', streets, '--seed', 3, '--no-auto-scale-lr'],
+            *[*small_run(iterations=2), f'train_dataloader.batch_size={batch}'],
+            PORT='29543',
+        )
+        weights[processes] = read_checkpoint(work_dir / 'iter_2.pth')['state_dict']
+    for name, one in weights[1].items():
+        torch.testing.assert_close(
+            weights[2][name], one, rtol=1e-4, atol=1e-6, msg=name
+        )
+
+
+EXACT = """
+_base_ = ['{base}']
+plain = [dict(type=name) for name in
+         ('LoadImageFromFile', 'LoadAnnotations', 'PackSegInputs')]
+loss = dict(type='CrossEntropyLoss')
+model = dict(
+    norm_cfg=dict(_delete_=True, type='GN', num_groups=4),
+    decode_head=dict(dropout_ratio=0.0, loss_decode=dict(avg_non_ignore=False)),
+    auxiliary_head=None,
+)
+train_dataloader = dict(dataset=dict(pipeline=plain))
+optim_wrapper = dict(optimizer=dict(_delete_=True, type='SGD', lr=0.1))
+param_scheduler = []
+"""
+
+
+def test_what_is_validated_in_training_is_what_is_saved(streets, tmp_path):
+    """Two processes normalise by statistics of their own until these are joined."""
+    printed = run(
+        *[
+            'tools/dist_train.sh',
+            TOY,
+            2,
+            '--work-dir',
+            tmp_path,
+            '--data-root',
+            streets,
+        ],
+        *['--seed', 1, *small_run(iterations=6)],
+        PORT='29544',
+    )
+    (validated,) = re.findall(r'Iter\(val\) \[3/3\].*mIoU: ([\d.]+)', printed)
+    best = next(tmp_path.glob('best_mIoU_*.pth'))
+    report = evaluate(best, streets, tmp_path / 'test', *small_run())
+    assert report['mIoU'] == pytest.approx(float(validated), abs=2e-4)
+
+
+def test_a_model_of_other_classes_than_the_data_is_refused(streets, tmp_path):
+    for count in (11, 25):
+        printed = run(
+            'tools/train.py',
+            TOY,
+            *['--work-dir', tmp_path, '--data-root', streets, *small_run()],
+            f'model.num_classes={count}',
+            ok=False,
+        )
+        assert f'num_classes={count}, the training data 19 classes' in printed
+
+
+def test_predicting_without_labels(streets, checkpoint, tmp_path):
+    printed = run(
+        *['tools/test.py', TOY, checkpoint, '--data-root', streets],
+        *['--work-dir', tmp_path, '--out', tmp_path / 'out', *small_run()],
+        'test_dataloader.dataset.data_prefix.seg_map_path=',
+    )
+    assert 'nothing was measured' in printed
+    assert len(list((tmp_path / 'out').rglob('*.png'))) == 5
+    assert not (tmp_path / 'metrics.json').exists()
+
+
+def test_interrupting_says_how_to_go_on(streets, tmp_path):
+    words = [sys.executable, 'tools/train.py', TOY, '--work-dir', str(tmp_path)]
+    words += ['--data-root', str(streets), *small_run(iterations=1000)]
+    process = subprocess.Popen(
+        words, cwd=ROOT, stdout=subprocess.PIPE, text=True, env={**os.environ, **CPU}
+    )
+    for line in process.stdout:
+        if 'Iter(train)' in line:
+            process.send_signal(signal.SIGINT)
+            break
+    rest = process.stdout.read()
+    assert process.wait() != 0
+    assert re.search(r'Stopped at iteration \d+\. --resume goes on .*none is', rest)
 
 
 def test_fine_tuning_on_a_folder_with_other_classes(streets, trained, tmp_path):
@@ -216,7 +303,7 @@ def test_fine_tuning_on_a_folder_with_other_classes(streets, trained, tmp_path):
 @pytest.mark.parametrize(
     'words, message',
     [
-        (['tools/train.py', 'no_config.py'], 'no_config.py does not exist'),
+        (['tools/train.py', 'no_config.py'], 'no_config.py is no file'),
         (
             ['tools/train.py', TOY, '--data-root', '/none'],
             '/none/leftImg8bit/train does',

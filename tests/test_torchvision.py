@@ -8,6 +8,7 @@ from mmengine.registry import init_default_scope
 from PIL import Image
 
 from mmseg_fastscnn.datasets import TorchvisionDataset
+from mmseg_fastscnn.registry import DATASETS
 
 try:
     import torchvision  # noqa: F401
@@ -46,22 +47,40 @@ def voc(tmp_path):
 
 def test_voc(voc):
     root, label = voc
-    data = TorchvisionDataset(
-        'VOCSegmentation',
+    settings = dict(
+        type='TorchvisionDataset',
+        name='VOCSegmentation',
         data_root=str(root),
         image_set='train',
         metainfo=dict(classes=CLASSES),
         pipeline=PIPELINE,
     )
+    data = DATASETS.build(settings)
     assert len(data) == 2 and data.metainfo['palette'][1] == (128, 0, 0)
     item = data[1]
     sample = item['data_samples']
     np.testing.assert_array_equal(sample.gt_sem_seg.data[0], label)
     assert sample.rel_path == 'b.jpg' and sample.ori_shape == (24, 32)
+    both = DATASETS.build(dict(type='ConcatDataset', datasets=[settings, settings]))
+    assert len(both) == 4
     assert item['inputs'].dtype == torch.uint8  # (C, H, W), BGR
     assert (
         item['inputs'][2].float().mean() > 190 > 10 > item['inputs'][0].float().mean()
     )
+
+
+def test_resizing_leaves_a_label_alone_that_is_loaded_after_it(voc):
+    root, label = voc
+    data = TorchvisionDataset(
+        'VOCSegmentation',
+        data_root=str(root),
+        image_set='train',
+        metainfo=dict(classes=CLASSES),
+        pipeline=[dict(type='Resize', scale_factor=2.0), *PIPELINE[1:2], *PIPELINE[3:]],
+    )
+    item = data[0]
+    assert item['inputs'].shape == (3, 48, 64)
+    np.testing.assert_array_equal(item['data_samples'].gt_sem_seg.data[0], label)
 
 
 def test_unknown_ids_and_names_are_errors(voc):

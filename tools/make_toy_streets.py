@@ -30,7 +30,10 @@ def parse_args() -> argparse.Namespace:
         metavar='N',
         help='scenes in val (default: %(default)s)',
     )
-    return parser.parse_args()
+    args = parser.parse_args()
+    if min(args.size) < 32 or min(args.num_train, args.num_val) < 1:
+        parser.error('images have at least 32 x 32 pixels, and each split a scene.')
+    return args
 
 
 def report(done: int, total: int) -> None:

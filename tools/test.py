@@ -13,6 +13,9 @@ from mmseg_fastscnn.evaluation import IoUMetric
 from mmseg_fastscnn.hooks import PredictionHook
 from mmseg_fastscnn.runner import SegRunner
 
+# What testing needs nothing of; so it does not have to be there either.
+TRAINING = ('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler')
+
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
@@ -50,6 +53,8 @@ def main() -> None:
         args.config, args.cfg_options, args.data_root, args.work_dir, args.launcher
     )
     config.load_from, config.resume = args.checkpoint, False
+    for key in TRAINING:
+        config.pop(key, None)
     if args.tta:
         use_tta(config)
     runner = SegRunner.from_cfg(config)

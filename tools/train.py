@@ -1,9 +1,10 @@
 """Train a segmentor from a config file."""
 
 import argparse
+import os
+from pathlib import Path
 
 from mmengine.config import DictAction
-from mmengine.runner import find_latest_checkpoint
 
 from mmseg_fastscnn.config import load_config
 from mmseg_fastscnn.finetune import read_classes
@@ -70,7 +71,8 @@ def main() -> None:
         config.resume = args.resume != 'auto'
         checkpoint = args.resume
         if args.resume == 'auto':
-            checkpoint = find_latest_checkpoint(config.work_dir)
+            pointer = Path(config.work_dir, 'last_checkpoint')
+            checkpoint = pointer.read_text().strip() if pointer.exists() else None
         if checkpoint is None:
             print(f'No checkpoint in {config.work_dir}: starting at iteration 0.')
         else:
@@ -83,6 +85,9 @@ def main() -> None:
     if args.seed is not None:
         randomness['seed'] = args.seed
     if args.deterministic:
+        os.environ.setdefault(
+            'CUBLAS_WORKSPACE_CONFIG', ':4096:8'
+        )  # cuBLAS asks for it
         randomness['deterministic'] = True
     config.randomness = randomness
     SegRunner.from_cfg(config).train()

@@ -1,9 +1,11 @@
-"""Fine-tune on a folder of your own images and label PNGs. Copy this file, edit it.
+"""Fine-tune on a folder of your own images and label PNGs.
+
+Copy this file beside itself (its base files are named relative to it) and edit it.
 
     my_data/images/train/*.jpg   my_data/labels/train/*.png   (same names)
     my_data/images/val/*.jpg     my_data/labels/val/*.png
 
-    python tools/train.py my_config.py --load-from cityscapes_checkpoint.pth
+    python tools/train.py configs/fastscnn/my_config.py --load-from CHECKPOINT
 
 The backbone starts from the checkpoint, and so does every class that has the same name
 there, or the one that `class_aliases` gives; the log says which start fresh. If the

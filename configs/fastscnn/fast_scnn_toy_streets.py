@@ -24,5 +24,5 @@ param_scheduler = [
     dict(type='PolyLR', eta_min=0, power=0.9, begin=30, end=iterations, by_epoch=False),
 ]
 train_cfg = dict(max_iters=iterations, val_interval=iterations)
-default_hooks = dict(checkpoint=dict(interval=iterations))
+default_hooks = dict(checkpoint=dict(interval=iterations), logger=dict(interval=20))
 auto_scale_lr = dict(enable=True, base_batch_size=6)

@@ -1,6 +1,7 @@
 """From the ids in a label file to the ids the network is trained on, and back."""
 
 from collections.abc import Mapping, Sequence
+from numbers import Integral
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -13,17 +14,20 @@ class LabelMap:
     """One mapping of raw ids to train ids, used for reading, checking and writing.
 
     Args:
-        mapping: raw id -> train id; several raw ids may share one. In label files
-            that are colour images, a pixel's raw id is the index of its colour in
-            `palette`; a key may also be a colour `(r, g, b)`, for instance of what
-            is not labelled.
+        mapping: raw id -> train id; several raw ids may share one. For label files
+            that are colour images, a key may also be a colour `(r, g, b)` that the
+            palette does not have, for instance of what is not labelled.
         num_classes: Train ids are 0 to `num_classes - 1`, or `ignore_index`.
         ignore_index: Train id of what is not counted. As a raw id it is always
             allowed, and maps to itself unless `mapping` says otherwise.
-        palette: (r, g, b) of each class.
+        palette: (r, g, b) of each class: its colour in label files of that kind.
+
+    Attributes:
+        raw_ids: (256,) table from train ids back to raw ids, the smallest where several
+            share one; uint8, or uint16 where an id needs it.
 
     Raises:
-        ValueError: A train id is not in that range.
+        ValueError: A key is no id and no colour, or a train id is not in that range.
     """
 
     def __init__(
@@ -45,18 +49,22 @@ class LabelMap:
                 f'classes they must be 0 to {num_classes - 1}, or {ignore_index} for '
                 f'what is ignored.'
             )
-        ids = {ignore_index: ignore_index}
-        ids |= {raw: train for raw, train in mapping.items() if isinstance(raw, int)}
+        colours = {k: v for k, v in mapping.items() if isinstance(k, tuple)}
+        ids = {k: v for k, v in mapping.items() if isinstance(k, Integral)}
+        neither = [key for key in mapping if key not in ids and key not in colours]
+        if neither:
+            raise ValueError(
+                f'label_map has the keys {neither!r}; a key is an id (an integer) or a '
+                f'colour (r, g, b).'
+            )
+        ids.setdefault(ignore_index, ignore_index)
         self.table = np.full(1 << 16, UNKNOWN, np.int16)
         self.table[list(ids)] = list(ids.values())
-        self.inverse = np.full(256, ignore_index, np.uint16)
+        raw_ids = np.full(256, ignore_index, np.uint16)
         for raw, train in sorted(ids.items(), reverse=True):
-            self.inverse[train] = raw
-        self.colours = {tuple(colour): index for index, colour in enumerate(palette)}
-        self.colours = {
-            colour: int(self.table[index]) for colour, index in self.colours.items()
-        }
-        self.colours |= {k: v for k, v in mapping.items() if isinstance(k, tuple)}
+            raw_ids[train] = raw
+        self.raw_ids = raw_ids.astype(np.uint8) if raw_ids.max() < 256 else raw_ids
+        self.colours = {tuple(colour): k for k, colour in enumerate(palette)} | colours
 
     def read(self, path: str) -> np.ndarray:
         """Read a label file: (H, W) uint8 train ids.
@@ -119,14 +127,6 @@ class LabelMap:
                 f'instance {found[0]}: 255 to ignore it, or correct the file.'
             )
         return train.astype(np.uint8)
-
-    def decode(self, train_ids: np.ndarray) -> np.ndarray:
-        """Return the raw ids of train ids; the smallest where several share one.
-
-        The result is uint8, or uint16 where the data set's ids need it.
-        """
-        raw = self.inverse[train_ids]
-        return raw.astype(np.uint8) if self.inverse.max() < 256 else raw
 
 
 def shorten(values: list) -> str:

@@ -1,6 +1,7 @@
 """Images with label images beside them; other data sets are this class with facts."""
 
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -71,7 +72,8 @@ class SegDataset(BaseDataset):
             ann_file=ann_file,
             metainfo=metainfo,
             data_root=data_root,
-            data_prefix=dict(data_prefix),
+            # an empty prefix would be joined with data_root like any other
+            data_prefix={k: v for k, v in data_prefix.items() if v or k == 'img_path'},
             pipeline=list(pipeline),
             **kwargs,
         )
@@ -98,10 +100,18 @@ class SegDataset(BaseDataset):
         for rel_path in self.image_names(folder):
             pair = dict(img_path=str(folder / rel_path), rel_path=rel_path)
             if labels:
-                suffix = next(s for s in self.img_suffix if rel_path.endswith(s))
-                name = rel_path.removesuffix(suffix) + self.seg_map_suffix
+                suffix = next(s for s in self.img_suffix if ends_in(rel_path, s))
+                name = rel_path[: -len(suffix)] + self.seg_map_suffix
                 pair['seg_map_path'] = os.path.join(labels, name)
             pairs.append(pair)
+        count = Counter(pair['rel_path'].rpartition('.')[0] for pair in pairs)
+        twins = [name for name, times in count.items() if times > 1]
+        if twins:
+            raise ValueError(
+                f'Below {folder}, images differ only in their suffix or are named '
+                f'twice: {shorten(twins)}. They would share a label; remove one of '
+                f'each, or set img_suffix.'
+            )
         for key in ('img_path', 'seg_map_path'):
             missing = [p[key] for p in pairs if key in p and not os.path.exists(p[key])]
             if missing:
@@ -111,7 +121,8 @@ class SegDataset(BaseDataset):
                     f'{shorten(missing)}. Add the files, name in a split file '
                     f'(ann_file) the images to use, or correct data_prefix, '
                     f'img_suffix={self.img_suffix} or '
-                    f'seg_map_suffix={self.seg_map_suffix!r}.'
+                    f'seg_map_suffix={self.seg_map_suffix!r}. To predict without '
+                    f"labels, set data_prefix.seg_map_path=''."
                 )
         return pairs
 
@@ -128,9 +139,10 @@ class SegDataset(BaseDataset):
             lines = [line.strip() for line in list_from_file(self.ann_file)]
             return [self._with_suffix(folder, line) for line in lines if line]
         names = sorted(
-            path.relative_to(folder).as_posix()
-            for path in folder.rglob('*')
-            if path.name.endswith(tuple(self.img_suffix))
+            Path(root, name).relative_to(folder).as_posix()
+            for root, _, files in os.walk(folder, followlinks=True)
+            for name in files
+            if ends_in(name, *self.img_suffix)
         )
         if not names:
             raise FileNotFoundError(
@@ -140,14 +152,20 @@ class SegDataset(BaseDataset):
         return names
 
     def _with_suffix(self, folder: Path, name: str) -> str:
-        if name.endswith(tuple(self.img_suffix)):
+        if ends_in(name, *self.img_suffix):
             return name
         found = [name + s for s in self.img_suffix if (folder / (name + s)).exists()]
         return found[0] if found else name + self.img_suffix[0]
 
     def get_data_info(self, idx: int) -> dict:
-        """The pair's dict with the label map, for loading and for writing results."""
-        return dict(super().get_data_info(idx), label_map=self.label_map)
+        """The pair's dict with the label map, and its way back for writing results."""
+        maps = dict(label_map=self.label_map, raw_ids=self.label_map.raw_ids)
+        return {**super().get_data_info(idx), **maps}
+
+
+def ends_in(name: str, *suffixes: str) -> bool:
+    """Whether a file name has one of the suffixes, in small or capital letters."""
+    return name.lower().endswith(tuple(suffix.lower() for suffix in suffixes))
 
 
 def complete_metainfo(dataset: type, metainfo: Mapping | None) -> dict:

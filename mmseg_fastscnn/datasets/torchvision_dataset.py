@@ -4,14 +4,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 from mmengine.dataset import Compose
 from PIL import Image
 
 from mmseg_fastscnn.datasets.label_map import LabelMap
 from mmseg_fastscnn.datasets.seg_dataset import complete_metainfo
 from mmseg_fastscnn.registry import DATASETS
-
-LOADERS = ('LoadImageFromFile', 'LoadAnnotations')
 
 
 @DATASETS.register_module()
@@ -24,7 +23,8 @@ class TorchvisionDataset:
         metainfo: `classes` and, if wished, `palette`.
         label_map: raw id -> train id; by default the ids are the train ids.
         ignore_index: Train id of what is not counted (VOC's own border is 255).
-        pipeline: Transforms; loading ones are left out, since torchvision loads.
+        pipeline: Transforms; `LoadImageFromFile` is left out, since torchvision loads,
+            and `LoadAnnotations` takes the label that it loaded.
         test_mode: Accepted for the sake of the loops; changes nothing.
         kwargs: torchvision's own arguments, `image_set='train'`, `mode=
             'segmentation'`, `target_types='segmentation'`, `target_type='semantic'`.
@@ -46,8 +46,13 @@ class TorchvisionDataset:
         test_mode: bool = False,
         **kwargs,
     ):
-        from torchvision import datasets  # only here: torchvision is optional
-
+        try:
+            from torchvision import datasets  # only here: torchvision is optional
+        except (ImportError, RuntimeError) as error:
+            raise ImportError(
+                f'TorchvisionDataset needs a torchvision that works with torch '
+                f'{torch.__version__}; install both from one source ({error}).'
+            ) from error
         if not hasattr(datasets, name):
             raise ValueError(f'torchvision.datasets has no data set named {name!r}.')
         self.name = name
@@ -60,7 +65,12 @@ class TorchvisionDataset:
         self.paths = getattr(self.dataset, 'images', None)
         if self.paths is None:
             self.paths = getattr(self.dataset, '_images', None)
-        self.pipeline = Compose([t for t in pipeline if t['type'] not in LOADERS])
+        self.pipeline = Compose(
+            [step for step in pipeline if step['type'] != 'LoadImageFromFile']
+        )
+
+    def full_init(self) -> None:
+        """Nothing is left to do; `ConcatDataset` calls it."""
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -79,9 +89,9 @@ class TorchvisionDataset:
             img=image,
             img_shape=image.shape[:2],
             ori_shape=image.shape[:2],
-            gt_seg_map=self.label_map.encode(label, f'{self.name}[{idx}]'),
+            loaded_seg_map=self.label_map.encode(label, f'{self.name}[{idx}]'),
             rel_path=f'{idx:06d}.png',
-            label_map=self.label_map,
+            raw_ids=self.label_map.raw_ids,
             sample_idx=idx,
         )
         if self.paths is not None:

@@ -13,6 +13,7 @@ import torch
 from mmcv.transforms import BaseTransform
 from mmcv.transforms import LoadImageFromFile as LoadImageOfMMCV
 from mmengine.structures import PixelData
+from PIL import ExifTags, Image
 
 from mmseg_fastscnn.registry import TRANSFORMS
 from mmseg_fastscnn.structures import SegDataSample
@@ -43,7 +44,8 @@ class LoadImageFromFile(LoadImageOfMMCV):
 class LoadAnnotations(BaseTransform):
     """Read the label file through the data set's label map.
 
-    Adds `gt_seg_map`. Images without labels (no `seg_map_path`) pass unchanged.
+    Adds `gt_seg_map`: also from `loaded_seg_map`, where a data set has loaded it.
+    Images without labels (no `seg_map_path`) pass unchanged.
 
     Raises:
         ValueError: The file is unreadable, holds unknown ids, or differs from the
@@ -51,9 +53,13 @@ class LoadAnnotations(BaseTransform):
     """
 
     def transform(self, results: dict) -> dict:
+        if 'loaded_seg_map' in results:
+            results['gt_seg_map'] = results['loaded_seg_map']
+            return results
         path = results.get('seg_map_path')
         if path is None:
             return results
+        check_upright(results['img_path'])
         label = results['label_map'].read(path)
         if label.shape != results['ori_shape']:
             raise ValueError(
@@ -64,6 +70,19 @@ class LoadAnnotations(BaseTransform):
             )
         results['gt_seg_map'] = label
         return results
+
+
+def check_upright(path: str) -> None:
+    """Raise ValueError if loading an image turns it, which its label is not."""
+    if not path.lower().endswith(('.jpg', '.jpeg', '.webp', '.tif', '.tiff')):
+        return
+    with Image.open(path) as image:
+        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+    if orientation != 1:
+        raise ValueError(
+            f'{path}: its EXIF orientation is {orientation}, so loading turns the '
+            f'image but not its label. Save the image upright, without that entry.'
+        )
 
 
 @TRANSFORMS.register_module()
@@ -91,6 +110,11 @@ class RandomCrop(BaseTransform):
         self.ignore_index = ignore_index
 
     def transform(self, results: dict) -> dict:
+        if 'gt_seg_map' not in results:
+            raise ValueError(
+                f'{results["img_path"]} has no label to crop with it. Set '
+                f'data_prefix.seg_map_path, and LoadAnnotations before RandomCrop.'
+            )
         image, label = results['img'], results['gt_seg_map']
         rows, columns = self._window(image.shape)
         if self.cat_max_ratio < 1:
@@ -197,7 +221,7 @@ class PackSegInputs(BaseTransform):
         'img_path',
         'seg_map_path',
         'rel_path',
-        'label_map',
+        'raw_ids',
         'ori_shape',
         'img_shape',
         'pad_shape',

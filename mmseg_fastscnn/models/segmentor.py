@@ -100,6 +100,11 @@ class EncoderDecoder(BaseModel):
         self, inputs: Tensor, data_samples: list[SegDataSample]
     ) -> dict[str, Tensor]:
         """Return the losses and accuracies of all heads, `decode.loss_ce` and so on."""
+        if not all('gt_sem_seg' in sample for sample in data_samples):
+            raise ValueError(
+                'There are images without labels in the training data. Set '
+                'data_prefix.seg_map_path, and have LoadAnnotations in the pipeline.'
+            )
         label = torch.stack([sample.gt_sem_seg.data[0] for sample in data_samples])
         features = self.extract_feat(inputs)
         heads = {'decode': self.decode_head}
