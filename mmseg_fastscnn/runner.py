@@ -51,7 +51,8 @@ class SegRunner(Runner):
             pointer = Path(self.work_dir, 'last_checkpoint')
             last = pointer.read_text() if pointer.exists() else 'none is written yet'
             self.logger.warning(
-                'Stopped at iteration %d. --resume goes on from the last checkpoint: %s.',
+                'Stopped at iteration %d. --resume goes on from the last checkpoint '
+                '(%s).',
                 self.iter,
                 last,
             )

@@ -66,7 +66,7 @@ def test_a_checkpoint_of_other_classes_is_refused(checkpoint):
     [
         (
             np.zeros((64, 64, 4), np.uint8),
-            r'uint8 of shape \(64, 64, 4\); .* \(H, W, 3\)',
+            r'shape \(64, 64, 4\); .* \(H, W, 3\)',
         ),
         (np.zeros((64, 64, 3), np.float32), 'is float32 of shape'),
         (__file__, r'test_apis\.py: cannot be read as an image'),
