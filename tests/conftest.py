@@ -1,6 +1,7 @@
 """A small generated data set, and the command line in processes of its own."""
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -45,6 +46,13 @@ def run(*command: object, ok: bool = True, **env: str) -> str:
     )
     assert (done.returncode == 0) == ok, done.stdout
     return done.stdout
+
+
+def free_port() -> str:
+    """A port of this machine that nobody listens on."""
+    with socket.socket() as listener:
+        listener.bind(('127.0.0.1', 0))
+        return str(listener.getsockname()[1])
 
 
 def small_run(iterations: int = 4, workers: int = 0) -> list[str]:

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from conftest import CPU, ROOT, TOY, run, small_run
+from conftest import CPU, ROOT, TOY, free_port, run, small_run
 from formulas import fill
 from mmengine.registry import init_default_scope
 from test_golden import model_config
@@ -151,7 +151,7 @@ def test_two_processes_evaluate_exactly_like_one(streets, checkpoint, tmp_path):
     run(
         *['tools/dist_test.sh', TOY, checkpoint, 2, '--data-root', streets],
         *['--work-dir', tmp_path / 'two', *small_run()],
-        PORT='29542',
+        PORT=free_port(),
     )
     assert metrics(tmp_path / 'two') == one  # 5 images: an odd number for two
 
@@ -184,7 +184,7 @@ def test_two_processes_take_the_step_of_one_with_the_whole_batch(streets, tmp_pa
             *['tools/dist_train.sh', path, processes, '--work-dir', work_dir],
             *['--data-root', streets, '--seed', 3, '--no-auto-scale-lr'],
             *[*small_run(iterations=2), f'train_dataloader.batch_size={batch}'],
-            PORT='29543',
+            PORT=free_port(),
         )
         weights[processes] = read_checkpoint(work_dir / 'iter_2.pth')['state_dict']
     for name, one in weights[1].items():
@@ -219,7 +219,7 @@ def test_what_is_validated_in_training_is_what_is_saved(streets, tmp_path):
             streets,
         ],
         *['--seed', 1, *small_run(iterations=6)],
-        PORT='29544',
+        PORT=free_port(),
     )
     (validated,) = re.findall(r'Iter\(val\) \[3/3\].*mIoU: ([\d.]+)', printed)
     best = next(tmp_path.glob('best_mIoU_*.pth'))
