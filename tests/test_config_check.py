@@ -42,7 +42,7 @@ BASE = ROOT / TOY
             'eleven',
             r"EncoderDecoder needs int \| None here, not str 'eleven'",
         ),
-        ('optim_wrapper.optimizer.lr', '1e-x', "AdamW needs float .* str '1e-x'"),
+        ('optim_wrapper.optimizer.lr', '1e-x', "AdamW needs .*float.* str '1e-x'"),
         (
             'train_cfg.max_iters',
             2.5,
