@@ -9,7 +9,7 @@ from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
 from mmengine.model.test_time_aug import BaseTTAModel
 from torch import nn
-from torch.nn.modules.batchnorm import BatchNorm2d
+from torch.nn.modules.batchnorm import SyncBatchNorm, _BatchNorm
 from torch.utils.data import DataLoader
 
 from mmseg_fastscnn.checkpoint import plain_hub
@@ -95,9 +95,9 @@ def check_classes(model: nn.Module, loader: DataLoader, purpose: str) -> list[st
 
 def check_batch(model: nn.Module, loader: DataLoader) -> None:
     """Raise ValueError if normalisation would see one value a channel."""
-    if loader.batch_size == 1 and any(
-        isinstance(m, BatchNorm2d) for m in model.modules()
-    ):
+    layers = [m for m in model.modules() if isinstance(m, _BatchNorm)]
+    alone = any(not isinstance(m, SyncBatchNorm) for m in layers)
+    if loader.batch_size == 1 and alone:
         raise ValueError(
             'The batch has one image, and batch normalisation over the coarsest level '
             'of the pyramid needs two. Set train_dataloader.batch_size to 2 or more.'

@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import itertools
 import logging
 import os
 import re
@@ -11,6 +12,7 @@ from importlib import metadata
 from pathlib import Path
 
 import torch
+from mmengine.dataset import InfiniteSampler
 from mmengine.dist import get_world_size, is_distributed
 from mmengine.logging import MMLogger
 from mmengine.model import is_model_wrapper, revert_sync_batchnorm
@@ -159,6 +161,15 @@ class SegRunner(Runner):
             self.logger.info('%s.', report)
         return inflate_first_convolution(model, state_dict)
 
+    def resume(self, filename: str, *args, **kwargs) -> None:
+        """Resume; batches of the iterations before are skipped without loading."""
+        super().resume(filename, *args, **kwargs)
+        loop = self.train_loop
+        iterator = getattr(loop, 'dataloader_iterator', None)
+        loads_to_skip = iterator is not None and not hasattr(iterator, 'skip_iter')
+        if loads_to_skip and isinstance(loop.dataloader.sampler, InfiniteSampler):
+            loop.dataloader_iterator = SkippingIterator(loop.dataloader, loop.iter)
+
     def scale_lr(
         self, optim_wrapper: OptimWrapper, auto_scale_lr: dict | None = None
     ) -> None:
@@ -200,6 +211,32 @@ class SegRunner(Runner):
         return Runner.build_dataloader(dataloader, *args, **kwargs)
 
 
+class SkippingIterator:
+    """What mmengine's loop reads batches from, after a resume.
+
+    The loop asks for the batches of all iterations before, to throw them away; these
+    are skipped in the sampler, and None is given for them.
+
+    Args:
+        dataloader: Its sampler must be an `InfiniteSampler`.
+        skip: Iterations before.
+    """
+
+    def __init__(self, dataloader: DataLoader, skip: int):
+        sampler = dataloader.sampler
+        # from the start: the loop's workers may have drawn ahead
+        indices = sampler._indices_of_rank()
+        sampler.indices = itertools.islice(indices, skip * dataloader.batch_size, None)
+        self.skip = skip
+        self.iterator = iter(dataloader)
+
+    def __next__(self) -> dict | None:
+        if self.skip > 0:
+            self.skip -= 1
+            return None
+        return next(self.iterator)
+
+
 def usable_cores() -> int:
     """Cores that this process may use, where the system tells, else all of them."""
     if hasattr(os, 'sched_getaffinity'):
@@ -214,7 +251,8 @@ def is_for_people(record: logging.LogRecord) -> bool:
     what mmengine says of its own coming changes, which a user cannot act on.
     """
     package = os.path.dirname(__file__)
-    if 'will be deprecated' in record.getMessage():
+    message = record.getMessage()
+    if 'will be deprecated' in message or message.startswith('Advance dataloader'):
         return False
     return (
         record.levelno >= logging.WARNING
@@ -236,7 +274,7 @@ def set_aside_broken_torchvision(logger: logging.Logger) -> None:
     except (ImportError, RuntimeError, OSError) as error:
         sys.modules['torchvision'] = None
         requires = metadata.requires('torchvision') or []
-        needs = next(r for r in requires if r.startswith('torch'))
+        needs = next((r for r in requires if r.startswith('torch')), 'its torch')
         logger.warning(
             'torchvision is left aside: it fails with torch %s (%s). If you need it, '
             'install torchvision==%s with %s, both CPU or both CUDA builds.',

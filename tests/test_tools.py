@@ -239,6 +239,17 @@ def test_a_model_of_other_classes_than_the_data_is_refused(streets, tmp_path):
         assert f'num_classes={count}, the training data 19 classes' in printed
 
 
+def test_a_batch_of_one_is_refused(streets, tmp_path):
+    printed = run(
+        'tools/train.py',
+        TOY,
+        *['--work-dir', tmp_path, '--data-root', streets, *small_run()],
+        'train_dataloader.batch_size=1',
+        ok=False,
+    )
+    assert 'The batch has one image' in printed.strip().splitlines()[-1]
+
+
 def test_predicting_without_labels(streets, checkpoint, tmp_path):
     printed = run(
         *['tools/test.py', TOY, checkpoint, '--data-root', streets],
