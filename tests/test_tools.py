@@ -77,6 +77,8 @@ def test_what_a_training_run_leaves_and_prints(trained):
     ]:
         assert re.search(line, printed), line
     assert len(printed.splitlines()) < 60
+    plain = torch.load(work_dir / 'iter_4.pth', weights_only=True)  # no allow-list
+    assert len(plain['message_hub']['log_scalars']['train/loss'][0]) == 4
     assert 'deprecated' not in printed and 'Traceback' not in printed
 
 
