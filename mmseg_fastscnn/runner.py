@@ -211,6 +211,12 @@ class SegRunner(Runner):
         return Runner.build_dataloader(dataloader, *args, **kwargs)
 
 
+def leave_process_group() -> None:
+    """End what `--launcher` began; at exit, threads of an open group may abort."""
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
 class SkippingIterator:
     """What mmengine's loop reads batches from, after a resume.
 

@@ -98,7 +98,7 @@ def test_losses_and_gradients(use_sigmoid, avg_non_ignore, mode):
 
     norms = golden.pop('grad_norm')
     assert total.item() == pytest.approx(golden.pop('total'), rel=1e-5)
-    assert {k: float(v) for k, v in result.items()} == pytest.approx(golden, rel=1e-5)
+    assert {k: v.item() for k, v in result.items()} == pytest.approx(golden, rel=1e-5)
     # In sigmoid/train, float32 itself is that far off: float64 differs from the golden
     # norms by up to 2.3e-3 there, and by less than 2e-4 everywhere else.
     rel = 3e-3 if use_sigmoid and mode == 'train' else 1e-3

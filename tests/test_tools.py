@@ -71,7 +71,7 @@ def test_what_a_training_run_leaves_and_prints(trained):
         r'data +6 training images of CityscapesDataset, 19 classes',
         r'batch +2 images x 1 processes',
         r'validation +5 validation images .* every 4 iterations',
-        r'learning rate is scaled by 0\.333333: 2 images a step, .* for 6',
+        r'learning rate is scaled by 0\.5: 2 images a step, .* for 4',
         r'Iter\(train\) \[4/4\].*eta: .*loss: ',
         r'Iter\(val\).*mIoU: ',
     ]:
@@ -166,7 +166,7 @@ def test_options_of_train(streets, trained, tmp_path, options):
         *['--work-dir', tmp_path, '--data-root', streets, '--seed', 1, *options],
         *['--no-auto-scale-lr', *small_run(iterations=2)],
     )
-    assert 'scaled' not in printed and 'lr 0.0003 now' in printed
+    assert 'scaled' not in printed and 'lr 0.0002 now' in printed
     assert ('AmpOptimWrapper' in printed) == ('--amp' in options)
     (log,) = tmp_path.rglob('*.log')
     deterministic = 'deterministic: True' in log.read_text()

@@ -11,7 +11,7 @@ from mmengine.dist import is_main_process
 from mmseg_fastscnn.config import load_config, use_tta
 from mmseg_fastscnn.evaluation import IoUMetric
 from mmseg_fastscnn.hooks import PredictionHook
-from mmseg_fastscnn.runner import SegRunner
+from mmseg_fastscnn.runner import SegRunner, leave_process_group
 
 # What testing needs nothing of; so it does not have to be there either.
 TRAINING = ('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler')
@@ -77,6 +77,7 @@ def main() -> None:
     for folder in (args.out, args.show_dir):
         if folder and is_main_process():
             print(f'Written: {folder}')
+    leave_process_group()
 
 
 def per_class(runner: SegRunner) -> dict[str, dict]:

@@ -8,7 +8,7 @@ from mmengine.config import DictAction
 
 from mmseg_fastscnn.config import load_config
 from mmseg_fastscnn.finetune import read_classes
-from mmseg_fastscnn.runner import SegRunner
+from mmseg_fastscnn.runner import SegRunner, leave_process_group
 
 
 def parse_args() -> argparse.Namespace:
@@ -91,6 +91,7 @@ def main() -> None:
         randomness['deterministic'] = True
     config.randomness = randomness
     SegRunner.from_cfg(config).train()
+    leave_process_group()
 
 
 if __name__ == '__main__':

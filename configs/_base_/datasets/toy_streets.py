@@ -24,7 +24,7 @@ test_pipeline = [
     dict(type='PackSegInputs'),
 ]
 train_dataloader = dict(
-    batch_size=6, dataset=dict(data_root=data_root, pipeline=train_pipeline)
+    batch_size=4, dataset=dict(data_root=data_root, pipeline=train_pipeline)
 )
 val_dataloader = dict(dataset=dict(data_root=data_root, pipeline=test_pipeline))
 test_dataloader = val_dataloader
