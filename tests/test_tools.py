@@ -166,7 +166,7 @@ def test_options_of_train(streets, trained, tmp_path, options):
         *['--work-dir', tmp_path, '--data-root', streets, '--seed', 1, *options],
         *['--no-auto-scale-lr', *small_run(iterations=2)],
     )
-    assert 'scaled' not in printed and 'lr 0.0002 now' in printed
+    assert 'scaled' not in printed and 'lr 0.0003 now' in printed
     assert ('AmpOptimWrapper' in printed) == ('--amp' in options)
     (log,) = tmp_path.rglob('*.log')
     deterministic = 'deterministic: True' in log.read_text()

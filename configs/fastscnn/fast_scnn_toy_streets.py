@@ -13,11 +13,11 @@ _base_ = [
     '../_base_/default_runtime.py',
     '../_base_/schedules/schedule_160k.py',
 ]
-iterations = 650
+iterations = 720
 
 model = dict(data_preprocessor=dict(size={{_base_.crop_size}}))
 optim_wrapper = dict(
-    optimizer=dict(_delete_=True, type='AdamW', lr=2e-3, weight_decay=0.01)
+    optimizer=dict(_delete_=True, type='AdamW', lr=3e-3, weight_decay=0.01)
 )
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.1, begin=0, end=30, by_epoch=False),
