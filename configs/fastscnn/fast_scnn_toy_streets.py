@@ -1,10 +1,11 @@
 """Fast-SCNN on generated street scenes: does everything work here? `make demo`.
 
 300 scenes of 512x256 to train on, 40 from other seeds to evaluate, Cityscapes' 19
-classes. README.md says what it reaches, and in which time.
+classes. On 2 CPU cores, 3.4 minutes: 53.2 mIoU, 54.5 with ms+flip.
 
+Run:
     python tools/make_toy_streets.py data/toy_streets
-    python tools/train.py configs/fastscnn/fast_scnn_toy_streets.py
+    python tools/train.py configs/fastscnn/fast_scnn_toy_streets.py --seed 0
 """
 
 _base_ = [
