@@ -267,7 +267,13 @@ def test_interrupting_says_how_to_go_on(streets, tmp_path):
     words = [sys.executable, 'tools/train.py', TOY, '--work-dir', str(tmp_path)]
     words += ['--data-root', str(streets), *small_run(iterations=1000)]
     process = subprocess.Popen(
-        words, cwd=ROOT, stdout=subprocess.PIPE, text=True, env={**os.environ, **CPU}
+        words,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **CPU},
+        # what runs in a shell's background is started with the signal ignored
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     for line in process.stdout:
         if 'Iter(train)' in line:
