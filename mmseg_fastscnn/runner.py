@@ -1,5 +1,6 @@
 """mmengine's runner, where running Fast-SCNN for a person needs it otherwise."""
 
+import gc
 import importlib
 import inspect
 import itertools
@@ -212,9 +213,16 @@ class SegRunner(Runner):
 
 
 def leave_process_group() -> None:
-    """End what `--launcher` began; at exit, threads of an open group may abort."""
+    """End what `--launcher` began, once no runner is in use any more.
+
+    Threads of a group that is still there when Python itself ends may abort the
+    process. The model of data parallel training holds the group, in cycles.
+    """
     if torch.distributed.is_initialized():
+        torch.distributed.barrier()
+        gc.collect()
         torch.distributed.destroy_process_group()
+        gc.collect()
 
 
 class SkippingIterator:

@@ -77,7 +77,6 @@ def main() -> None:
     for folder in (args.out, args.show_dir):
         if folder and is_main_process():
             print(f'Written: {folder}')
-    leave_process_group()
 
 
 def per_class(runner: SegRunner) -> dict[str, dict]:
@@ -92,3 +91,4 @@ def finite(row: dict[str, float]) -> dict[str, float | None]:
 
 if __name__ == '__main__':
     main()
+    leave_process_group()

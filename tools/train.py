@@ -91,8 +91,8 @@ def main() -> None:
         randomness['deterministic'] = True
     config.randomness = randomness
     SegRunner.from_cfg(config).train()
-    leave_process_group()
 
 
 if __name__ == '__main__':
     main()
+    leave_process_group()
