@@ -213,16 +213,19 @@ class SegRunner(Runner):
 
 
 def leave_process_group() -> None:
-    """End what `--launcher` began, once no runner is in use any more.
+    """End the process that `--launcher` began; the last call of a command.
 
-    Threads of a group that is still there when Python itself ends may abort the
-    process. The model of data parallel training holds the group, in cycles.
+    Gloo's threads may abort a process while Python ends ("terminate called without an
+    active exception"), when all is done and written. So the group is left first, with
+    the data parallel model that holds it in cycles, and then the process without more.
     """
     if torch.distributed.is_initialized():
         torch.distributed.barrier()
         gc.collect()
         torch.distributed.destroy_process_group()
-        gc.collect()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
 
 
 class SkippingIterator:
