@@ -4,7 +4,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from mmseg_fastscnn.models.decode_heads import plain_loss
 from mmseg_fastscnn.models.losses import CrossEntropyLoss, OhemCrossEntropy
+from mmseg_fastscnn.ops.bilinear import BAND_VALUES
 
 WEIGHT = [0.5, 2.0, 1.0, 3.0]
 
@@ -100,3 +102,53 @@ def test_nothing_labelled_is_zero_with_gradients(batch, module):
 def test_wrong_number_of_class_weights(batch):
     with pytest.raises(ValueError, match='3 values for 4 classes'):
         CrossEntropyLoss(class_weight=[1, 2, 3])(*batch)
+
+
+UPSAMPLED = {
+    'softmax': CrossEntropyLoss(),
+    'softmax, weights': CrossEntropyLoss(class_weight=WEIGHT, avg_non_ignore=True),
+    'sigmoid': CrossEntropyLoss(use_sigmoid=True, loss_weight=0.4),
+    'sigmoid, weights': CrossEntropyLoss(True, WEIGHT, avg_non_ignore=True),
+    'ohem': OhemCrossEntropy(thres=0.4, min_kept=100),
+    'ohem, weights': OhemCrossEntropy(0.1, 700, WEIGHT),
+}
+
+
+@pytest.mark.parametrize('align_corners', [False, True])
+@pytest.mark.parametrize('size', [(40, 56), (39, 50), (5, 7), (3, 4), (41, 1)])
+@pytest.mark.parametrize('name', UPSAMPLED)
+def test_of_upsampled_logits(name, size, align_corners, monkeypatch):
+    """Loss, gradients and accuracy of the form in bands are those of the plain one."""
+    monkeypatch.setitem(BAND_VALUES, 'cpu', 4 * size[1] * 3)  # bands of 3 rows
+    torch.manual_seed(0)
+    logits = (4 * torch.randn(2, 4, 5, 7)).requires_grad_()
+    label = torch.randint(0, 4, (2, *size), dtype=torch.uint8)
+    label[0, : size[0] // 3] = 255
+    loss = UPSAMPLED[name]
+    ours, correct = loss.of_upsampled(logits, label, 255, align_corners)
+    theirs, expected_correct = plain_loss(loss, logits, label, 255, align_corners)
+    torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=0)
+    assert correct == expected_correct
+    (gradient,) = torch.autograd.grad(3 * ours, logits)
+    (expected,) = torch.autograd.grad(3 * theirs, logits)
+    torch.testing.assert_close(gradient, expected, rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize('name', UPSAMPLED)
+def test_nothing_labelled(name):
+    logits = torch.randn(1, 4, 2, 2, requires_grad=True)
+    label = torch.full((1, 8, 8), 255, dtype=torch.uint8)
+    loss, correct = UPSAMPLED[name].of_upsampled(logits, label)
+    (gradient,) = torch.autograd.grad(loss, logits)
+    assert loss == 0 and correct == 0 and not gradient.any()
+
+
+def test_extreme_logits_stay_finite():
+    logits = torch.tensor([[-300.0, 300.0], [300.0, -300.0]]).view(1, 2, 1, 2)
+    label = torch.tensor([[[0, 0, 1, 1]]], dtype=torch.uint8)
+    for use_sigmoid in (False, True):
+        loss = CrossEntropyLoss(use_sigmoid)
+        ours, _ = loss.of_upsampled(logits, label)
+        theirs, _ = plain_loss(loss, logits, label, 255, False)
+        torch.testing.assert_close(ours, theirs)
+        assert ours > 100

@@ -5,6 +5,7 @@ convolution. Logits stay at the features' resolution; `loss` upsamples them.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import pairwise
 
 import torch
@@ -104,18 +105,15 @@ class FCNHead(BaseModule):
             features: The backbone's feature maps.
             label: (N, H, W) train ids.
         """
-        logits = F.interpolate(
-            self(features).float(),
-            label.shape[1:],
-            mode='bilinear',
-            align_corners=self.align_corners,
-        )
-        label = label.long()
-        result = {
-            loss.loss_name: loss(logits, label, self.ignore_index)
-            for loss in self.loss_decode
-        }
-        result['acc_seg'] = pixel_accuracy(logits, label, self.ignore_index)
+        logits = self(features)
+        result = {}
+        for loss in self.loss_decode:
+            compute = getattr(loss, 'of_upsampled', partial(plain_loss, loss))
+            result[loss.loss_name], correct = compute(
+                logits, label, self.ignore_index, self.align_corners
+            )
+        labelled = (label != self.ignore_index).sum().clamp(min=1)
+        result['acc_seg'] = 100 * correct / labelled
         return result
 
 
@@ -139,9 +137,17 @@ class DepthwiseSeparableFCNHead(FCNHead):
         )
 
 
-@torch.no_grad()
-def pixel_accuracy(logits: Tensor, label: Tensor, ignore_index: int) -> Tensor:
-    """Share of the labelled pixels whose best logit is their class, in percent."""
-    valid = label != ignore_index
-    correct = (logits.argmax(1) == label) & valid
-    return 100 * correct.sum() / valid.sum().clamp(min=1)
+def plain_loss(
+    loss: nn.Module,
+    logits: Tensor,
+    label: Tensor,
+    ignore_index: int,
+    align_corners: bool,
+) -> tuple[Tensor, Tensor]:
+    """`of_upsampled` for losses that have none: upsample, then call them."""
+    logits = F.interpolate(
+        logits.float(), label.shape[1:], mode='bilinear', align_corners=align_corners
+    )
+    label = label.long()
+    correct = (logits.argmax(1) == label) & (label != ignore_index)
+    return loss(logits, label, ignore_index), correct.sum()

@@ -1,7 +1,9 @@
-"""Pixel losses. All read logits (N, C, H, W) and labels (N, H, W), at one size.
+"""Pixel losses, in two forms with the same value and gradients.
 
-Every form is one pixel-wise difference, a normaliser minus the logit of the pixel's
-own class, so none needs a one-hot label and all have a deterministic backward.
+`loss(logits, label)` reads logits (N, C, H, W) of the labels' size. It is one
+pixel-wise difference, a normaliser minus the logit of the pixel's own class, so none
+needs a one-hot label and all have a deterministic backward. What training uses is
+`loss.of_upsampled(logits, label)`, which reads logits (N, C, h, w) of any other size.
 """
 
 from collections.abc import Sequence
@@ -10,6 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mmseg_fastscnn.ops.upsample_loss import (
+    upsample_cross_entropy,
+    upsample_own_probability,
+)
 from mmseg_fastscnn.registry import MODELS
 
 
@@ -68,12 +74,38 @@ class CrossEntropyLoss(nn.Module):
         """Return the scalar loss."""
         valid = label != ignore_index
         own = own_logit(logits, label, valid)
-        weight = pixel_weight(self.class_weight, logits, label, valid)
+        table = class_table(self.class_weight, logits)
+        weight = pixel_weight(table, label, valid)
         pixel_loss = sigmoid_loss if self.use_sigmoid else softmax_loss
         total = (pixel_loss(logits, own, weight) * valid).sum()
-        return self.loss_weight * total / self._divisor(logits, valid, weight)
+        divisor = self._divisor(logits.shape[1], valid, weight)
+        return self.loss_weight * total / divisor
 
-    def _divisor(self, logits: Tensor, valid: Tensor, weight: Tensor | None) -> Tensor:
+    def of_upsampled(
+        self,
+        logits: Tensor,
+        label: Tensor,
+        ignore_index: int = 255,
+        align_corners: bool = False,
+    ) -> tuple[Tensor, Tensor]:
+        """Return the scalar loss of upsampled logits, and the number of correct pixels.
+
+        Args:
+            logits: (N, C, h, w).
+            label: (N, H, W), of any integer type.
+            ignore_index: The label that is not counted.
+            align_corners: Of the interpolation.
+        """
+        table = class_table(self.class_weight, logits)
+        total, correct = upsample_cross_entropy(
+            logits, label, self.use_sigmoid, table, ignore_index, align_corners
+        )
+        valid = label != ignore_index
+        weight = None if self.use_sigmoid else pixel_weight(table, label, valid)
+        divisor = self._divisor(logits.shape[1], valid, weight)
+        return self.loss_weight * total / divisor, correct
+
+    def _divisor(self, classes: int, valid: Tensor, weight: Tensor | None) -> Tensor:
         """What the sum is divided by; never zero.
 
         A pixel counts 1 (softmax: its class weight), an ignored one 1 or, with
@@ -81,17 +113,15 @@ class CrossEntropyLoss(nn.Module):
         """
         count = valid if self.avg_non_ignore else torch.ones_like(valid)
         if self.use_sigmoid:
-            return (count.sum() * logits.shape[1]).clamp(min=1)
+            return (count.sum() * classes).clamp(min=1)
         if weight is None:
             return count.sum().clamp(min=1)
         weight = torch.where(valid, weight, torch.ones_like(weight))
         return (count * weight).sum().clamp(min=torch.finfo(weight.dtype).tiny)
 
 
-def pixel_weight(
-    class_weight: Sequence[float] | None, logits: Tensor, label: Tensor, valid: Tensor
-) -> Tensor | None:
-    """Class weight of each pixel, (N, H, W); None without class weights.
+def class_table(class_weight: Sequence[float] | None, logits: Tensor) -> Tensor | None:
+    """The class weights as a tensor (C,) beside the logits; None without any.
 
     Raises:
         ValueError: There is not one weight a class.
@@ -103,8 +133,12 @@ def pixel_weight(
             f'class_weight has {len(class_weight)} values for {logits.shape[1]} '
             f'classes; give one a class.'
         )
-    table = torch.as_tensor(class_weight, dtype=torch.float32, device=logits.device)
-    return table[label.masked_fill(~valid, 0)]
+    return torch.as_tensor(class_weight, dtype=torch.float32, device=logits.device)
+
+
+def pixel_weight(table: Tensor | None, label: Tensor, valid: Tensor) -> Tensor | None:
+    """Class weight of each pixel, (N, H, W); None without class weights."""
+    return None if table is None else table[label.masked_fill(~valid, 0).long()]
 
 
 @MODELS.register_module()
@@ -142,12 +176,40 @@ class OhemCrossEntropy(nn.Module):
         valid = label != ignore_index
         if not valid.any():
             return logits.sum() * 0
-        weight = pixel_weight(self.class_weight, logits, label, valid)
+        table = class_table(self.class_weight, logits)
+        weight = pixel_weight(table, label, valid)
         own = own_logit(logits, label, valid)
         with torch.no_grad():
-            probability = (own - logits.logsumexp(1)).exp()[valid]
-            rank = min(self.min_kept + 1, probability.numel())
-            bar = probability.kthvalue(rank).values.clamp(min=self.thres)
-            hard = valid.masked_scatter(valid, probability < bar)
+            hard = self._hard((own - logits.logsumexp(1)).exp(), valid)
         loss = softmax_loss(logits, own, weight)[hard]
         return self.loss_weight * loss.sum() / max(loss.numel(), 1)
+
+    def of_upsampled(
+        self,
+        logits: Tensor,
+        label: Tensor,
+        ignore_index: int = 255,
+        align_corners: bool = False,
+    ) -> tuple[Tensor, Tensor]:
+        """See `CrossEntropyLoss`. Walks twice: for the probabilities, for the loss."""
+        where = dict(ignore_index=ignore_index, align_corners=align_corners)
+        valid = label != ignore_index
+        if not valid.any():
+            return logits.sum() * 0, valid.sum()
+        probability, correct = upsample_own_probability(logits, label, **where)
+        hard = self._hard(probability, valid)
+        total, _ = upsample_cross_entropy(
+            logits,
+            label.long().masked_fill(~hard, ignore_index),
+            use_sigmoid=False,
+            class_weight=class_table(self.class_weight, logits),
+            **where,
+        )
+        return self.loss_weight * total / hard.sum().clamp(min=1), correct
+
+    def _hard(self, probability: Tensor, valid: Tensor) -> Tensor:
+        """Which pixels are hard, given the probability of each one's own class."""
+        probability = probability[valid]
+        rank = min(self.min_kept + 1, probability.numel())
+        bar = probability.kthvalue(rank).values.clamp(min=self.thres)
+        return valid.masked_scatter(valid, probability < bar)
