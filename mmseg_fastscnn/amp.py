@@ -11,6 +11,11 @@ from torch import Tensor, nn
 from mmseg_fastscnn.registry import OPTIM_WRAPPERS
 
 
+def low_precision() -> torch.dtype:
+    """The 16-bit type that this machine's device computes fast in."""
+    return torch.float16 if get_device() == 'cuda' else torch.bfloat16
+
+
 @OPTIM_WRAPPERS.register_module()
 class AmpOptimWrapper(OptimWrapper):
     """mmengine's `AmpOptimWrapper`, on CPUs too and without deprecated calls.
@@ -34,7 +39,7 @@ class AmpOptimWrapper(OptimWrapper):
     ):
         super().__init__(**kwargs)
         self.device_type = get_device()
-        dtype = dtype or ('float16' if self.device_type == 'cuda' else 'bfloat16')
+        dtype = dtype or str(low_precision()).removeprefix('torch.')
         if dtype not in ('float16', 'bfloat16'):
             raise ValueError(f"dtype is {dtype!r}; use 'float16' or 'bfloat16'.")
         if dtype == 'float16' and self.device_type == 'cpu':

@@ -30,6 +30,7 @@ def init_model(
     device: str | None = None,
     cfg_options: dict | None = None,
     weights: str = 'ema',
+    dtype: torch.dtype = torch.float32,
 ) -> nn.Module:
     """Build a segmentor and load its weights, ready for `inference_model`.
 
@@ -39,10 +40,12 @@ def init_model(
         device: For instance 'cuda:1'; by default the best there is.
         cfg_options: Settings that change the config, by dotted key.
         weights: 'ema' or 'raw', where the checkpoint has both.
+        dtype: Of the network's weights and activations, e.g. `torch.bfloat16`.
 
     Returns:
-        The model in evaluation mode, with `cfg` and `dataset_meta` (`classes` and
-        `palette`, from the checkpoint or else from the config's data set).
+        The model in evaluation mode, batch normalisation folded, with `cfg` and
+        `dataset_meta` (`classes` and `palette`, from the checkpoint or else from the
+        config's data set).
 
     Raises:
         FileNotFoundError, ValueError: See `read_checkpoint` and `load_weights`.
@@ -60,7 +63,8 @@ def init_model(
         meta = content['meta'].get('dataset_meta') or {}
     model.cfg = config
     model.dataset_meta = meta or metainfo_of(config)
-    return revert_sync_batchnorm(model).to(device or get_device()).eval()
+    model = revert_sync_batchnorm(model).to(device or get_device()).eval()
+    return model.for_inference(dtype)
 
 
 def metainfo_of(config: Config) -> dict:
@@ -73,20 +77,21 @@ def metainfo_of(config: Config) -> dict:
 
 
 def inference_model(
-    model: nn.Module, img: Image | Sequence[Image]
+    model: nn.Module, img: Image | Sequence[Image], with_logits: bool = False
 ) -> SegDataSample | list[SegDataSample]:
     """Segment one image or several, of any sizes, one after the other.
 
     Args:
         model: From `init_model`.
         img: A file, or (H, W, 3) uint8 BGR; or a list of them.
+        with_logits: Add `seg_logits` (C, H, W) at the image's size.
 
     Returns:
-        A sample an image, with `pred_sem_seg` (1, H, W) and `seg_logits`
-        (C, H, W) at the image's size; a list for a list.
+        A sample an image, with `pred_sem_seg` (1, H, W) uint8 at the image's size; a
+        list for a list.
     """
     if isinstance(img, list | tuple):
-        return [inference_model(model, one) for one in img]
+        return [inference_model(model, one, with_logits) for one in img]
     image = read_image(img)
     channels = model.backbone.learning_to_downsample.conv.in_channels
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != channels:
@@ -102,7 +107,9 @@ def inference_model(
         if step['type'] not in ('LoadImageFromFile', 'LoadAnnotations')
     ]
     with torch.no_grad():
-        return model.test_step(pseudo_collate([Compose(steps)(results)]))[0]
+        batch = pseudo_collate([Compose(steps)(results)])
+        batch = model.data_preprocessor(batch)
+        return model.predict(**batch, with_logits=with_logits)[0]
 
 
 def read_image(img: Image) -> np.ndarray:

@@ -118,10 +118,25 @@ class IoUMetric(BaseMetric):
 def confusion_matrix(
     label: Tensor, pred: Tensor, num_classes: int, ignore_index: int
 ) -> Tensor:
-    """Count pixels: (num_classes, num_classes) int64, [label, prediction]."""
-    valid = label != ignore_index
-    code = label[valid].long() * num_classes + pred[valid].long()
-    return torch.bincount(code, minlength=num_classes**2).view(num_classes, -1)
+    """Count pixels: (num_classes, num_classes) int64, [label, prediction].
+
+    Args:
+        label: uint8 train ids or `ignore_index`.
+        pred: uint8 train ids, of the same shape.
+
+    Raises:
+        ValueError: There are other ids than those of the classes.
+    """
+    code = label.int() * 256 + pred
+    counts = torch.bincount(code.flatten(), minlength=256**2).view(256, 256)
+    counts[ignore_index] = 0
+    inside = counts[:num_classes, :num_classes]
+    if counts.sum() != inside.sum():
+        raise ValueError(
+            f'Labels or predictions have ids outside 0 to {num_classes - 1}, the '
+            f'classes of the data set. Correct num_classes or label_map.'
+        )
+    return inside
 
 
 def class_ratios(confusion: np.ndarray) -> tuple[dict[str, np.ndarray], float]:

@@ -41,9 +41,11 @@ class SegRunner(Runner):
 
     Attributes:
         weights: Which of a checkpoint's weights to load, 'ema' or 'raw'.
+        test_dtype: Of the network in a run that only tests.
     """
 
     weights = 'ema'
+    test_dtype = torch.float32
 
     def train(self) -> nn.Module:
         # said when a step is skipped or accumulated, which is meant
@@ -138,6 +140,8 @@ class SegRunner(Runner):
             state_dict = self._fit_to_task(model, state_dict, checkpoint['meta'])
         report = load_weights(model, state_dict, strict=not starts_training)
         self.logger.info('%s: %s.', filename, report)
+        if self._train_loop is None:
+            model.for_inference(self.test_dtype)
         self._has_loaded = True
         return checkpoint
 

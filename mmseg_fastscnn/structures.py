@@ -8,8 +8,8 @@ class SegDataSample(BaseDataElement):
 
     Attributes (each a `PixelData` whose `.data` has the shape given):
         gt_sem_seg: (1, H, W) uint8 train ids, `ignore_index` where not labelled.
-        pred_sem_seg: (1, H, W) int64 train ids, at the image's original size.
-        seg_logits: (C, H, W) float, at the image's original size.
+        pred_sem_seg: (1, H, W) uint8 train ids, at the image's original size.
+        seg_logits: (C, H, W) float, at the image's original size; only where asked for.
 
     Metainfo: `img_path`, `seg_map_path`, `rel_path` (below the image folder), `raw_ids`
     (table from train ids to those of the label files), `ori_shape`, `img_shape`,

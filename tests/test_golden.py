@@ -68,7 +68,7 @@ def test_forward(tag):
         answers = {'logits': model.decode_head(features)}
         for k, head in enumerate(model.auxiliary_head):
             answers[f'aux{k}'] = head(features)
-        sample = model.predict(image)[0]
+        sample = model.predict(image, with_logits=True)[0]
     compared = [name for name in answers if f'{tag}/{name}' in golden]
     assert compared == list(answers)[: len(compared)] and len(compared) >= 2
     for name in compared:
@@ -110,7 +110,7 @@ def test_losses_and_gradients(use_sigmoid, avg_non_ignore, mode):
 def test_slide():
     model = build(test_cfg=dict(mode='slide', crop_size=(64, 64), stride=(40, 40)))
     with torch.no_grad():
-        sample = model.predict(image_batch(1, 97, 161))[0]
+        sample = model.predict(image_batch(1, 97, 161), with_logits=True)[0]
     golden = np.load(DATA / 'slide.npz')['pred']
     assert_same_labels(sample.pred_sem_seg.data[0], golden[0], sample.seg_logits.data)
 
@@ -140,7 +140,9 @@ def test_multi_scale_flip():
     with torch.no_grad():
         # the array holds, whatever its name, the last view: ratio 1.75, flipped
         last_view = {key: value[-1] for key, value in data.items()}
-        logits = tta.module.test_step(last_view)[0].seg_logits.data[:, ::4, ::4]
+        batch = tta.module.data_preprocessor(last_view)
+        sample = tta.module.predict(**batch, with_logits=True)[0]
+        logits = sample.seg_logits.data[:, ::4, ::4]
         np.testing.assert_allclose(logits, golden['first_view_logits'], atol=1e-3)
         merged = tta.test_step(data)[0]
     assert_same_labels(merged.pred_sem_seg.data, golden['pred'], share=0.001)

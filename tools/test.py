@@ -8,6 +8,7 @@ from pathlib import Path
 from mmengine.config import DictAction
 from mmengine.dist import is_main_process
 
+from mmseg_fastscnn.amp import low_precision
 from mmseg_fastscnn.config import load_config, use_tta
 from mmseg_fastscnn.evaluation import IoUMetric
 from mmseg_fastscnn.hooks import PredictionHook
@@ -28,6 +29,9 @@ def parse_args() -> argparse.Namespace:
         help='averaged or trained weights, where the checkpoint has both',
     )
     parser.add_argument('--tta', action='store_true', help='multi-scale and flip')
+    parser.add_argument(
+        '--amp', action='store_true', help='network in bfloat16 (CUDA: float16)'
+    )
     parser.add_argument('--work-dir', help='for metrics.json and logs')
     parser.add_argument('--out', metavar='DIR', help='for label PNGs in raw ids')
     parser.add_argument(
@@ -59,6 +63,8 @@ def main() -> None:
         use_tta(config)
     runner = SegRunner.from_cfg(config)
     runner.weights = args.weights
+    if args.amp:
+        runner.test_dtype = low_precision()
     if args.out or args.show_dir:
         runner.register_hook(PredictionHook(args.out, args.show_dir))
     means = runner.test()
@@ -69,6 +75,7 @@ def main() -> None:
             per_class=per_class(runner),
             num_images=len(runner.test_dataloader.dataset),
             tta=args.tta,
+            dtype=str(runner.test_dtype).removeprefix('torch.'),
             config=args.config,
             checkpoint=args.checkpoint,
         )

@@ -4,10 +4,12 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
+from mmcv.cnn import fuse_conv_bn
 from mmengine.model import BaseModel, ModuleList
 from mmengine.structures import PixelData
 from torch import Tensor, nn
 
+from mmseg_fastscnn.ops.upsample_argmax import upsample_argmax
 from mmseg_fastscnn.registry import MODELS
 from mmseg_fastscnn.structures import SegDataSample
 
@@ -94,7 +96,8 @@ class EncoderDecoder(BaseModel):
 
     def extract_feat(self, inputs: Tensor) -> tuple[Tensor, ...]:
         """Return the backbone's features; in channels_last, twice as fast on CPUs."""
-        return self.backbone(inputs.contiguous(memory_format=torch.channels_last))
+        dtype = next(self.backbone.parameters()).dtype
+        return self.backbone(inputs.to(dtype, memory_format=torch.channels_last))
 
     def loss(
         self, inputs: Tensor, data_samples: list[SegDataSample]
@@ -119,41 +122,58 @@ class EncoderDecoder(BaseModel):
         }
 
     def predict(
-        self, inputs: Tensor, data_samples: list[SegDataSample] | None = None
+        self,
+        inputs: Tensor,
+        data_samples: list[SegDataSample] | None = None,
+        with_logits: bool = False,
     ) -> list[SegDataSample]:
-        """Return the samples with `seg_logits` and `pred_sem_seg` at `ori_shape`.
+        """Return the samples with `pred_sem_seg`, a label map at `ori_shape`.
 
-        A flipped image's logits are flipped back. Without samples, new ones of the
+        A flipped image's labels are flipped back. Without samples, new ones of the
         input's size are made.
+
+        Args:
+            inputs: (N, C, H, W), normalised.
+            data_samples: One an image.
+            with_logits: Add `seg_logits` at `ori_shape`, which takes longer than all
+                else and 4 * num_classes bytes a pixel.
         """
         if data_samples is None:
             size = tuple(inputs.shape[2:])
             data_samples = [
                 SegDataSample(metainfo=dict(ori_shape=size)) for _ in inputs
             ]
-        for sample, logits in zip(data_samples, self.inference(inputs), strict=True):
-            if sample.get('flip', False):
-                axis = dict(horizontal=2, vertical=1)[sample.flip_direction]
-                logits = logits.flip(axis)
-            logits = self.upsample(logits[None], sample.ori_shape)[0]
-            sample.seg_logits = PixelData(data=logits)
-            sample.pred_sem_seg = PixelData(data=logits.argmax(0, keepdim=True))
+        coarse = self.coarse_logits(inputs)
+        for sample, logits in zip(data_samples, coarse, strict=True):
+            logits = flipped_back(logits, sample)[None]
+            sizes = [inputs.shape[2:], sample.ori_shape]
+            labels = upsample_argmax(logits, sizes, self.align_corners)
+            sample.pred_sem_seg = PixelData(data=labels)
+            if with_logits:
+                for size in sizes:
+                    logits = self.upsample(logits, size)
+                sample.seg_logits = PixelData(data=logits[0])
         return data_samples
 
     def inference(self, inputs: Tensor) -> Tensor:
         """Return logits (N, num_classes, H, W) at the size of the inputs."""
+        return self.upsample(self.coarse_logits(inputs), inputs.shape[2:])
+
+    def coarse_logits(self, inputs: Tensor) -> Tensor:
+        """Return logits (N, num_classes, h, w) as they come, to be interpolated.
+
+        They are at 1/8 of the inputs' size; with `mode='slide'`, where windows are
+        averaged, at all of it.
+        """
         if self.test_cfg['mode'] == 'slide':
             return self._slide(inputs)
-        return self._whole(inputs)
+        return self(inputs, mode='tensor').float()
 
     def upsample(self, logits: Tensor, size: Sequence[int]) -> Tensor:
         """Interpolate logits (N, C, h, w) bilinearly to `size` (h, w)."""
         return F.interpolate(
             logits, tuple(size), mode='bilinear', align_corners=self.align_corners
         )
-
-    def _whole(self, inputs: Tensor) -> Tensor:
-        return self.upsample(self(inputs, mode='tensor'), inputs.shape[2:])
 
     def _slide(self, inputs: Tensor) -> Tensor:
         size = inputs.shape[2:]
@@ -162,9 +182,31 @@ class EncoderDecoder(BaseModel):
         crop, stride = self.test_cfg['crop_size'], self.test_cfg['stride']
         for rows in windows(size[0], crop[0], stride[0]):
             for columns in windows(size[1], crop[1], stride[1]):
-                total[..., rows, columns] += self._whole(inputs[..., rows, columns])
+                window = inputs[..., rows, columns]
+                logits = self(window, mode='tensor').float()
+                total[..., rows, columns] += self.upsample(logits, window.shape[2:])
                 count[rows, columns] += 1
         return total / count
+
+    def for_inference(self, dtype: torch.dtype = torch.float32) -> 'EncoderDecoder':
+        """Fold batch normalisation into the convolutions, in place; return the model.
+
+        It then predicts the same, faster, but cannot be trained or load checkpoints.
+
+        Args:
+            dtype: Of the network's weights and activations, for instance
+                `torch.bfloat16`; its logits become float32.
+        """
+        for part in (self.backbone, self.decode_head):
+            fuse_conv_bn(part.eval()).to(dtype, memory_format=torch.channels_last)
+        return self
+
+
+def flipped_back(logits: Tensor, sample: SegDataSample) -> Tensor:
+    """Undo the flip of the image that logits (C, h, w) were predicted from."""
+    if not sample.get('flip', False):
+        return logits
+    return logits.flip(dict(horizontal=2, vertical=1)[sample.flip_direction])
 
 
 def build(cfg: dict, defaults: dict) -> nn.Module:

@@ -1,8 +1,12 @@
 """ms+flip: predict several views of an image and average their probabilities."""
 
+import torch
 from mmengine.model import BaseTTAModel
 from mmengine.structures import PixelData
 
+from mmseg_fastscnn.models.segmentor import flipped_back
+from mmseg_fastscnn.ops.mean_softmax import View, mean_softmax
+from mmseg_fastscnn.ops.upsample_argmax import best_class
 from mmseg_fastscnn.registry import MODELS
 from mmseg_fastscnn.structures import SegDataSample
 
@@ -11,22 +15,52 @@ from mmseg_fastscnn.structures import SegDataSample
 class SegTTAModel(BaseTTAModel):
     """Wrap a segmentor for the views of mmcv's `TestTimeAug` transform.
 
-    Each view's logits come back at the original size and unflipped (see
-    `EncoderDecoder.predict`); their softmax is averaged.
+    The softmax of each view's logits, at the image's size and unflipped, is averaged.
+    Only the views' coarse logits are held; see `ops/mean_softmax.py`.
     """
 
-    def merge_preds(
-        self, data_samples_list: list[list[SegDataSample]]
+    def test_step(
+        self, data: dict, with_probability: bool = False
     ) -> list[SegDataSample]:
-        """Merge each image's views into its first sample.
+        """Return each image's first view with `pred_sem_seg` of all its views.
 
-        `seg_logits` of the result holds the mean probability, (C, H, W).
+        Args:
+            data: `inputs` and `data_samples`, each a list of views of lists of images.
+            with_probability: Add `seg_logits`, here the mean probability (C, H, W) at
+                `ori_shape`.
         """
-        return [self._merge(views) for views in data_samples_list]
+        images = zip(*self._views(data), strict=True)
+        samples = data['data_samples'][0]
+        for sample, views in zip(samples, images, strict=True):
+            labels, probabilities = [], []
+            for _, mean in mean_softmax(views, self.module.align_corners):
+                labels.append(best_class(mean))
+                if with_probability:
+                    probabilities.append(mean)
+            sample.pred_sem_seg = PixelData(data=torch.cat(labels)[None])
+            if with_probability:
+                sample.seg_logits = PixelData(data=torch.cat(probabilities, dim=1))
+        return samples
 
-    def _merge(self, views: list[SegDataSample]) -> SegDataSample:
-        total = sum(view.seg_logits.data.softmax(0) for view in views)
-        merged = views[0]
-        merged.seg_logits = PixelData(data=total / len(views))
-        merged.pred_sem_seg = PixelData(data=total.argmax(0, keepdim=True))
-        return merged
+    def _views(self, data: dict) -> list[list[View]]:
+        """Predict view after view: a list of views of lists of images."""
+        result = []
+        for inputs, samples in zip(data['inputs'], data['data_samples'], strict=True):
+            batch = dict(inputs=inputs, data_samples=samples)
+            inputs = self.module.data_preprocessor(batch)['inputs']
+            result.append(
+                [
+                    View(
+                        flipped_back(logits, sample),
+                        [inputs.shape[2:], sample.ori_shape],
+                    )
+                    for logits, sample in zip(
+                        self.module.coarse_logits(inputs), samples, strict=True
+                    )
+                ]
+            )
+        return result
+
+    def merge_preds(self, data_samples_list: list) -> list[SegDataSample]:
+        """Not used: `test_step` merges without holding the views' predictions."""
+        raise NotImplementedError('SegTTAModel merges in test_step.')

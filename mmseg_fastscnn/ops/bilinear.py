@@ -12,17 +12,29 @@ from torch import Tensor
 BAND_VALUES = {'cpu': 2**20, 'cuda': 2**26}
 
 
+def band_values(like: Tensor) -> int:
+    """How many values a band should have on a tensor's device."""
+    return BAND_VALUES.get(like.device.type, BAND_VALUES['cuda'])
+
+
+def source_position(size: int, out: int, align_corners: bool) -> Tensor:
+    """Where among `size` input pixels each of `out` output pixels lies, (out,).
+
+    As `F.interpolate(mode='bilinear')` has it, before it cuts off what is negative.
+    """
+    k = torch.arange(out, dtype=torch.float32)
+    if align_corners:
+        return k * ((size - 1) / (out - 1) if out > 1 else 0.0)
+    return (k + 0.5) * (size / out) - 0.5
+
+
 def bilinear_matrix(size: int, out: int, align_corners: bool) -> Tensor:
     """Return the (out, size) matrix that interpolates `size` values to `out`.
 
     Its rows are the weights of `F.interpolate(mode='bilinear')` along one axis: at
     most two of them are not zero, and they sum to 1.
     """
-    k = torch.arange(out, dtype=torch.float32)
-    if align_corners:
-        source = k * ((size - 1) / (out - 1) if out > 1 else 0.0)
-    else:
-        source = ((k + 0.5) * (size / out) - 0.5).clamp(min=0)
+    source = source_position(size, out, align_corners).clamp(min=0)
     low = source.long().clamp(max=size - 1)
     high = (low + 1).clamp(max=size - 1)
     part = source - low
@@ -54,7 +66,7 @@ class Upsampling:
 
     Args:
         like: The images, (N, C, h, w): their shape and device.
-        size: (H, W) of the result, or several sizes to go through in turn.
+        sizes: (h, w) to interpolate to, one after the other; the last is the result's.
         align_corners: Of every interpolation.
 
     Attributes:
@@ -65,17 +77,16 @@ class Upsampling:
     def __init__(
         self,
         like: Tensor,
-        size: Sequence[int] | Sequence[Sequence[int]],
+        sizes: Sequence[Sequence[int]],
         align_corners: bool,
     ):
-        sizes = [like.shape[2:], *(size if isinstance(size[0], Sequence) else [size])]
         rows, columns = (
             reduce(
                 lambda before, step: bilinear_matrix(*step, align_corners) @ before,
                 pairwise(sizes_of_axis),
                 torch.eye(sizes_of_axis[0]),
             )
-            for sizes_of_axis in zip(*sizes, strict=True)
+            for sizes_of_axis in zip(like.shape[2:], *sizes, strict=True)
         )
         self.columns = columns.to(like.device)
         self.bands = cut(rows.to(like.device), like.shape[1] * len(columns))
@@ -87,8 +98,7 @@ class Upsampling:
 
 def cut(matrix: Tensor, values_per_row: int) -> list[Band]:
     """Cut an interpolation of rows, (H, h), into bands that fit the cache."""
-    budget = BAND_VALUES.get(matrix.device.type, BAND_VALUES['cuda'])
-    height = max(1, budget // values_per_row)
+    height = max(1, band_values(matrix) // values_per_row)
     used = (matrix != 0).int().cpu()
     first = used.argmax(1).tolist()
     last = (matrix.shape[1] - 1 - used.flip(1).argmax(1)).tolist()

@@ -55,7 +55,7 @@ class UpsampleCrossEntropy(torch.autograd.Function):
         gradient = torch.zeros_like(logits, dtype=torch.float32)
         sums, hits = [], []
         with torch.autocast(logits.device.type, enabled=False):
-            up = Upsampling(logits, label.shape[1:], align_corners)
+            up = Upsampling(logits, [label.shape[1:]], align_corners)
             for n, image in enumerate(logits.float()):
                 wide = up.widen(image)
                 wide_gradient = torch.zeros_like(wide)
@@ -95,7 +95,7 @@ def upsample_own_probability(
     hits = []
     result = torch.empty(label.shape, device=logits.device)
     with torch.autocast(logits.device.type, enabled=False):
-        up = Upsampling(logits, label.shape[1:], align_corners)
+        up = Upsampling(logits, [label.shape[1:]], align_corners)
         for n, image in enumerate(logits.float()):
             wide = up.widen(image)
             for band in up.bands:

@@ -1,0 +1,36 @@
+"""Mean softmax of several views' upsampled logits, without holding any of these."""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from torch import Tensor
+
+from mmseg_fastscnn.ops.bilinear import Upsampling
+
+
+class View(NamedTuple):
+    """One view of an image.
+
+    Attributes:
+        logits: (C, h, w), flipped back if the view was flipped.
+        sizes: (h, w) to interpolate them to, one after the other; the last is the
+            image's, the same for all views.
+    """
+
+    logits: Tensor
+    sizes: Sequence[Sequence[int]]
+
+
+def mean_softmax(
+    views: Sequence[View], align_corners: bool = False
+) -> Iterator[tuple[slice, Tensor]]:
+    """Yield (rows, (C, rows, W) mean probability) for band after band of the image."""
+    ups = [Upsampling(view.logits[None], view.sizes, align_corners) for view in views]
+    for same_rows in zip(*(up.bands for up in ups), strict=True):
+        total = None
+        for view, up, band in zip(views, ups, same_rows, strict=True):
+            z = band.weights @ up.widen(view.logits[:, band.low].float())
+            z.sub_(z.amax(0)).exp_()
+            share = z.sum(0).mul_(len(views)).reciprocal_()
+            total = z.mul_(share) if total is None else total.addcmul_(z, share)
+        yield band.rows, total

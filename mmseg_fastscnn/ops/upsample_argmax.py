@@ -1,0 +1,134 @@
+"""Label map of upsampled logits without holding them.
+
+Bilinear weights are not negative and sum to 1. So where the four logits around a cell
+have the same best class, that class is the best everywhere in the cell, and only cells
+whose corners differ, the outlines of things, need interpolating: some percent of a
+street. Exact, but for ties within float32's rounding.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from mmseg_fastscnn.ops.bilinear import (
+    Upsampling,
+    band_values,
+    source_position,
+)
+
+
+def upsample_argmax(
+    logits: Tensor, sizes: Sequence[Sequence[int]], align_corners: bool = False
+) -> Tensor:
+    """Return the best class of each pixel of interpolated logits, (N, H, W) uint8.
+
+    Args:
+        logits: (N, C, h, w), with at most 256 classes.
+        sizes: (h, w) to interpolate to, one after the other; the last is the result's.
+        align_corners: Of every interpolation.
+    """
+    before, steps = tuple(logits.shape[2:]), []
+    for size in map(tuple, sizes):
+        if size != before:
+            steps.append(size)
+        before = size
+    logits = logits.float()
+    if not steps:
+        return torch.stack([best_class(image) for image in logits])
+    if len(steps) == 1:
+        return torch.stack(
+            [in_cells(image, *steps, align_corners) for image in logits.contiguous()]
+        )
+    up = Upsampling(logits, steps, align_corners)
+    return torch.stack([in_bands(image, up) for image in logits])
+
+
+def best_class(scores: Tensor) -> Tensor:
+    """The first best of (C, ...) scores, uint8; faster than `argmax` over the front."""
+    best = scores[0].clone()
+    label = torch.zeros_like(best, dtype=torch.uint8)
+    for k, score in enumerate(scores[1:], start=1):
+        label.masked_fill_(score > best, k)
+        torch.maximum(best, score, out=best)
+    return label
+
+
+def in_bands(image: Tensor, up: Upsampling) -> Tensor:
+    """Interpolate everything, a band at a time: (C, h, w) to (H, W)."""
+    wide = up.widen(image)
+    parts = [best_class(band.weights @ wide[:, band.low]) for band in up.bands]
+    return torch.cat(parts)
+
+
+class Axis(NamedTuple):
+    """One axis of the output, cut into cells: the spaces between input pixels.
+
+    Attributes:
+        cell: (length,) Position in the lists below of each output pixel's cell.
+        low: (cells,) The input pixel before each cell.
+        high: (cells,) The one after it; the same one at the edges.
+        pixels: (cells, most) Output pixels of each; the last is repeated to fill up.
+        part: (cells, most) How far from `low` to `high` each of them lies.
+    """
+
+    cell: Tensor
+    low: Tensor
+    high: Tensor
+    pixels: Tensor
+    part: Tensor
+
+
+def axis_cells(size: int, out: int, align_corners: bool, device) -> Axis:
+    """Cut the interpolation of `size` input to `out` output pixels into cells."""
+    source = source_position(size, out, align_corners)
+    names, cell, count = (
+        source.floor()
+        .long()
+        .unique_consecutive(return_inverse=True, return_counts=True)
+    )
+    first = count.cumsum(0) - count
+    nth = torch.arange(int(count.max())).minimum(count[:, None] - 1)
+    pixels = first[:, None] + nth
+    part = (source.clamp(min=0) - source.clamp(min=0).floor())[pixels]
+    low, high = names.clamp(min=0), (names + 1).clamp(max=size - 1)
+    return Axis(*(t.to(device) for t in (cell, low, high, pixels, part)))
+
+
+def in_cells(image: Tensor, size: tuple[int, int], align_corners: bool) -> Tensor:
+    """Interpolate where corners differ: logits (C, h, w) to labels (H, W)."""
+    y, x = (
+        axis_cells(before, after, align_corners, image.device)
+        for before, after in zip(image.shape[1:], size, strict=True)
+    )
+    winner = best_class(image)
+    first, *others = (
+        winner[rows][:, columns]
+        for rows in (y.low, y.high)
+        for columns in (x.low, x.high)
+    )
+    mixed = torch.stack([corner != first for corner in others]).any(0)
+    label = first[:, x.cell][y.cell]
+
+    per_cell = y.pixels.shape[1] * x.pixels.shape[1]
+    at_once = max(1, band_values(image) // (4 * per_cell))
+    for cells in mixed.nonzero().split(at_once):
+        ky, kx = cells.T
+        # (C, cells, 1, columns) along the top and the bottom, then (cells, rows, 1)
+        part = x.part[kx][:, None]
+        top, bottom = (
+            image[:, rows, x.low[kx], None, None] * (1 - part)
+            + image[:, rows, x.high[kx], None, None] * part
+            for rows in (y.low[ky], y.high[ky])
+        )
+        part = y.part[ky][..., None]
+        best = torch.full((), -torch.inf, device=image.device)
+        found = torch.zeros((), dtype=torch.uint8, device=image.device)
+        for k, (above, below) in enumerate(zip(top, bottom, strict=True)):
+            score = above * (1 - part) + below * part
+            found = torch.where(score > best, k, found)
+            best = torch.maximum(best, score)
+        rows, columns = y.pixels[ky][..., None], x.pixels[kx][:, None]
+        label[rows, columns] = found
+    return label
