@@ -1,3 +1,4 @@
+import cv2
 import numpy as np
 import pytest
 
@@ -75,3 +76,36 @@ def test_pack():
     sample = packed['data_samples']
     assert sample.gt_sem_seg.data.shape == (1, 4, 6)
     assert sample.metainfo == dict(ori_shape=(4, 6), flip=True, rel_path='a/b.png')
+
+
+def test_tables_are_the_arithmetic_of_colours():
+    """Each change made to every pixel, one after the other, from the same draws."""
+
+    def linear(values, factor, offset):
+        return (values.astype(np.float32) * factor + offset).clip(0, 255).astype('u1')
+
+    def long_way(image):
+        draw, coin = np.random.uniform, lambda: np.random.randint(2)
+        if coin():
+            image = linear(image, 1, draw(-32, 32))
+        contrast_first = coin()
+        if contrast_first and coin():
+            image = linear(image, draw(0.5, 1.5), 0)
+        saturation, hue = coin(), coin()
+        if saturation or hue:
+            hsv = cv2.cvtColor(image, cv2.COLOR_BGR2HSV).astype(int)
+            if saturation:
+                hsv[..., 1] = linear(hsv[..., 1], draw(0.5, 1.5), 0)
+            if hue:
+                hsv[..., 0] = (hsv[..., 0] + np.random.randint(-18, 18)) % 180
+            image = cv2.cvtColor(hsv.astype(np.uint8), cv2.COLOR_HSV2BGR)
+        if not contrast_first and coin():
+            image = linear(image, draw(0.5, 1.5), 0)
+        return image
+
+    image = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+    for seed in range(64):
+        np.random.seed(seed)
+        ours = PhotoMetricDistortion()(dict(img=image.copy()))['img']
+        np.random.seed(seed)
+        np.testing.assert_array_equal(ours, long_way(image))

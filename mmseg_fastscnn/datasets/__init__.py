@@ -2,6 +2,7 @@
 
 from .camvid import CamVidDataset
 from .cityscapes import CityscapesDataset
+from .random_crop import LoadRandomCrop
 from .seg_dataset import SegDataset
 from .torchvision_dataset import TorchvisionDataset
 from .transforms import (
@@ -17,6 +18,7 @@ __all__ = [
     'CityscapesDataset',
     'LoadAnnotations',
     'LoadImageFromFile',
+    'LoadRandomCrop',
     'PackSegInputs',
     'PhotoMetricDistortion',
     'RandomCrop',

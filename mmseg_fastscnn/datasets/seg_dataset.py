@@ -10,6 +10,8 @@ from mmengine.dataset import BaseDataset
 from mmengine.fileio import list_from_file
 
 from mmseg_fastscnn.datasets.label_map import LabelMap, shorten
+from mmseg_fastscnn.datasets.packed import PackedCopy
+from mmseg_fastscnn.datasets.random_crop import fused
 from mmseg_fastscnn.registry import DATASETS
 
 IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.webp', '.tif', '.tiff')
@@ -35,6 +37,10 @@ class SegDataset(BaseDataset):
             files are the train ids.
         ignore_index: Train id of what is not counted.
         pipeline: Transforms, given a `results` dict.
+        packed: Folder of a decoded copy to read from, written while it is first read
+            (see `packed.py`); by default the files are read.
+        fuse: Run loading, resizing and cropping for training as one step, where the
+            pipeline begins with these (see `random_crop.py`).
         kwargs: Further arguments of mmengine's `BaseDataset` (`indices`,
             `test_mode`, `lazy_init`, ...).
 
@@ -57,8 +63,12 @@ class SegDataset(BaseDataset):
         label_map: Mapping | None = None,
         ignore_index: int = 255,
         pipeline: Sequence = (),
+        packed: str | None = None,
+        fuse: bool = True,
         **kwargs,
     ):
+        self.packed_folder = packed
+        self.packed: PackedCopy | None = None
         self.img_suffix = (img_suffix,) if isinstance(img_suffix, str) else img_suffix
         self.seg_map_suffix = seg_map_suffix
         metainfo = complete_metainfo(type(self), metainfo)
@@ -74,9 +84,16 @@ class SegDataset(BaseDataset):
             data_root=data_root,
             # an empty prefix would be joined with data_root like any other
             data_prefix={k: v for k, v in data_prefix.items() if v or k == 'img_path'},
-            pipeline=list(pipeline),
+            pipeline=fused(pipeline) if fuse else list(pipeline),
             **kwargs,
         )
+
+    def full_init(self) -> None:
+        """List the pairs; open the packed copy, if there shall be one."""
+        super().full_init()
+        if self.packed_folder is not None and self.packed is None:
+            pairs = [super(SegDataset, self).get_data_info(k) for k in range(len(self))]
+            self.packed = PackedCopy(self.packed_folder, pairs, self.label_map)
 
     def choose_label_map(
         self, label_map: Mapping | None, classes: Sequence[str], ignore_index: int
@@ -158,9 +175,12 @@ class SegDataset(BaseDataset):
         return found[0] if found else name + self.img_suffix[0]
 
     def get_data_info(self, idx: int) -> dict:
-        """The pair's dict with the label map, and its way back for writing results."""
-        maps = dict(label_map=self.label_map, raw_ids=self.label_map.raw_ids)
-        return {**super().get_data_info(idx), **maps}
+        """The pair's dict, with what loading it needs, and the way back to raw ids."""
+        info = super().get_data_info(idx)
+        info.update(label_map=self.label_map, raw_ids=self.label_map.raw_ids)
+        if self.packed is not None:
+            info['packed'] = self.packed
+        return info
 
 
 def ends_in(name: str, *suffixes: str) -> bool:

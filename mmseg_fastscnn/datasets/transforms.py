@@ -5,7 +5,7 @@ A pipeline is a list of these and of mmcv's (`Resize`, `RandomResize`, `RandomFl
 `gt_seg_map` (H, W) uint8 train ids, and facts about them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import cv2
 import numpy as np
@@ -17,6 +17,8 @@ from PIL import ExifTags, Image
 
 from mmseg_fastscnn.registry import TRANSFORMS
 from mmseg_fastscnn.structures import SegDataSample
+
+IDENTITY = np.arange(256, dtype=np.uint8)
 
 
 @TRANSFORMS.register_module()
@@ -30,6 +32,10 @@ class LoadImageFromFile(LoadImageOfMMCV):
     """
 
     def transform(self, results: dict) -> dict:
+        if 'packed' in results:
+            image, _ = results['packed'].read(results)
+            size = image.shape[:2]
+            return dict(results, img=np.array(image), img_shape=size, ori_shape=size)
         try:
             loaded = super().transform(results)
         except (AssertionError, cv2.error) as error:
@@ -53,6 +59,10 @@ class LoadAnnotations(BaseTransform):
     """
 
     def transform(self, results: dict) -> dict:
+        if 'packed' in results:
+            _, label = results['packed'].read(results)
+            results['gt_seg_map'] = np.array(label)
+            return results
         if 'loaded_seg_map' in results:
             results['gt_seg_map'] = results['loaded_seg_map']
             return results
@@ -110,22 +120,29 @@ class RandomCrop(BaseTransform):
         self.ignore_index = ignore_index
 
     def transform(self, results: dict) -> dict:
-        if 'gt_seg_map' not in results:
-            raise ValueError(
-                f'{results["img_path"]} has no label to crop with it. Set '
-                f'data_prefix.seg_map_path, and LoadAnnotations before RandomCrop.'
-            )
-        image, label = results['img'], results['gt_seg_map']
-        rows, columns = self._window(image.shape)
-        if self.cat_max_ratio < 1:
-            for _ in range(self.TRIES):
-                if self._is_mixed(label[rows, columns]):
-                    break
-                rows, columns = self._window(image.shape)
+        image, label = results['img'], label_to_crop(results)
+        rows, columns, cut = self.choose(image.shape, lambda *window: label[window])
         results['img'] = image[rows, columns]
-        results['gt_seg_map'] = label[rows, columns]
+        results['gt_seg_map'] = cut
         results['img_shape'] = results['img'].shape[:2]
         return results
+
+    def choose(
+        self, shape: Sequence[int], label_of: Callable[[slice, slice], np.ndarray]
+    ) -> tuple[slice, slice, np.ndarray]:
+        """Draw a window: its rows, its columns, and the label there.
+
+        Args:
+            shape: (h, w, ...) of the image.
+            label_of: Gives the label of a window.
+        """
+        for _ in range(self.TRIES if self.cat_max_ratio < 1 else 0):
+            window = self._window(shape)
+            label = label_of(*window)
+            if self._is_mixed(label):
+                return *window, label
+        window = self._window(shape)
+        return *window, label_of(*window)
 
     def _window(self, shape: Sequence[int]) -> tuple[slice, slice]:
         starts = [
@@ -138,11 +155,23 @@ class RandomCrop(BaseTransform):
         )
 
     def _is_mixed(self, label: np.ndarray) -> bool:
-        count = np.bincount(label.ravel(), minlength=256)
+        count = cv2.calcHist(
+            [label], [0], None, [256], [0, 256]
+        )  # faster than bincount
         count[self.ignore_index] = 0
         return np.count_nonzero(count) > 1 and (
             count.max() / count.sum() < self.cat_max_ratio
         )
+
+
+def label_to_crop(results: dict) -> np.ndarray:
+    """Return `gt_seg_map`; ValueError if the image has none."""
+    if 'gt_seg_map' not in results:
+        raise ValueError(
+            f'{results["img_path"]} has no label to crop with it. Set '
+            f'data_prefix.seg_map_path, and LoadAnnotations before RandomCrop.'
+        )
+    return results['gt_seg_map']
 
 
 @TRANSFORMS.register_module()
@@ -150,7 +179,8 @@ class PhotoMetricDistortion(BaseTransform):
     """Change brightness, contrast, saturation and hue, each with probability 1/2.
 
     Contrast comes before or after the two of colour, at random (Liu et al., SSD).
-    Values are cut to 0..255 after each change.
+    Values are cut to 0..255 after each change. As they are 8-bit, all changes are made
+    to tables of 256 values, and the image is looked up in these.
 
     Args:
         brightness_delta: Added, drawn from -delta to delta.
@@ -172,45 +202,59 @@ class PhotoMetricDistortion(BaseTransform):
         self.hue_delta = hue_delta
 
     def transform(self, results: dict) -> dict:
-        image = results['img']
+        before = after = IDENTITY
         if coin():
             delta = self.brightness_delta
-            image = linear(image, 1, np.random.uniform(-delta, delta))
+            before = linear(before, 1, np.random.uniform(-delta, delta))
         contrast_first = coin()
         if contrast_first:
-            image = self._contrast(image)
-        image = self._colour(image)
+            before = self._contrast(before)
+        tables = self._colour()
         if not contrast_first:
-            image = self._contrast(image)
+            after = self._contrast(after)
+        image = results['img']
+        if tables:
+            hsv = cv2.cvtColor(look_up(image, before), cv2.COLOR_BGR2HSV)
+            channels = list(cv2.split(hsv))
+            for k, table in tables.items():
+                channels[k] = cv2.LUT(channels[k], table)
+            image = cv2.cvtColor(cv2.merge(channels), cv2.COLOR_HSV2BGR)
+            image = look_up(image, after)
+        else:
+            image = look_up(image, after[before])
         results['img'] = image
         return results
 
-    def _contrast(self, image: np.ndarray) -> np.ndarray:
+    def _contrast(self, table: np.ndarray) -> np.ndarray:
         if coin():
-            image = linear(image, np.random.uniform(*self.contrast_range), 0)
-        return image
+            table = linear(table, np.random.uniform(*self.contrast_range), 0)
+        return table
 
-    def _colour(self, image: np.ndarray) -> np.ndarray:
+    def _colour(self) -> dict[int, np.ndarray]:
+        """Return tables for channels of HSV, those that change."""
+        tables = {}
         new_saturation, new_hue = coin(), coin()
-        if not (new_saturation or new_hue):
-            return image
-        hsv = cv2.cvtColor(image, cv2.COLOR_BGR2HSV)
         if new_saturation:
             factor = np.random.uniform(*self.saturation_range)
-            hsv[..., 1] = linear(hsv[..., 1], factor, 0)
+            tables[1] = linear(IDENTITY, factor, 0)
         if new_hue:
             shift = np.random.randint(-self.hue_delta, self.hue_delta)
-            hsv[..., 0] = (hsv[..., 0].astype(np.int16) + shift) % 180
-        return cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)
+            tables[0] = ((IDENTITY.astype(np.int16) + shift) % 180).astype(np.uint8)
+        return tables
 
 
 def coin() -> bool:
     return bool(np.random.randint(2))
 
 
-def linear(image: np.ndarray, factor: float, offset: float) -> np.ndarray:
-    """Return factor * image + offset, cut to 0..255, as uint8."""
-    return (image.astype(np.float32) * factor + offset).clip(0, 255).astype(np.uint8)
+def linear(table: np.ndarray, factor: float, offset: float) -> np.ndarray:
+    """Return factor * table + offset, cut to 0..255, as uint8."""
+    return (table.astype(np.float32) * factor + offset).clip(0, 255).astype(np.uint8)
+
+
+def look_up(image: np.ndarray, table: np.ndarray) -> np.ndarray:
+    """Replace each value of a uint8 image by the table's."""
+    return image if table is IDENTITY else cv2.LUT(image, table)
 
 
 @TRANSFORMS.register_module()
@@ -235,7 +279,7 @@ class PackSegInputs(BaseTransform):
         image = results['img']
         if image.ndim == 2:
             image = image[..., None]
-        image = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+        image = torch.from_numpy(np.stack(cv2.split(image)))
         meta = {key: results[key] for key in self.META_KEYS if key in results}
         sample = SegDataSample(metainfo=meta)
         if 'gt_seg_map' in results:

@@ -1,0 +1,52 @@
+"""Write the decoded copy that training reads its random windows from.
+
+Training then starts at full speed; without this tool it writes the copy in its first
+epoch. It holds 4 bytes a pixel: 23 GiB for Cityscapes' 2,975 training images.
+"""
+
+import argparse
+from concurrent.futures import ThreadPoolExecutor
+
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+
+from mmseg_fastscnn.config import all_datasets, load_config
+from mmseg_fastscnn.registry import DATASETS
+from mmseg_fastscnn.runner import usable_cores
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='config file')
+    parser.add_argument('folder', help='where to; several data sets can share it')
+    parser.add_argument('--split', choices=['train', 'val', 'test'], default='train')
+    parser.add_argument('--data-root', help='moves every data set of the config')
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    config = load_config(args.config, data_root=args.data_root)
+    init_default_scope(config.get('default_scope', 'mmseg_fastscnn'))
+    name = f'{args.split}_dataloader'
+    for settings in all_datasets(Config({name: config[name]})):
+        pack(DATASETS.build(dict(settings, packed=args.folder)))
+    print(
+        f'To train from it: --cfg-options {name}.dataset.packed={args.folder}, or '
+        f'packed={args.folder!r} in the data set of the config.'
+    )
+
+
+def pack(dataset) -> None:
+    """Write every sample, decoding with as many threads as there are cores."""
+    total = len(dataset)
+    with ThreadPoolExecutor(usable_cores()) as pool:
+        infos = (dataset.get_data_info(k) for k in range(total))
+        for done, _ in enumerate(pool.map(dataset.packed.read, infos), start=1):
+            if done % 100 == 0 or done == total:
+                print(f'{done} of {total} images')
+    print(f'Written: {dataset.packed.folder}')
+
+
+if __name__ == '__main__':
+    main()
