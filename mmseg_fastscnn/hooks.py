@@ -1,5 +1,7 @@
 """What happens around the loop: the header of a run, and files of predictions."""
 
+import os
+import time
 from pathlib import Path
 
 import cv2
@@ -104,6 +106,13 @@ def check_batch(model: nn.Module, loader: DataLoader) -> None:
         )
 
 
+def usable_cores() -> int:
+    """Cores that this process may use, where the system tells, else all of them."""
+    if hasattr(os, 'sched_getaffinity'):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def describe_data(loader: DataLoader, purpose: str) -> str:
     dataset = loader.dataset
     classes = len(dataset.metainfo['classes'])
@@ -115,6 +124,67 @@ def describe_device() -> str:
     if torch.cuda.is_available():
         return f'{torch.cuda.get_device_name()}, torch {torch.__version__}'
     return f'CPU, {torch.get_num_threads()} threads, torch {torch.__version__}'
+
+
+@HOOKS.register_module()
+class DataWaitHook(Hook):
+    """Say, once, when training waits for data more than a tenth of its time.
+
+    Args:
+        iterations: How many are timed together. One after a start or a validation,
+            when loading begins anew, is not timed.
+    """
+
+    priority = 'LOWEST'  # so that writing a checkpoint is no waiting
+    WORTH_SAYING = 0.1
+
+    def __init__(self, iterations: int = 100):
+        self.iterations = iterations
+        self.said = False
+        self.ended: float | None = None
+        self.waited, self.spent = [], []
+
+    def before_val(self, runner) -> None:
+        self.ended = None
+
+    def before_train_iter(self, runner, batch_idx: int, data_batch=None) -> None:
+        if self.ended is not None:
+            self.waited.append(time.perf_counter() - self.ended)
+
+    def after_train_iter(
+        self, runner, batch_idx: int, data_batch=None, outputs=None
+    ) -> None:
+        now = time.perf_counter()
+        if self.ended is not None:
+            self.spent.append(now - self.ended)
+        self.ended = now
+        if len(self.spent) < self.iterations:
+            return
+        share = sum(self.waited) / sum(self.spent)
+        self.waited.clear()
+        self.spent.clear()
+        if share > self.WORTH_SAYING and not self.said:
+            self.said = True
+            runner.logger.warning(
+                'Training waits for data %.0f %% of its time. %s',
+                100 * share,
+                advice(runner.train_dataloader),
+            )
+
+
+def advice(loader: DataLoader) -> str:
+    """What to do where loading is the slower part."""
+    spare = usable_cores() // get_world_size() - loader.num_workers
+    return ' '.join(
+        [
+            'Read from a decoded copy: tools/pack_dataset.py.'
+            if getattr(loader.dataset, 'packed', None) is None
+            else 'The data is packed already; is its folder on a slow disk?',
+            f'Set train_dataloader.num_workers={loader.num_workers + spare}.'
+            if spare > 0
+            else 'There are no more cores for num_workers.',
+        ]
+    )
 
 
 @HOOKS.register_module()

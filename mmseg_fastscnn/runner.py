@@ -26,7 +26,12 @@ from torch.utils.data import DataLoader
 
 from mmseg_fastscnn.checkpoint import load_weights, read_checkpoint, restore_hub
 from mmseg_fastscnn.finetune import carry_over_classes, inflate_first_convolution
-from mmseg_fastscnn.hooks import PlainCheckpointHook, RunHeaderHook
+from mmseg_fastscnn.hooks import (
+    DataWaitHook,
+    PlainCheckpointHook,
+    RunHeaderHook,
+    usable_cores,
+)
 from mmseg_fastscnn.registry import RUNNERS
 
 
@@ -97,6 +102,7 @@ class SegRunner(Runner):
         super().register_hooks(default_hooks, custom_hooks)
         self.register_hook(RunHeaderHook())
         self.register_hook(PlainCheckpointHook())
+        self.register_hook(DataWaitHook())
         if self.distributed:  # so that all processes validate what is saved
             self.register_hook(dict(type='SyncBuffersHook'))
 
@@ -256,13 +262,6 @@ class SkippingIterator:
             self.skip -= 1
             return None
         return next(self.iterator)
-
-
-def usable_cores() -> int:
-    """Cores that this process may use, where the system tells, else all of them."""
-    if hasattr(os, 'sched_getaffinity'):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def is_for_people(record: logging.LogRecord) -> bool:

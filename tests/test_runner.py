@@ -1,11 +1,13 @@
 import logging
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
 from mmengine.dataset import InfiniteSampler
 from torch.utils.data import DataLoader, Dataset
 
+from mmseg_fastscnn import hooks
 from mmseg_fastscnn.runner import SkippingIterator, set_aside_broken_torchvision
 
 
@@ -66,3 +68,28 @@ def test_a_torchvision_that_fails_is_set_aside(tmp_path, monkeypatch, caplog):
     assert 'torchvision==0.99.1 with torch==2.99.0' in message
     with pytest.raises(ModuleNotFoundError):
         import torchvision  # noqa: F401
+
+
+@pytest.mark.parametrize('wait, said', [(0.05, 0), (0.2, 1)])
+def test_waiting_for_data_is_said_once(wait, said, monkeypatch, caplog):
+    """Iterations of a second each, of which `wait` for data; two validations."""
+    clock = 0.0
+    monkeypatch.setattr(hooks.time, 'perf_counter', lambda: clock)
+    monkeypatch.setattr(hooks, 'usable_cores', lambda: 8)
+    loader = DataLoader(Numbers(), num_workers=2)
+    runner = SimpleNamespace(logger=logging.getLogger(), train_dataloader=loader)
+    hook = hooks.DataWaitHook(iterations=20)
+    for k in range(100):
+        if k % 40 == 0:
+            hook.before_val(runner)
+            clock += 1000
+        clock += wait
+        hook.before_train_iter(runner, k)
+        clock += 1 - wait
+        hook.after_train_iter(runner, k)
+    messages = [record.getMessage() for record in caplog.records]
+    expected = (
+        'Training waits for data 20 % of its time. Read from a decoded copy: '
+        'tools/pack_dataset.py. Set train_dataloader.num_workers=8.'
+    )
+    assert messages == [expected] * said

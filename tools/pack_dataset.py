@@ -11,8 +11,8 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from mmseg_fastscnn.config import all_datasets, load_config
+from mmseg_fastscnn.hooks import usable_cores
 from mmseg_fastscnn.registry import DATASETS
-from mmseg_fastscnn.runner import usable_cores
 
 
 def parse_args() -> argparse.Namespace:
