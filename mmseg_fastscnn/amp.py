@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 from mmengine.device import get_device
@@ -59,6 +60,8 @@ class AmpOptimWrapper(OptimWrapper):
     @contextmanager
     def optim_context(self, model: nn.Module):
         """Run the forward pass in low precision."""
+        if self.device_type == 'cpu':
+            keep_slow_layers_exact(model)
         with (
             super().optim_context(model),
             torch.autocast(self.device_type, dtype=self.dtype),
@@ -87,3 +90,20 @@ class AmpOptimWrapper(OptimWrapper):
         if scaler and self.scaler.is_enabled():
             self.scaler.load_state_dict(scaler)
         super().load_state_dict(state_dict)
+
+
+def keep_slow_layers_exact(model: nn.Module) -> None:
+    """Have strided depthwise convolutions computed in float32.
+
+    Their backward pass in bfloat16 takes oneDNN five times as long as in float32: a
+    sixth of a training step, for four layers.
+    """
+    for layer in model.modules():
+        slow = isinstance(layer, nn.Conv2d) and layer.groups > 1 < max(layer.stride)
+        if slow and 'forward' not in vars(layer):
+            layer.forward = partial(forward_in_float32, layer)
+
+
+def forward_in_float32(layer: nn.Conv2d, x: Tensor) -> Tensor:
+    with torch.autocast(x.device.type, enabled=False):
+        return type(layer).forward(layer, x.float()).to(x.dtype)

@@ -32,6 +32,7 @@ from mmseg_fastscnn.hooks import (
     RunHeaderHook,
     usable_cores,
 )
+from mmseg_fastscnn.memory import reuse_large_blocks
 from mmseg_fastscnn.registry import RUNNERS
 
 
@@ -77,6 +78,7 @@ class SegRunner(Runner):
             self.cfg.dump(Path(self.log_dir, name))
 
     def setup_env(self, env_cfg: dict) -> None:
+        reuse_large_blocks()
         if self.distributed and not torch.cuda.is_available() and not is_distributed():
             # mmengine's own start calls torch.cuda.set_device, which fails on CPUs
             if self.launcher != 'pytorch':

@@ -43,7 +43,7 @@ class SegDataPreProcessor(BaseDataPreprocessor):
             self.register_buffer(name, value, persistent=False)
 
     def forward(self, data: dict, training: bool = False) -> dict:
-        """Return `inputs` (N, C, H, W) float32 and the `data_samples` as they came.
+        """Return `inputs` (N, C, H, W) float32, channels_last, and the `data_samples`.
 
         Args:
             data: `inputs`, a list of (C, H, W) uint8; `data_samples`, a list, or
@@ -54,39 +54,49 @@ class SegDataPreProcessor(BaseDataPreprocessor):
             ValueError: The images differ in size, or one is larger than `size`.
         """
         data = self.cast_data(data)
-        images = [self._normalise(image) for image in data['inputs']]
-        samples = data.get('data_samples')
+        images, samples = data['inputs'], data.get('data_samples')
         if training and self.size is not None:
-            images = [pad_to(image, self.size, self.pad_val) for image in images]
-            for sample in samples:
-                label = sample.gt_sem_seg.data
-                label = pad_to(label, self.size, self.seg_pad_val)
+            size = tuple(self.size)
+            for image, sample in zip(images, samples, strict=True):
+                check_fits(image, size)
+                label = padded(sample.gt_sem_seg.data, size, self.seg_pad_val)
                 sample.gt_sem_seg = PixelData(data=label)
-        shapes = sorted({tuple(image.shape[1:]) for image in images})
-        if len(shapes) > 1:
-            raise ValueError(
-                f'The images of a batch have different sizes (h, w): {shapes}. Use '
-                f'batch_size=1, or resize or crop them to one size.'
-            )
-        return dict(inputs=torch.stack(images), data_samples=samples)
+        else:
+            shapes = sorted({tuple(image.shape[1:]) for image in images})
+            if len(shapes) > 1:
+                raise ValueError(
+                    f'The images of a batch have different sizes (h, w): {shapes}. Use '
+                    f'batch_size=1, or resize or crop them to one size.'
+                )
+            size = shapes[0]
+        inputs = torch.empty(
+            (len(images), len(images[0]), *size),
+            device=images[0].device,
+            memory_format=torch.channels_last,
+        )
+        for image, place in zip(images, inputs, strict=True):
+            place.copy_(padded(self._normalised(image), size, self.pad_val))
+        return dict(inputs=inputs, data_samples=samples)
 
-    def _normalise(self, image: Tensor) -> Tensor:
+    def _normalised(self, image: Tensor) -> Tensor:
         if self.bgr_to_rgb:
             image = torch.cat([image[:3].flip(0), image[3:]])
-        return (image.float() - self.mean) / self.std
+        return image.float().sub_(self.mean).div_(self.std)
 
 
-def pad_to(image: Tensor, size: Sequence[int], value: float) -> Tensor:
-    """Pad (C, H, W) at the right and the bottom to `size` (h, w).
-
-    Raises:
-        ValueError: The image is larger than that.
-    """
-    bottom, right = size[0] - image.shape[1], size[1] - image.shape[2]
-    if bottom < 0 or right < 0:
+def check_fits(image: Tensor, size: tuple[int, int]) -> None:
+    """Raise ValueError if (C, H, W) is larger than `size` (h, w)."""
+    if image.shape[1] > size[0] or image.shape[2] > size[1]:
         raise ValueError(
             f'A training image has {tuple(image.shape[1:])} pixels (h, w), more than '
-            f"the data preprocessor's size {tuple(size)}. Crop to that size, or set "
+            f"the data preprocessor's size {size}. Crop to that size, or set "
             f'model.data_preprocessor.size to the crop size.'
         )
-    return F.pad(image, (0, right, 0, bottom), value=value)
+
+
+def padded(image: Tensor, size: tuple[int, int], value: float) -> Tensor:
+    """Pad (C, H, W) at the right and the bottom to `size` (h, w)."""
+    bottom, right = size[0] - image.shape[1], size[1] - image.shape[2]
+    if bottom or right:
+        image = F.pad(image, (0, right, 0, bottom), value=value)
+    return image

@@ -1,11 +1,10 @@
 """Bilinear interpolation as two matrices, so that it can be done a band at a time."""
 
 from collections.abc import Sequence
-from functools import reduce
-from itertools import pairwise
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 # Values of a band: few enough for a CPU's cache, enough to fill a GPU.
@@ -28,20 +27,20 @@ def source_position(size: int, out: int, align_corners: bool) -> Tensor:
     return (k + 0.5) * (size / out) - 0.5
 
 
-def bilinear_matrix(size: int, out: int, align_corners: bool) -> Tensor:
-    """Return the (out, size) matrix that interpolates `size` values to `out`.
+def bilinear_matrix(size: int, outs: Sequence[int], align_corners: bool) -> Tensor:
+    """Return the (outs[-1], size) matrix that interpolates `size` values.
 
-    Its rows are the weights of `F.interpolate(mode='bilinear')` along one axis: at
-    most two of them are not zero, and they sum to 1.
+    Args:
+        size: Of the input.
+        outs: Sizes to interpolate to, one after the other.
+        align_corners: Of every interpolation.
     """
-    source = source_position(size, out, align_corners).clamp(min=0)
-    low = source.long().clamp(max=size - 1)
-    high = (low + 1).clamp(max=size - 1)
-    part = source - low
-    matrix = torch.zeros(out, size)
-    matrix.scatter_add_(1, low[:, None], 1 - part[:, None])
-    matrix.scatter_add_(1, high[:, None], part[:, None])
-    return matrix
+    matrix = torch.eye(size)[None, None]
+    for out in outs:
+        matrix = F.interpolate(
+            matrix, (out, size), mode='bilinear', align_corners=align_corners
+        )
+    return matrix[0, 0]
 
 
 class Band(NamedTuple):
@@ -70,30 +69,34 @@ class Upsampling:
         align_corners: Of every interpolation.
 
     Attributes:
-        columns: (W, w) matrix.
         bands: The rows, in bands that fit the cache.
     """
 
     def __init__(
-        self,
-        like: Tensor,
-        sizes: Sequence[Sequence[int]],
-        align_corners: bool,
+        self, like: Tensor, sizes: Sequence[Sequence[int]], align_corners: bool
     ):
-        rows, columns = (
-            reduce(
-                lambda before, step: bilinear_matrix(*step, align_corners) @ before,
-                pairwise(sizes_of_axis),
-                torch.eye(sizes_of_axis[0]),
-            )
-            for sizes_of_axis in zip(like.shape[2:], *sizes, strict=True)
-        )
-        self.columns = columns.to(like.device)
-        self.bands = cut(rows.to(like.device), like.shape[1] * len(columns))
+        heights, self.widths = zip(*sizes, strict=True)
+        self.width = like.shape[3]
+        self.align_corners = align_corners
+        rows = bilinear_matrix(like.shape[2], heights, align_corners).to(like.device)
+        self.bands = cut(rows, like.shape[1] * self.widths[-1])
 
     def widen(self, image: Tensor) -> Tensor:
         """Interpolate the columns of (C, h, w) to (C, h, W)."""
-        return image.contiguous() @ self.columns.T
+        image = image[None]
+        for width in self.widths:
+            image = F.interpolate(
+                image,
+                (image.shape[2], width),
+                mode='bilinear',
+                align_corners=self.align_corners,
+            )
+        return image[0]
+
+    def narrow(self, gradient: Tensor) -> Tensor:
+        """Carry the gradient (C, h, W) of what `widen` gave back to (C, h, w)."""
+        matrix = bilinear_matrix(self.width, self.widths, self.align_corners)
+        return gradient @ matrix.to(gradient)
 
 
 def cut(matrix: Tensor, values_per_row: int) -> list[Band]:

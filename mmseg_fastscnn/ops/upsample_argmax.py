@@ -7,6 +7,7 @@ street. Exact, but for ties within float32's rounding.
 """
 
 from collections.abc import Sequence
+from functools import reduce
 from typing import NamedTuple
 
 import torch
@@ -112,23 +113,44 @@ def in_cells(image: Tensor, size: tuple[int, int], align_corners: bool) -> Tenso
     label = first[:, x.cell][y.cell]
 
     per_cell = y.pixels.shape[1] * x.pixels.shape[1]
-    at_once = max(1, band_values(image) // (4 * per_cell))
+    at_once = max(1, band_values(image) // per_cell)
     for cells in mixed.nonzero().split(at_once):
         ky, kx = cells.T
-        # (C, cells, 1, columns) along the top and the bottom, then (cells, rows, 1)
-        part = x.part[kx][:, None]
-        top, bottom = (
-            image[:, rows, x.low[kx], None, None] * (1 - part)
-            + image[:, rows, x.high[kx], None, None] * part
+        corners = [
+            image[:, rows, columns]  # (C, cells)
             for rows in (y.low[ky], y.high[ky])
-        )
-        part = y.part[ky][..., None]
-        best = torch.full((), -torch.inf, device=image.device)
-        found = torch.zeros((), dtype=torch.uint8, device=image.device)
-        for k, (above, below) in enumerate(zip(top, bottom, strict=True)):
-            score = above * (1 - part) + below * part
-            found = torch.where(score > best, k, found)
-            best = torch.maximum(best, score)
+            for columns in (x.low[kx], x.high[kx])
+        ]
+        found = best_in_cells(corners, y.part[ky][..., None], x.part[kx][:, None])
         rows, columns = y.pixels[ky][..., None], x.pixels[kx][:, None]
         label[rows, columns] = found
     return label
+
+
+def best_in_cells(corners: list[Tensor], down: Tensor, right: Tensor) -> Tensor:
+    """Return the best class of every pixel of some cells, (cells, rows, columns).
+
+    A class whose best corner is under the worst corner of another is nowhere the best,
+    which leaves two or three of them to interpolate.
+
+    Args:
+        corners: Logits (C, cells): top left, top right, bottom left, bottom right.
+        down: How far down in its cell each pixel is, (cells, rows, 1).
+        right: How far right, (cells, 1, columns).
+    """
+    lowest = reduce(torch.minimum, corners).amax(0)
+    possible = reduce(torch.maximum, corners) >= lowest
+    shape = (len(down), down.shape[1], right.shape[2])
+    best = torch.full(shape, -torch.inf, device=down.device)
+    found = torch.zeros(shape, dtype=torch.uint8, device=down.device)
+    for k, cells in enumerate(possible):
+        (cells,) = cells.nonzero(as_tuple=True)
+        if not len(cells):
+            continue
+        at = [corner[k, cells, None, None] for corner in corners]
+        x, y = right[cells], down[cells]
+        top, bottom = at[0] * (1 - x) + at[1] * x, at[2] * (1 - x) + at[3] * x
+        score, before = top * (1 - y) + bottom * y, best[cells]
+        found[cells] = torch.where(score > before, k, found[cells])
+        best[cells] = torch.maximum(score, before)
+    return found

@@ -7,12 +7,17 @@ are computed in the cache, and the gradient is carried back to the low resolutio
 is all that is kept.
 """
 
+from functools import reduce
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from mmseg_fastscnn.ops.bilinear import Upsampling
+
+TOGETHER = 4
+MODERATE = 20.0  # exp(-TOGETHER * MODERATE) is still a normal float32
 
 
 def upsample_cross_entropy(
@@ -69,7 +74,7 @@ class UpsampleCrossEntropy(torch.autograd.Function):
                     if needs_grad:
                         wide_gradient[:, band.low] += band.weights.T @ z
                 if needs_grad:
-                    gradient[n] = wide_gradient @ up.columns
+                    gradient[n] = up.narrow(wide_gradient)
         ctx.save_for_backward(gradient)
         ctx.dtype = logits.dtype
         total, correct = torch.stack(sums).double().sum().float(), sum(hits)
@@ -126,13 +131,29 @@ def softmax_loss_(z, own, best, index, valid, weight) -> Tensor:
 
 
 def sigmoid_loss_(z, own, best, index, valid, weight) -> Tensor:
-    """Likewise; binary cross entropy summed over the classes."""
-    loss = F.softplus(z).sum(0) - own
-    own_gradient = own.sigmoid() - 1
+    """Likewise; binary cross entropy summed over the classes.
+
+    The loss is minus the logarithm of a product of probabilities, of each negative
+    class to be absent and of the positive one to be there. So one logarithm serves
+    `TOGETHER` classes, where the product of theirs cannot underflow.
+    """
+    extreme = max(best.max(), -own.min()) > MODERATE
+    if extreme:
+        loss = F.softplus(z).sum(0) - own
+    right = z.neg_().sigmoid_()
+    own_right = own.sigmoid()
+    right.scatter_(0, index[None], own_right[None])
+    if not extreme:
+        groups, rest = len(right) // TOGETHER, len(right) % TOGETHER
+        grouped, single = right.split([TOGETHER * groups, rest])
+        products = reduce(torch.mul, grouped.unflatten(0, (TOGETHER, groups)))
+        loss = -(products.log_().sum(0) + single.log().sum(0))
+    torch.sub(1, right, out=z)
+    own_gradient = own_right - 1
     if weight is not None:
         loss += (weight - 1) * F.softplus(-own)
         own_gradient *= weight
-    z.sigmoid_().scatter_(0, index[None], own_gradient[None])
+    z.scatter_(0, index[None], own_gradient[None])
     if not valid.all():
         z.mul_(valid)
         loss.mul_(valid)
