@@ -32,7 +32,10 @@ demo: $(READY)
 	@echo 'Pictures (image | truth | prediction), the first of 40:'
 	@find $(DEMO)/pictures -name '*.png' | sort | head -n 3
 
+# Triton, for its interpreter: CUDA builds of torch bring it, CPU builds do not.
 test: $(READY)
+	$(PY) -m pip install --quiet --disable-pip-version-check \
+	  'triton; platform_system == "Linux"'
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m pytest

@@ -1,5 +1,6 @@
 """Bilinear interpolation as two matrices, so that it can be done a band at a time."""
 
+import importlib.util
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -14,6 +15,14 @@ BAND_VALUES = {'cpu': 2**20, 'cuda': 2**26}
 def band_values(like: Tensor) -> int:
     """How many values a band should have on a tensor's device."""
     return BAND_VALUES.get(like.device.type, BAND_VALUES['cuda'])
+
+
+def has_triton(like: Tensor) -> bool:
+    """Whether a tensor's device has Triton, whose kernels then do the work.
+
+    It comes with PyTorch's CUDA builds for Linux.
+    """
+    return like.is_cuda and importlib.util.find_spec('triton') is not None
 
 
 def source_position(size: int, out: int, align_corners: bool) -> Tensor:

@@ -16,6 +16,7 @@ from torch import Tensor
 from mmseg_fastscnn.ops.bilinear import (
     Upsampling,
     band_values,
+    has_triton,
     source_position,
 )
 
@@ -38,6 +39,10 @@ def upsample_argmax(
     logits = logits.float()
     if not steps:
         return torch.stack([best_class(image) for image in logits])
+    if len(steps) == 1 and has_triton(logits):
+        from mmseg_fastscnn.ops.upsample_triton import argmax
+
+        return argmax(logits, *steps, align_corners)
     if len(steps) == 1:
         return torch.stack(
             [in_cells(image, *steps, align_corners) for image in logits.contiguous()]

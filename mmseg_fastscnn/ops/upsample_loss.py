@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from mmseg_fastscnn.ops.bilinear import Upsampling
+from mmseg_fastscnn.ops.bilinear import Upsampling, has_triton
 
 TOGETHER = 4
 MODERATE = 20.0  # exp(-TOGETHER * MODERATE) is still a normal float32
@@ -43,7 +43,10 @@ def upsample_cross_entropy(
         The sum (a scalar), and the number of pixels whose best logit is their class
         (of equal best logits any may be the pixel's).
     """
-    return UpsampleCrossEntropy.apply(
+    form = UpsampleCrossEntropy
+    if has_triton(logits):
+        from mmseg_fastscnn.ops.upsample_triton import TritonCrossEntropy as form
+    return form.apply(
         logits, label, use_sigmoid, class_weight, ignore_index, align_corners
     )
 

@@ -1,0 +1,259 @@
+"""Loss and label map of upsampled logits on CUDA, each pixel in registers.
+
+Two kernels go over the output's pixels and interpolate class after class: one keeps the
+best, one the loss and its normaliser. A third goes over the logits and gathers, for
+each, the gradients of the pixels around it; nothing is added by atomics, so the result
+is the same every time.
+
+Bilinear interpolation is written as a tent: with `s` the position of an output pixel
+among the input's, cut off at the edges, input pixel j has the weight max(0, 1-|s-j|).
+"""
+
+from typing import NamedTuple
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from mmseg_fastscnn.ops.bilinear import source_position
+
+PIXELS = 128  # output pixels, or logits, that a program has side by side
+
+
+class Grid(NamedTuple):
+    """Positions of an interpolation from (h, w) to (H, W), on the device.
+
+    Attributes:
+        y, x: (H,), (W,) Position of each output pixel among the input's.
+        first_y, first_x: (h,), (w,) First output pixel that each input pixel reaches.
+        reach_y, reach_x: How many it reaches at most.
+    """
+
+    y: Tensor
+    x: Tensor
+    first_y: Tensor
+    first_x: Tensor
+    reach_y: int
+    reach_x: int
+
+
+def make_grid(logits: Tensor, size: tuple[int, int], align_corners: bool) -> Grid:
+    axes = []
+    for before, after in zip(logits.shape[2:], size, strict=True):
+        position = source_position(before, after, align_corners).clamp(0, before - 1)
+        index = torch.arange(before)
+        first = torch.searchsorted(position, index - 1.0, right=True)
+        stop = torch.searchsorted(position, index + 1.0)
+        reach = max(int((stop - first).max()), 1)
+        axes.append((position, first.int(), reach))
+    (y, first_y, reach_y), (x, first_x, reach_x) = axes
+    y, x, first_y, first_x = (t.to(logits.device) for t in (y, x, first_y, first_x))
+    return Grid(y, x, first_y, first_x, reach_y, reach_x)
+
+
+def argmax(logits: Tensor, size: tuple[int, int], align_corners: bool) -> Tensor:
+    """Return the best class of each pixel, (N, H, W) uint8; see `upsample_argmax`."""
+    logits = logits.contiguous()
+    count, classes, h, w = logits.shape
+    height, width = size
+    grid = make_grid(logits, size, align_corners)
+    label = torch.empty((count, *size), dtype=torch.uint8, device=logits.device)
+    argmax_kernel[(count * height, triton.cdiv(width, PIXELS))](
+        logits, grid.y, grid.x, label, classes, h, w, height, width, PIXELS
+    )
+    return label
+
+
+class TritonCrossEntropy(torch.autograd.Function):
+    """The form of `UpsampleCrossEntropy` for CUDA, with the same arguments."""
+
+    @staticmethod
+    def forward(
+        ctx, logits, label, use_sigmoid, class_weight, ignore_index, align_corners
+    ):
+        exact = logits.detach().float().contiguous()
+        count, classes, h, w = exact.shape
+        height, width = size = label.shape[1:]
+        grid = make_grid(exact, size, align_corners)
+        if class_weight is None:
+            class_weight = torch.ones(classes, device=exact.device)
+        programs = (count * height, triton.cdiv(width, PIXELS))
+        sums = torch.empty(programs, device=exact.device)
+        hits = torch.empty(programs, dtype=torch.int32, device=exact.device)
+        normaliser = torch.empty(label.shape, device=exact.device)
+        label = label.contiguous()
+        loss_kernel[programs](
+            *(exact, label, class_weight, grid.y, grid.x, normaliser, sums, hits),
+            *(classes, h, w, height, width, ignore_index, use_sigmoid, PIXELS),
+        )
+        ctx.save_for_backward(exact, label, class_weight, normaliser)
+        ctx.settings = grid, use_sigmoid, ignore_index, logits.dtype
+        total, correct = sums.double().sum().float(), hits.sum()
+        ctx.mark_non_differentiable(correct)
+        return total, correct
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, factor, _):
+        exact, label, class_weight, normaliser = ctx.saved_tensors
+        grid, use_sigmoid, ignore_index, dtype = ctx.settings
+        count, classes, h, w = exact.shape
+        gradient = torch.empty_like(exact)
+        gradient_kernel[(count * classes * h, triton.cdiv(w, PIXELS))](
+            *(exact, label, class_weight, grid.y, grid.x, grid.first_y, grid.first_x),
+            *(normaliser, gradient, classes, h, w, *label.shape[1:], ignore_index),
+            *(grid.reach_y, grid.reach_x, use_sigmoid, PIXELS),
+        )
+        return (gradient * factor).to(dtype), None, None, None, None, None
+
+
+@triton.jit
+def interpolate(plane, y, x, h, w, mask):
+    """Value of one class's logits at positions (y, x)."""
+    top, left = y.to(tl.int32), x.to(tl.int32)
+    bottom, right = tl.minimum(top + 1, h - 1), tl.minimum(left + 1, w - 1)
+    down, across = y - top, x - left
+    a = tl.load(plane + top * w + left, mask=mask, other=0.0)
+    b = tl.load(plane + top * w + right, mask=mask, other=0.0)
+    c = tl.load(plane + bottom * w + left, mask=mask, other=0.0)
+    d = tl.load(plane + bottom * w + right, mask=mask, other=0.0)
+    above, below = a * (1 - across) + b * across, c * (1 - across) + d * across
+    return above * (1 - down) + below * down
+
+
+@triton.jit
+def softplus(z):
+    return tl.maximum(z, 0.0) + tl.log(1.0 + tl.exp(-tl.abs(z)))
+
+
+@triton.jit
+def argmax_kernel(
+    logits, ys, xs, label, classes, h, w, height, width, PIXELS: tl.constexpr
+):
+    row = tl.program_id(0)  # of all images' rows
+    columns = tl.program_id(1) * PIXELS + tl.arange(0, PIXELS)
+    inside = columns < width
+    y = tl.load(ys + row % height)
+    x = tl.load(xs + columns, mask=inside, other=0.0)
+    image = logits + (row // height).to(tl.int64) * classes * h * w
+    best = interpolate(image, y, x, h, w, inside)
+    found = tl.zeros((PIXELS,), dtype=tl.int32)
+    for k in range(1, classes):
+        z = interpolate(image + k * h * w, y, x, h, w, inside)
+        found = tl.where(z > best, k, found)
+        best = tl.maximum(best, z)
+    place = label + row.to(tl.int64) * width + columns
+    tl.store(place, found.to(tl.uint8), mask=inside)
+
+
+@triton.jit
+def loss_kernel(
+    logits,
+    labels,
+    class_weight,
+    ys,
+    xs,
+    normalisers,
+    sums,
+    hits,
+    classes,
+    h,
+    w,
+    height,
+    width,
+    ignore_index,
+    USE_SIGMOID: tl.constexpr,
+    PIXELS: tl.constexpr,
+):
+    row = tl.program_id(0)
+    columns = tl.program_id(1) * PIXELS + tl.arange(0, PIXELS)
+    inside = columns < width
+    y = tl.load(ys + row % height)
+    x = tl.load(xs + columns, mask=inside, other=0.0)
+    image = logits + (row // height).to(tl.int64) * classes * h * w
+    place = row.to(tl.int64) * width + columns
+    label = tl.load(labels + place, mask=inside, other=0).to(tl.int32)
+    valid = inside & (label != ignore_index)
+    weight = tl.load(class_weight + label, mask=valid, other=0.0)
+
+    best = tl.full((PIXELS,), float('-inf'), dtype=tl.float32)
+    found = tl.zeros((PIXELS,), dtype=tl.int32)
+    total = tl.zeros((PIXELS,), dtype=tl.float32)
+    own = tl.zeros((PIXELS,), dtype=tl.float32)
+    for k in range(0, classes):
+        z = interpolate(image + k * h * w, y, x, h, w, inside)
+        own = tl.where(label == k, z, own)
+        found = tl.where(z > best, k, found)
+        higher = tl.maximum(best, z)
+        if USE_SIGMOID:
+            total += softplus(z)
+        else:
+            total = total * tl.exp(best - higher) + tl.exp(z - higher)
+        best = higher
+    if USE_SIGMOID:
+        loss = total - own + (weight - 1.0) * softplus(-own)
+    else:
+        normaliser = best + tl.log(total)
+        tl.store(normalisers + place, normaliser, mask=inside)
+        loss = weight * (normaliser - own)
+    program = row * tl.num_programs(1) + tl.program_id(1)
+    tl.store(sums + program, tl.sum(tl.where(valid, loss, 0.0), axis=0))
+    tl.store(hits + program, tl.sum((valid & (found == label)).to(tl.int32), axis=0))
+
+
+@triton.jit
+def gradient_kernel(
+    logits,
+    labels,
+    class_weight,
+    ys,
+    xs,
+    first_ys,
+    first_xs,
+    normalisers,
+    gradient,
+    classes,
+    h,
+    w,
+    height,
+    width,
+    ignore_index,
+    REACH_Y: tl.constexpr,
+    REACH_X: tl.constexpr,
+    USE_SIGMOID: tl.constexpr,
+    PIXELS: tl.constexpr,
+):
+    plane_row = tl.program_id(0)  # of all images' and classes' rows of logits
+    i = tl.program_id(1) * PIXELS + tl.arange(0, PIXELS)
+    inside = i < w
+    j = plane_row % h
+    k = plane_row // h % classes
+    n = (plane_row // h // classes).to(tl.int64)
+    plane = logits + (n * classes + k) * h * w
+    first_y = tl.load(first_ys + j)
+    first_x = tl.load(first_xs + i, mask=inside, other=0)
+    total = tl.zeros((PIXELS,), dtype=tl.float32)
+    for dy in range(0, REACH_Y):
+        row = tl.minimum(first_y + dy, height - 1)
+        y = tl.load(ys + row)
+        tall = tl.where(first_y + dy < height, tl.maximum(1 - tl.abs(y - j), 0.0), 0.0)
+        for dx in range(0, REACH_X):
+            column = first_x + dx
+            reached = inside & (column < width)
+            x = tl.load(xs + column, mask=reached, other=0.0)
+            wide = tl.maximum(1 - tl.abs(x - i), 0.0)
+            place = (n * height + row) * width + column
+            label = tl.load(labels + place, mask=reached, other=0).to(tl.int32)
+            valid = reached & (label != ignore_index)
+            weight = tl.load(class_weight + label, mask=valid, other=0.0)
+            z = interpolate(plane, y, x, h, w, reached)
+            if USE_SIGMOID:
+                share = 1.0 / (1.0 + tl.exp(-z))
+                slope = tl.where(label == k, weight * (share - 1.0), share)
+            else:
+                normaliser = tl.load(normalisers + place, mask=reached, other=0.0)
+                share = tl.exp(z - normaliser)
+                slope = weight * tl.where(label == k, share - 1.0, share)
+            total += tl.where(valid, slope * tall * wide, 0.0)
+    tl.store(gradient + plane_row.to(tl.int64) * w + i, total, mask=inside)
