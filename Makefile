@@ -9,7 +9,7 @@ CONFIG := configs/fastscnn/fast_scnn_toy_streets.py
 .PHONY: help demo test test-latest clean
 help:
 	@echo 'make demo         install, train on generated streets, evaluate, draw'
-	@echo 'make test         install, lint, run all tests'
+	@echo 'make test         install, with Triton (1 GB more); lint, run all tests'
 	@echo 'make test-latest  the tests with the newest torch and torchvision (about 5 GB)'
 	@echo 'make clean        remove environments, generated data and results'
 

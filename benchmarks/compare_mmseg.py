@@ -195,7 +195,7 @@ def summary(runs: dict[str, list[dict]]) -> dict:
         faster=theirs['median'] / ours['median'],
         faster_at_least=theirs['min'] / ours['max'],
         faster_at_most=theirs['max'] / ours['min'],
-        agreement=agreement(*(several[0]['answer'] for several in runs.values())),
+        agreement=agreement(*(several[-1]['answer'] for several in runs.values())),
     )
     if 'peak_mib' in ours:
         result['peak_share'] = ours['peak_mib'] / theirs['peak_mib']
@@ -205,13 +205,20 @@ def summary(runs: dict[str, list[dict]]) -> dict:
 def agreement(ours: dict, theirs: dict) -> str:
     """How far the answers of the two sides are the same."""
     if 'labels' in ours:
-        same = np.load(ours['labels']) == np.load(theirs['labels'])
-        return f'{100 * same.mean():.4f} % of pixels equal'
+        same = (np.load(ours['labels']) == np.load(theirs['labels'])).mean()
+        check(same > 0.99, f'only {100 * same:.2f} % of the labels agree')
+        return f'{100 * same:.4f} % of pixels equal'
     shared = ours.keys() & theirs.keys()
     if not shared:
         return ''
     worst = max(abs(ours[k] / theirs[k] - 1) for k in shared if 'acc' not in k)
+    check(worst < 0.01, f'the answers {ours} and {theirs} differ')
     return f'{"mIoU" if "mIoU" in shared else "losses"} within {worst:.1e}'
+
+
+def check(right: bool, what: str) -> None:
+    if not right:
+        sys.exit(f'Not the same work: {what}.')
 
 
 def machine() -> dict:

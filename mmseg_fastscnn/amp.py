@@ -106,4 +106,4 @@ def keep_slow_layers_exact(model: nn.Module) -> None:
 
 def forward_in_float32(layer: nn.Conv2d, x: Tensor) -> Tensor:
     with torch.autocast(x.device.type, enabled=False):
-        return type(layer).forward(layer, x.float()).to(x.dtype)
+        return type(layer).forward(layer, x.to(layer.weight.dtype)).to(x.dtype)

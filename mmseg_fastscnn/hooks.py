@@ -120,9 +120,11 @@ def describe_data(loader: DataLoader, purpose: str) -> str:
     return f'{len(dataset)} {purpose} images of {kind}, {classes} classes'
 
 
-def describe_device() -> str:
-    if torch.cuda.is_available():
-        return f'{torch.cuda.get_device_name()}, torch {torch.__version__}'
+def describe_device(device: torch.device | None = None) -> str:
+    """Name a device, by default the one that a run uses."""
+    on_gpu = torch.cuda.is_available() if device is None else device.type == 'cuda'
+    if on_gpu:
+        return f'{torch.cuda.get_device_name(device)}, torch {torch.__version__}'
     return f'CPU, {torch.get_num_threads()} threads, torch {torch.__version__}'
 
 
@@ -174,17 +176,14 @@ class DataWaitHook(Hook):
 
 def advice(loader: DataLoader) -> str:
     """What to do where loading is the slower part."""
-    spare = usable_cores() // get_world_size() - loader.num_workers
-    return ' '.join(
-        [
-            'Read from a decoded copy: tools/pack_dataset.py.'
-            if getattr(loader.dataset, 'packed', None) is None
-            else 'The data is packed already; is its folder on a slow disk?',
-            f'Set train_dataloader.num_workers={loader.num_workers + spare}.'
-            if spare > 0
-            else 'There are no more cores for num_workers.',
-        ]
-    )
+    lines = []
+    parts = getattr(loader.dataset, 'datasets', [loader.dataset])
+    if any(getattr(part, 'packed', 'none to be had') is None for part in parts):
+        lines.append('Read from a decoded copy: tools/pack_dataset.py.')
+    cores = usable_cores() // int(os.environ.get('LOCAL_WORLD_SIZE', 1))
+    if cores > loader.num_workers:
+        lines.append(f'Set train_dataloader.num_workers={cores}.')
+    return ' '.join(lines or ['Use faster disks, more cores or fewer transforms.'])
 
 
 @HOOKS.register_module()

@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 from mmengine.dataset import InfiniteSampler
 from mmengine.dist import get_world_size, is_distributed
+from mmengine.hooks import EMAHook, Hook
 from mmengine.logging import MMLogger
 from mmengine.model import is_model_wrapper, revert_sync_batchnorm
 from mmengine.model.test_time_aug import BaseTTAModel
@@ -101,6 +102,8 @@ class SegRunner(Runner):
         super()._log_env(env_cfg)
 
     def register_hooks(self, default_hooks=None, custom_hooks=None) -> None:
+        if self._train_loop is None:  # the weights asked for are loaded, see `weights`
+            custom_hooks = [h for h in custom_hooks or () if not averages_weights(h)]
         super().register_hooks(default_hooks, custom_hooks)
         self.register_hook(RunHeaderHook())
         self.register_hook(PlainCheckpointHook())
@@ -138,7 +141,6 @@ class SegRunner(Runner):
                     f'from its weights with --load-from.'
                 )
             checkpoint['message_hub'] = restore_hub(checkpoint['message_hub'])
-        self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
         model = self.model
         while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
             model = model.module
@@ -146,6 +148,8 @@ class SegRunner(Runner):
         state_dict = checkpoint['state_dict']
         if starts_training:
             state_dict = self._fit_to_task(model, state_dict, checkpoint['meta'])
+            checkpoint['state_dict'] = state_dict
+        self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
         report = load_weights(model, state_dict, strict=not starts_training)
         self.logger.info('%s: %s.', filename, report)
         if self._train_loop is None:
@@ -222,6 +226,11 @@ class SegRunner(Runner):
                 dataloader, num_workers=workers, persistent_workers=persistent
             )
         return Runner.build_dataloader(dataloader, *args, **kwargs)
+
+
+def averages_weights(hook: Hook | dict) -> bool:
+    kind = hook.get('type') if isinstance(hook, dict) else type(hook)
+    return kind in ('EMAHook', EMAHook)
 
 
 def leave_process_group() -> None:

@@ -144,5 +144,8 @@ def test_multi_scale_flip():
         sample = tta.module.predict(**batch, with_logits=True)[0]
         logits = sample.seg_logits.data[:, ::4, ::4]
         np.testing.assert_allclose(logits, golden['first_view_logits'], atol=1e-3)
-        merged = tta.test_step(data)[0]
+        merged = tta.test_step(data, with_probability=True)[0]
+    probability = merged.seg_logits.data
+    torch.testing.assert_close(probability.sum(0), torch.ones(96, 160))
+    assert torch.equal(probability.argmax(0)[None], merged.pred_sem_seg.data.long())
     assert_same_labels(merged.pred_sem_seg.data, golden['pred'], share=0.001)

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mmseg_fastscnn.models.decode_heads import plain_loss
+from mmseg_fastscnn.models.decode_heads import plain_loss, upsampled_form
 from mmseg_fastscnn.models.losses import CrossEntropyLoss, OhemCrossEntropy
 from mmseg_fastscnn.ops.bilinear import BAND_VALUES
 
@@ -152,3 +152,14 @@ def test_extreme_logits_stay_finite():
         theirs, _ = plain_loss(loss, logits, label, 255, False)
         torch.testing.assert_close(ours, theirs)
         assert ours > 100
+
+
+def test_a_derived_loss_that_changes_forward_is_computed_by_it():
+    class Double(CrossEntropyLoss):
+        def forward(self, logits, label, ignore_index=255):
+            return 2 * super().forward(logits, label, ignore_index)
+
+    logits, label = torch.randn(1, 4, 3, 3), torch.randint(0, 4, (1, 9, 9))
+    single, _ = upsampled_form(CrossEntropyLoss())(logits, label, 255, False)
+    double, _ = upsampled_form(Double())(logits, label, 255, False)
+    torch.testing.assert_close(double, 2 * single)

@@ -76,7 +76,9 @@ def test_waiting_for_data_is_said_once(wait, said, monkeypatch, caplog):
     clock = 0.0
     monkeypatch.setattr(hooks.time, 'perf_counter', lambda: clock)
     monkeypatch.setattr(hooks, 'usable_cores', lambda: 8)
-    loader = DataLoader(Numbers(), num_workers=2)
+    data = Numbers()
+    data.packed = None
+    loader = DataLoader(data, num_workers=2)
     runner = SimpleNamespace(logger=logging.getLogger(), train_dataloader=loader)
     hook = hooks.DataWaitHook(iterations=20)
     for k in range(100):

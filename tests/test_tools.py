@@ -141,6 +141,15 @@ def test_test_writes_metrics_label_images_and_pictures(streets, checkpoint, tmp_
     assert found == pytest.approx(iou.tolist(), rel=1e-9)
 
 
+def test_batches_give_the_same_metrics(streets, checkpoint, tmp_path):
+    one = evaluate(checkpoint, streets, tmp_path / 'one', *small_run())
+    two = [*small_run(), 'test_dataloader.batch_size=2']  # of 5 images
+    two = evaluate(checkpoint, streets, tmp_path / 'two', *two)
+    assert two['num_images'] == 5
+    assert two['aAcc'] == pytest.approx(one['aAcc'], abs=0.01)
+    assert two['mIoU'] == pytest.approx(one['mIoU'], abs=0.01)
+
+
 def test_tta_is_another_evaluation_of_the_same_images(streets, checkpoint, tmp_path):
     plain = evaluate(checkpoint, streets, tmp_path / 'plain', *small_run())
     tta = evaluate(checkpoint, streets, tmp_path / 'tta', '--tta', *small_run())
@@ -369,3 +378,64 @@ def test_every_tool_says_how_it_is_called():
         assert 'usage:' in run(f'tools/{tool.name}', '--help')
     for tool in sorted((ROOT / 'tools').glob('*.sh')):
         assert f'tools/{tool.name} ' in run(f'tools/{tool.name}', ok=False)
+
+
+def test_averaged_weights_train_and_are_tested(streets, tmp_path):
+    """With `EMAHook`: fine-tuned from other classes, then both weights are tested."""
+    config = tmp_path / 'ema.py'
+    config.write_text(
+        f'_base_ = {str(ROOT / TOY)!r}\n'
+        f"custom_hooks = [dict(type='EMAHook', momentum=0.5)]\n"
+    )
+    start = tmp_path / 'start.pth'
+    state = fill(MODELS.build(model_config(num_classes=2))).state_dict()
+    meta = dict(dataset_meta=dict(classes=['road', 'car']))
+    torch.save(dict(state_dict=state, meta=meta), start)
+    places = ['--data-root', streets, '--work-dir', tmp_path]
+    printed = run('tools/train.py', config, *places, '--load-from', start, *small_run())
+    assert 'size mismatch' not in printed
+    last = (tmp_path / 'last_checkpoint').read_text()
+    reports = {}
+    for name, options in [
+        ('ema', []),
+        ('raw', ['--weights', 'raw']),
+        ('amp', ['--amp']),
+    ]:
+        run('tools/test.py', config, last, *places, *options, *small_run())
+        reports[name] = metrics(tmp_path)
+    validated = re.findall(r'Iter\(val\) \[5/5\] +mIoU: ([\d.]+)', printed)
+    assert reports['ema']['mIoU'] == pytest.approx(float(validated[-1]), abs=1e-3)
+    assert reports['raw']['num_images'] == 5
+    assert reports['amp']['dtype'] == 'bfloat16'
+    assert reports['amp']['aAcc'] == pytest.approx(reports['ema']['aAcc'], abs=5)
+
+
+def test_training_writes_the_packed_copy_and_reads_it(streets, tmp_path):
+    losses = []
+    for _ in range(2):
+        printed = run(
+            'tools/train.py',
+            TOY,
+            *['--work-dir', tmp_path / 'work', '--data-root', streets, '--seed', 1],
+            *small_run(),
+            f'train_dataloader.dataset.packed={tmp_path / "copy"}',
+        )
+        losses.append(logged_losses(printed))
+        said = re.search(r'packed copy of 6 images needs 0\.00 GiB', printed)
+        assert bool(said) == (len(losses) == 1)
+    assert losses[0] == losses[1] and len(losses[0]) == 4
+    (copy,) = (tmp_path / 'copy').iterdir()
+    assert (copy / 'done.bin').read_bytes() == b'\1' * 6
+
+
+def test_benchmark_times_every_stage(streets, checkpoint):
+    options = ['--data-root', streets, '--repeat', 3, '--dtype', 'bfloat16']
+    printed = run('tools/benchmark.py', TOY, checkpoint, *options)
+    rows = re.findall(r'^(\w[\w ]+?) +([\d.]+) +([\d.]+) +(\d+)%$', printed, re.M)
+    times = {name: (float(p50), float(p95)) for name, p50, p95, _ in rows}
+    stages = 'decode, preprocess, network, upsample and argmax, copy back, all'
+    assert list(times) == stages.split(', ')
+    assert all(0 < p50 <= p95 for p50, p95 in times.values())
+    assert times['all'][0] >= max(p50 for p50, _ in times.values())
+    assert re.search(r'images a second of 64x128, bfloat16', printed)
+    assert re.search(r'peak memory of the process: [\d,]+ MiB', printed)

@@ -1,20 +1,23 @@
-"""The kernels for CUDA, run by Triton's interpreter on the CPU."""
-
-import os
-
-os.environ['TRITON_INTERPRET'] = '1'  # read when the kernels are defined
+"""The kernels for CUDA; without a GPU, Triton's interpreter runs them."""
 
 import pytest
 import torch
+from conftest import DEVICE
 from test_upsampling import interpolated
 
 from mmseg_fastscnn.ops.upsample_loss import UpsampleCrossEntropy
 
-pytest.importorskip('triton', reason='Triton is for Linux')
-
-from mmseg_fastscnn.ops.upsample_triton import TritonCrossEntropy, argmax
-
+upsample_triton = pytest.importorskip(
+    'mmseg_fastscnn.ops.upsample_triton', reason='Triton is for Linux'
+)
 SIZES = pytest.mark.parametrize('size', [(6, 10), (5, 9), (2, 3), (3, 1)])
+
+
+@pytest.fixture(autouse=True)
+def several_programs_a_row(monkeypatch):
+    monkeypatch.setattr(upsample_triton, 'PIXELS', 4)
+
+
 ALIGN = pytest.mark.parametrize('align_corners', [False, True])
 
 
@@ -22,9 +25,11 @@ ALIGN = pytest.mark.parametrize('align_corners', [False, True])
 @ALIGN
 def test_argmax(size, align_corners):
     torch.manual_seed(0)
-    logits = torch.randn(2, 3, 3, 4)
+    logits = torch.randn(2, 3, 3, 4, device=DEVICE)
     expected = interpolated(logits, [size], align_corners).argmax(1)
-    assert torch.equal(argmax(logits, size, align_corners), expected.byte())
+    assert torch.equal(
+        upsample_triton.argmax(logits, size, align_corners), expected.byte()
+    )
 
 
 @SIZES
@@ -33,15 +38,24 @@ def test_argmax(size, align_corners):
 @pytest.mark.parametrize('use_sigmoid', [False, True])
 def test_loss(use_sigmoid, weight, size, align_corners):
     torch.manual_seed(0)
-    logits = (4 * torch.randn(2, 3, 3, 4)).requires_grad_()
-    label = torch.randint(0, 3, (2, *size), dtype=torch.uint8)
+    logits = (4 * torch.randn(2, 3, 3, 4, device=DEVICE)).requires_grad_()
+    label = torch.randint(0, 3, (2, *size), dtype=torch.uint8, device=DEVICE)
     label[0, 0] = 255
-    weight = None if weight is None else torch.tensor(weight)
+    weight = None if weight is None else torch.tensor(weight, device=DEVICE)
     arguments = (logits, label, use_sigmoid, weight, 255, align_corners)
-    ours, correct = TritonCrossEntropy.apply(*arguments)
+    ours, correct = upsample_triton.TritonCrossEntropy.apply(*arguments)
     theirs, expected_correct = UpsampleCrossEntropy.apply(*arguments)
     torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=0)
     assert correct == expected_correct
     (gradient,) = torch.autograd.grad(3 * ours, logits)
     (expected,) = torch.autograd.grad(3 * theirs, logits)
     torch.testing.assert_close(gradient, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_label_that_is_no_class_is_no_number():
+    logits = torch.randn(1, 3, 2, 2, device=DEVICE)
+    label = torch.full((1, 4, 4), 7, dtype=torch.uint8, device=DEVICE)
+    total, _ = upsample_triton.TritonCrossEntropy.apply(
+        logits, label, False, None, 255, False
+    )
+    assert total.isnan()

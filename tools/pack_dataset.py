@@ -5,12 +5,14 @@ epoch. It holds 4 bytes a pixel: 23 GiB for Cityscapes' 2,975 training images.
 """
 
 import argparse
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
-from mmengine.config import Config
+from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
 
 from mmseg_fastscnn.config import all_datasets, load_config
+from mmseg_fastscnn.datasets import SegDataset
 from mmseg_fastscnn.hooks import usable_cores
 from mmseg_fastscnn.registry import DATASETS
 
@@ -21,19 +23,29 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('folder', help='where to; several data sets can share it')
     parser.add_argument('--split', choices=['train', 'val', 'test'], default='train')
     parser.add_argument('--data-root', help='moves every data set of the config')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE'
+    )
     return parser.parse_args()
 
 
 def main() -> None:
     args = parse_args()
-    config = load_config(args.config, data_root=args.data_root)
+    config = load_config(args.config, args.cfg_options, args.data_root)
     init_default_scope(config.get('default_scope', 'mmseg_fastscnn'))
     name = f'{args.split}_dataloader'
     for settings in all_datasets(Config({name: config[name]})):
+        if 'dataset' in settings or 'datasets' in settings:
+            continue  # what is inside follows by itself
+        if not issubclass(DATASETS.get(settings['type']), SegDataset):
+            sys.exit(
+                f'{settings["type"]} cannot be packed; only data sets of image and '
+                f'label files can.'
+            )
         pack(DATASETS.build(dict(settings, packed=args.folder)))
     print(
-        f'To train from it: --cfg-options {name}.dataset.packed={args.folder}, or '
-        f'packed={args.folder!r} in the data set of the config.'
+        f'To train from it: packed={args.folder!r} in the data set of the config, or '
+        f'--cfg-options {name}.dataset.packed={args.folder}.'
     )
 
 

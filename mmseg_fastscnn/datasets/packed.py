@@ -18,11 +18,12 @@ import hashlib
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from mmengine.logging import print_log
+from mmengine.logging import MMLogger
 from PIL import Image
 
 from mmseg_fastscnn.datasets.label_map import LabelMap
@@ -131,16 +132,22 @@ def begin(folder: Path, pairs: Sequence[dict]) -> None:
     )
     if offset > free:
         raise ValueError(f'{needs}. Make room, choose another folder, or do not pack.')
-    print_log(f'{needs}. It is written as images are first read.', 'current')
-    others = sorted(p.name for p in folder.parent.iterdir() if p.is_dir())
+    logger = MMLogger.get_current_instance()
+    logger.info('%s. It is written as images are first read.', needs)
+    others = sorted(
+        path.name
+        for path in folder.parent.iterdir()
+        if path.is_dir() and not path.name.startswith(folder.name)
+    )
     if others:
-        print_log(
-            f'{folder.parent} has other copies, of other data or of these files '
-            f'before they changed: {", ".join(others)}. Remove what no run uses.',
-            'current',
+        logger.info(
+            'Other copies in %s, of other data or of these files before they changed: '
+            '%s. Remove those that no run uses.',
+            folder.parent,
+            ', '.join(others),
         )
-    draft = folder.with_name(f'{folder.name}.{os.getpid()}')
-    draft.mkdir()
+    draft = Path(tempfile.mkdtemp(prefix=f'{folder.name}.', dir=folder.parent))
+    draft.chmod(0o755)
     with open(draft / 'pixels.bin', 'wb') as file:
         file.truncate(offset)
     (draft / 'done.bin').write_bytes(bytes(len(pairs)))

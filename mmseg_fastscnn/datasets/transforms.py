@@ -33,6 +33,7 @@ class LoadImageFromFile(LoadImageOfMMCV):
 
     def transform(self, results: dict) -> dict:
         if 'packed' in results:
+            self._check_plain()
             image, _ = results['packed'].read(results)
             size = image.shape[:2]
             return dict(results, img=np.array(image), img_shape=size, ori_shape=size)
@@ -44,6 +45,15 @@ class LoadImageFromFile(LoadImageOfMMCV):
                 f'the file or remove it and its label from the data set.'
             ) from error
         return loaded
+
+    def _check_plain(self) -> None:
+        """Raise ValueError if the packed copy does not hold what this would load."""
+        if (self.color_type, self.imdecode_backend) != ('color', 'cv2'):
+            raise ValueError(
+                f'A packed copy holds (H, W, 3) BGR as OpenCV reads it, not color_type='
+                f'{self.color_type!r} by {self.imdecode_backend!r}. Remove packed from '
+                f'the data set, or these options from LoadImageFromFile.'
+            )
 
 
 @TRANSFORMS.register_module()
@@ -212,7 +222,7 @@ class PhotoMetricDistortion(BaseTransform):
         tables = self._colour()
         if not contrast_first:
             after = self._contrast(after)
-        image = results['img']
+        image = results['img'].astype(np.uint8, copy=False)  # of to_float32, too
         if tables:
             hsv = cv2.cvtColor(look_up(image, before), cv2.COLOR_BGR2HSV)
             channels = list(cv2.split(hsv))

@@ -1,6 +1,6 @@
 """From a batch of uint8 samples to what the network reads."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -22,7 +22,19 @@ class SegDataPreProcessor(BaseDataPreprocessor):
         size: (h, w) that training images and labels are padded to, right and bottom.
         pad_val: Value of padded pixels after normalisation.
         seg_pad_val: Label of padded pixels.
+        photometric: Change the colours of training images here, on the device, with
+            torchvision's `v2.RandomPhotometricDistort` and these arguments ({}: its
+            own), in place of `PhotoMetricDistortion` in the pipeline. Its brightness
+            is a factor, not an addition.
+
+    Attributes:
+        dtype: Of the inputs; see `EncoderDecoder.for_inference`.
+
+    Raises:
+        ImportError: `photometric` is given and torchvision does not work.
     """
+
+    dtype = torch.float32
 
     def __init__(
         self,
@@ -32,8 +44,12 @@ class SegDataPreProcessor(BaseDataPreprocessor):
         size: Sequence[int] | None = None,
         pad_val: float = 0,
         seg_pad_val: int = 255,
+        photometric: Mapping | None = None,
     ):
         super().__init__()
+        self.photometric = None
+        if photometric is not None:
+            self.photometric = random_photometric_distort(photometric)
         self.bgr_to_rgb = bgr_to_rgb
         self.size = size
         self.pad_val = pad_val
@@ -43,7 +59,7 @@ class SegDataPreProcessor(BaseDataPreprocessor):
             self.register_buffer(name, value, persistent=False)
 
     def forward(self, data: dict, training: bool = False) -> dict:
-        """Return `inputs` (N, C, H, W) float32, channels_last, and the `data_samples`.
+        """Return `inputs` (N, C, H, W), channels_last, and the `data_samples`.
 
         Args:
             data: `inputs`, a list of (C, H, W) uint8; `data_samples`, a list, or
@@ -71,17 +87,37 @@ class SegDataPreProcessor(BaseDataPreprocessor):
             size = shapes[0]
         inputs = torch.empty(
             (len(images), len(images[0]), *size),
+            dtype=self.dtype,
             device=images[0].device,
             memory_format=torch.channels_last,
         )
         for image, place in zip(images, inputs, strict=True):
-            place.copy_(padded(self._normalised(image), size, self.pad_val))
+            image = self._normalised(self._rgb(image, training))
+            place.copy_(padded(image, size, self.pad_val))
         return dict(inputs=inputs, data_samples=samples)
 
-    def _normalised(self, image: Tensor) -> Tensor:
+    def _rgb(self, image: Tensor, training: bool) -> Tensor:
         if self.bgr_to_rgb:
             image = torch.cat([image[:3].flip(0), image[3:]])
-        return image.float().sub_(self.mean).div_(self.std)
+        if training and self.photometric is not None:
+            image = self.photometric(image)
+        return image
+
+    def _normalised(self, image: Tensor) -> Tensor:
+        return (image.float() - self.mean).div_(self.std)
+
+
+def random_photometric_distort(options: Mapping) -> Callable[[Tensor], Tensor]:
+    """torchvision's transform, imported only where it is used."""
+    try:
+        from torchvision.transforms import v2
+    except (ImportError, RuntimeError) as error:
+        raise ImportError(
+            f'data_preprocessor.photometric needs a torchvision that works with torch '
+            f'{torch.__version__} ({error}). Install it, or remove photometric and '
+            f'have PhotoMetricDistortion in the pipeline.'
+        ) from error
+    return v2.RandomPhotometricDistort(**options)
 
 
 def check_fits(image: Tensor, size: tuple[int, int]) -> None:

@@ -178,7 +178,8 @@ class EncoderDecoder(BaseModel):
     def _slide(self, inputs: Tensor) -> Tensor:
         size = inputs.shape[2:]
         shape = (len(inputs), self.num_classes, *size)
-        total, count = inputs.new_zeros(shape), inputs.new_zeros(size)
+        total = torch.zeros(shape, device=inputs.device)
+        count = torch.zeros(size, device=inputs.device)
         crop, stride = self.test_cfg['crop_size'], self.test_cfg['stride']
         for rows in windows(size[0], crop[0], stride[0]):
             for columns in windows(size[1], crop[1], stride[1]):
@@ -199,6 +200,7 @@ class EncoderDecoder(BaseModel):
         """
         for part in (self.backbone, self.decode_head):
             fuse_conv_bn(part.eval()).to(dtype, memory_format=torch.channels_last)
+        self.data_preprocessor.dtype = dtype
         return self
 
 

@@ -16,7 +16,9 @@ class SegTTAModel(BaseTTAModel):
     """Wrap a segmentor for the views of mmcv's `TestTimeAug` transform.
 
     The softmax of each view's logits, at the image's size and unflipped, is averaged.
-    Only the views' coarse logits are held; see `ops/mean_softmax.py`.
+    Of each view only the coarse logits are held (with `mode='slide'`, those at its
+    size); see `ops/mean_softmax.py`. Views are predicted one after the other: on CPUs
+    two in a batch take as long and more memory.
     """
 
     def test_step(

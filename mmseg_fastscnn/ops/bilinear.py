@@ -1,7 +1,8 @@
-"""Bilinear interpolation as two matrices, so that it can be done a band at a time."""
+"""Bilinear interpolation of logits, a band of rows at a time."""
 
-import importlib.util
+import warnings
 from collections.abc import Sequence
+from functools import cache, cached_property
 from typing import NamedTuple
 
 import torch
@@ -18,11 +19,29 @@ def band_values(like: Tensor) -> int:
 
 
 def has_triton(like: Tensor) -> bool:
-    """Whether a tensor's device has Triton, whose kernels then do the work.
+    """Whether Triton's kernels can do the work on a tensor's device.
 
-    It comes with PyTorch's CUDA builds for Linux.
+    Triton comes with PyTorch's CUDA builds for Linux. It also needs a C compiler, and a
+    GPU of compute capability 7.0; so a first kernel is tried, and a line says what
+    fails if it does.
     """
-    return like.is_cuda and importlib.util.find_spec('triton') is not None
+    return like.is_cuda and triton_works(like.device)
+
+
+@cache
+def triton_works(device: torch.device) -> bool:
+    try:
+        from mmseg_fastscnn.ops.upsample_triton import argmax
+
+        argmax(torch.zeros(1, 2, 2, 2, device=device), (4, 4), align_corners=False)
+    except Exception as error:  # whatever compiler, driver or import say
+        warnings.warn(
+            f'Triton does not work on {device}, so losses and label maps are computed '
+            f'by PyTorch alone, with more memory ({error}).',
+            stacklevel=2,
+        )
+        return False
+    return True
 
 
 def source_position(size: int, out: int, align_corners: bool) -> Tensor:
@@ -104,8 +123,11 @@ class Upsampling:
 
     def narrow(self, gradient: Tensor) -> Tensor:
         """Carry the gradient (C, h, W) of what `widen` gave back to (C, h, w)."""
-        matrix = bilinear_matrix(self.width, self.widths, self.align_corners)
-        return gradient @ matrix.to(gradient)
+        return gradient @ self._columns.to(gradient)
+
+    @cached_property
+    def _columns(self) -> Tensor:
+        return bilinear_matrix(self.width, self.widths, self.align_corners)
 
 
 def cut(matrix: Tensor, values_per_row: int) -> list[Band]:

@@ -36,7 +36,7 @@ def upsample_argmax(
         if size != before:
             steps.append(size)
         before = size
-    logits = logits.float()
+    logits = logits.detach().float()
     if not steps:
         return torch.stack([best_class(image) for image in logits])
     if len(steps) == 1 and has_triton(logits):
@@ -53,6 +53,7 @@ def upsample_argmax(
 
 def best_class(scores: Tensor) -> Tensor:
     """The first best of (C, ...) scores, uint8; faster than `argmax` over the front."""
+    scores = scores.detach()
     best = scores[0].clone()
     label = torch.zeros_like(best, dtype=torch.uint8)
     for k, score in enumerate(scores[1:], start=1):
@@ -155,7 +156,8 @@ def best_in_cells(corners: list[Tensor], down: Tensor, right: Tensor) -> Tensor:
         at = [corner[k, cells, None, None] for corner in corners]
         x, y = right[cells], down[cells]
         top, bottom = at[0] * (1 - x) + at[1] * x, at[2] * (1 - x) + at[3] * x
-        score, before = top * (1 - y) + bottom * y, best[cells]
-        found[cells] = torch.where(score > before, k, found[cells])
-        best[cells] = torch.maximum(score, before)
+        score, before = top * (1 - y) + bottom * y, best.index_select(0, cells)
+        label = torch.where(score > before, k, found.index_select(0, cells))
+        found.index_copy_(0, cells, label)
+        best.index_copy_(0, cells, torch.maximum(score, before))
     return found

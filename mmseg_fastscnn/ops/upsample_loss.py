@@ -45,7 +45,9 @@ def upsample_cross_entropy(
     """
     form = UpsampleCrossEntropy
     if has_triton(logits):
-        from mmseg_fastscnn.ops.upsample_triton import TritonCrossEntropy as form
+        from mmseg_fastscnn.ops.upsample_triton import TritonCrossEntropy
+
+        form = TritonCrossEntropy
     return form.apply(
         logits, label, use_sigmoid, class_weight, ignore_index, align_corners
     )
@@ -80,7 +82,7 @@ class UpsampleCrossEntropy(torch.autograd.Function):
                     gradient[n] = up.narrow(wide_gradient)
         ctx.save_for_backward(gradient)
         ctx.dtype = logits.dtype
-        total, correct = torch.stack(sums).double().sum().float(), sum(hits)
+        total, correct = torch.stack(sums).sum(), sum(hits)
         ctx.mark_non_differentiable(correct)
         return total, correct
 

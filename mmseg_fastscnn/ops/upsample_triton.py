@@ -59,9 +59,10 @@ def argmax(logits: Tensor, size: tuple[int, int], align_corners: bool) -> Tensor
     height, width = size
     grid = make_grid(logits, size, align_corners)
     label = torch.empty((count, *size), dtype=torch.uint8, device=logits.device)
-    argmax_kernel[(count * height, triton.cdiv(width, PIXELS))](
-        logits, grid.y, grid.x, label, classes, h, w, height, width, PIXELS
-    )
+    with torch.cuda.device_of(logits):
+        argmax_kernel[(count * height, triton.cdiv(width, PIXELS))](
+            logits, grid.y, grid.x, label, classes, h, w, height, width, PIXELS
+        )
     return label
 
 
@@ -83,10 +84,11 @@ class TritonCrossEntropy(torch.autograd.Function):
         hits = torch.empty(programs, dtype=torch.int32, device=exact.device)
         normaliser = torch.empty(label.shape, device=exact.device)
         label = label.contiguous()
-        loss_kernel[programs](
-            *(exact, label, class_weight, grid.y, grid.x, normaliser, sums, hits),
-            *(classes, h, w, height, width, ignore_index, use_sigmoid, PIXELS),
-        )
+        with torch.cuda.device_of(exact):
+            loss_kernel[programs](
+                *(exact, label, class_weight, grid.y, grid.x, normaliser, sums, hits),
+                *(classes, h, w, height, width, ignore_index, use_sigmoid, PIXELS),
+            )
         ctx.save_for_backward(exact, label, class_weight, normaliser)
         ctx.settings = grid, use_sigmoid, ignore_index, logits.dtype
         total, correct = sums.double().sum().float(), hits.sum()
@@ -175,12 +177,13 @@ def loss_kernel(
     place = row.to(tl.int64) * width + columns
     label = tl.load(labels + place, mask=inside, other=0).to(tl.int32)
     valid = inside & (label != ignore_index)
-    weight = tl.load(class_weight + label, mask=valid, other=0.0)
+    weight = tl.load(class_weight + label, mask=valid & (label < classes), other=0.0)
 
     best = tl.full((PIXELS,), float('-inf'), dtype=tl.float32)
     found = tl.zeros((PIXELS,), dtype=tl.int32)
     total = tl.zeros((PIXELS,), dtype=tl.float32)
-    own = tl.zeros((PIXELS,), dtype=tl.float32)
+    # of a label that is no class it stays, and the loss is not a number either
+    own = tl.full((PIXELS,), float('nan'), dtype=tl.float32)
     for k in range(0, classes):
         z = interpolate(image + k * h * w, y, x, h, w, inside)
         own = tl.where(label == k, z, own)
@@ -246,7 +249,8 @@ def gradient_kernel(
             place = (n * height + row) * width + column
             label = tl.load(labels + place, mask=reached, other=0).to(tl.int32)
             valid = reached & (label != ignore_index)
-            weight = tl.load(class_weight + label, mask=valid, other=0.0)
+            known = valid & (label < classes)
+            weight = tl.load(class_weight + label, mask=known, other=0.0)
             z = interpolate(plane, y, x, h, w, reached)
             if USE_SIGMOID:
                 share = 1.0 / (1.0 + tl.exp(-z))

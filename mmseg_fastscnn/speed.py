@@ -1,0 +1,55 @@
+"""Where the time of a prediction goes."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from mmengine.dataset import pseudo_collate
+from torch import nn
+from torch.utils.data import Dataset
+
+from mmseg_fastscnn.models.segmentor import flipped_back
+from mmseg_fastscnn.ops.upsample_argmax import upsample_argmax
+
+STAGES = ('decode', 'preprocess', 'network', 'upsample and argmax', 'copy back')
+
+
+@torch.no_grad()
+def stage_seconds(
+    model: nn.Module, dataset: Dataset, repeat: int
+) -> dict[str, list[float]]:
+    """Predict one image after the other and time each stage, in seconds.
+
+    Args:
+        model: From `init_model`.
+        dataset: Gives `inputs` and `data_samples`; its images are used in turn.
+        repeat: How many images are timed, after some that are not.
+    """
+    seconds = {stage: [] for stage in STAGES}
+    device = next(model.parameters()).device
+
+    @contextmanager
+    def timed(stage: str) -> Iterator[None]:
+        began = time.perf_counter()
+        yield
+        if device.type == 'cuda':
+            torch.cuda.synchronize(device)
+        seconds[stage].append(time.perf_counter() - began)
+
+    warm_up = min(5, repeat)
+    for k in range(warm_up + repeat):
+        with timed('decode'):
+            sample = dataset[k % len(dataset)]
+        with timed('preprocess'):
+            batch = model.data_preprocessor(pseudo_collate([sample]))
+        with timed('network'):
+            logits = model.coarse_logits(batch['inputs'])
+        with timed('upsample and argmax'):
+            (facts,) = batch['data_samples']
+            sizes = [batch['inputs'].shape[2:], facts.ori_shape]
+            logits = flipped_back(logits[0], facts)[None]
+            label = upsample_argmax(logits, sizes, model.align_corners)
+        with timed('copy back'):
+            label.cpu()
+    return {stage: values[warm_up:] for stage, values in seconds.items()}

@@ -1,0 +1,49 @@
+from collections import defaultdict
+from contextlib import nullcontext
+
+import torch
+from formulas import fill, image_batch, label_batch
+from mmengine.registry import init_default_scope
+from test_golden import labelled_samples, model_config
+
+from mmseg_fastscnn.amp import AmpOptimWrapper
+from mmseg_fastscnn.registry import MODELS
+
+init_default_scope('mmseg_fastscnn')
+
+
+def gradients(amp: bool, monkeypatch) -> tuple[dict, dict]:
+    """Gradients of a step; in which types convolutions worked, by strided depthwise."""
+    model = fill(MODELS.build(model_config())).train()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    wrapper = AmpOptimWrapper(dtype='bfloat16', optimizer=optimizer)
+    wrapper.device_type = 'cpu'
+    seen = defaultdict(set)
+    inner = torch.nn.Conv2d._conv_forward
+
+    def watched(layer, x, weight, bias):
+        out = inner(layer, x, weight, bias)
+        seen[layer.groups > 1 < max(layer.stride)].add(out.dtype)
+        return out
+
+    monkeypatch.setattr(torch.nn.Conv2d, '_conv_forward', watched)
+    with wrapper.optim_context(model) if amp else nullcontext():
+        samples = labelled_samples(label_batch(2, 64, 128))
+        losses = model.loss(image_batch(2, 64, 128), samples)
+    monkeypatch.undo()
+    total, _ = model.parse_losses(losses)
+    total.backward()
+    return {name: p.grad for name, p in model.named_parameters()}, seen
+
+
+def test_bfloat16_gradients_are_those_of_float32_roughly(monkeypatch):
+    exact, _ = gradients(False, monkeypatch)
+    rough, seen = gradients(True, monkeypatch)
+    assert seen == {True: {torch.float32}, False: {torch.bfloat16}}
+    similar = [
+        torch.cosine_similarity(exact[name].flatten(), rough[name].flatten(), dim=0)
+        for name in exact
+        if name.endswith('conv_seg.weight')
+    ]
+    assert len(similar) == 3 and min(similar) > 0.98
+    assert all(gradient.isfinite().all() for gradient in rough.values())

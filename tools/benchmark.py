@@ -1,0 +1,81 @@
+"""Time predictions of a config's test images stage by stage, with a batch of one."""
+
+import argparse
+import resource
+import shutil
+import subprocess
+
+import numpy as np
+import torch
+from mmengine.config import DictAction
+
+from mmseg_fastscnn.apis import init_model
+from mmseg_fastscnn.config import load_config
+from mmseg_fastscnn.hooks import describe_device
+from mmseg_fastscnn.registry import DATASETS
+from mmseg_fastscnn.speed import stage_seconds
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='config file')
+    parser.add_argument(
+        'checkpoint', nargs='?', help='checkpoint file; random weights without one'
+    )
+    parser.add_argument(
+        '--dtype', choices=['float32', 'bfloat16', 'float16'], default='float32'
+    )
+    parser.add_argument('--device', help='e.g. cuda:1; by default the best there is')
+    parser.add_argument('--repeat', type=int, default=50, help='images that are timed')
+    parser.add_argument('--data-root', help='moves every data set of the config')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE'
+    )
+    args = parser.parse_args()
+    if args.repeat < 1:
+        parser.error('--repeat is at least 1.')
+    return args
+
+
+def main() -> None:
+    args = parse_args()
+    config = load_config(args.config, args.cfg_options, args.data_root)
+    dtype = getattr(torch, args.dtype)
+    model = init_model(config, args.checkpoint, args.device, dtype=dtype)
+    dataset = DATASETS.build(config.test_dataloader.dataset)
+    seconds = stage_seconds(model, dataset, args.repeat)
+    seconds['all'] = np.sum(list(seconds.values()), axis=0)
+
+    print(f'{"stage":<20}{"p50 ms":>9}{"p95 ms":>9}{"share":>8}')
+    whole = np.median(seconds['all'])
+    for stage, values in seconds.items():
+        p50, p95 = 1e3 * np.percentile(values, [50, 95])
+        share = np.median(values) / whole
+        print(f'{stage:<20}{p50:>9.2f}{p95:>9.2f}{100 * share:>7.0f}%')
+    height, width = dataset[0]['inputs'].shape[1:]
+    print(f'{1 / whole:.1f} images a second of {height}x{width}, {args.dtype}')
+    for line in facts(next(model.parameters()).device):
+        print(line)
+
+
+def facts(device: torch.device) -> list[str]:
+    """Memory, device and versions, a line each."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    lines = [f'peak memory of the process: {peak:,.0f} MiB', describe_device(device)]
+    if device.type == 'cuda':
+        peak = torch.cuda.max_memory_allocated(device) / 2**20
+        lines.append(f'peak memory of tensors on {device}: {peak:,.0f} MiB')
+        driver = 'unknown'
+        if shutil.which('nvidia-smi'):
+            query = [
+                'nvidia-smi',
+                '--query-gpu=driver_version',
+                '--format=csv,noheader',
+            ]
+            driver = subprocess.check_output(query, text=True).split()[0]
+        lines.append(f'driver {driver}, CUDA {torch.version.cuda}')
+    return lines
+
+
+if __name__ == '__main__':
+    main()
