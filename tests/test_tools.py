@@ -435,7 +435,7 @@ def test_benchmark_times_every_stage(streets, checkpoint):
     times = {name: (float(p50), float(p95)) for name, p50, p95, _ in rows}
     stages = 'decode, preprocess, network, upsample and argmax, copy back, all'
     assert list(times) == stages.split(', ')
-    assert all(0 < p50 <= p95 for p50, p95 in times.values())
+    assert all(0 <= p50 <= p95 for p50, p95 in times.values())
     assert times['all'][0] >= max(p50 for p50, _ in times.values())
     assert re.search(r'images a second of 64x128, bfloat16', printed)
     assert re.search(r'peak memory of the process: [\d,]+ MiB', printed)
