@@ -79,9 +79,9 @@ def main() -> None:
                     work, side, round(statistics.median(runs[side][-1]['seconds']), 4)
                 )
         results[work] = summary(runs)
-    report = dict(machine=machine(), results=results)
-    (out / 'results.json').write_text(json.dumps(report, indent=2) + '\n')
-    (out / 'table.md').write_text(table(report))
+        report = dict(machine=machine(), results=results)
+        (out / 'results.json').write_text(json.dumps(report, indent=2) + '\n')
+        (out / 'table.md').write_text(table(report))
     print(table(report))
 
 
@@ -132,7 +132,6 @@ def prepare(out: Path, python: Path, checkpoint: str) -> Path:
     config = out / 'config.py'
     config.write_text(
         f'_base_ = {str(theirs)!r}\n'
-        f"norm_cfg = dict(type='BN', requires_grad=True, momentum=0.01)\n"
         f'data_root = {str(out / "data/both")!r}\n'
         f'train_dataloader = dict(dataset=dict(data_root=data_root))\n'
         f'val_dataloader = dict(num_workers=2, dataset=dict(data_root=data_root))\n'
