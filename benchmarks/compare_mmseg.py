@@ -97,6 +97,12 @@ def peer_python(out: Path) -> Path:
         (site / 'shared.pth').write_text(sysconfig.get_path('purelib') + '\n')
         install = [python, '-m', 'pip', 'install', '--quiet', '--no-deps']
         subprocess.run([*install, '--ignore-installed', *PEER], check=True)
+        if subprocess.run(
+            [python, '-c', 'import torchvision'], stderr=subprocess.DEVNULL
+        ).returncode:
+            # one that does not fit this torch would end the peer's runs; it does
+            # without any where there is none
+            (site / 'torchvision.py').write_text('raise ModuleNotFoundError\n')
         (folder / 'ready').touch()
     return python
 
