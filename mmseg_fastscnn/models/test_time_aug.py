@@ -1,5 +1,7 @@
 """ms+flip: predict several views of an image and average their probabilities."""
 
+from collections.abc import Sequence
+
 import torch
 from mmengine.model import BaseTTAModel
 from mmengine.structures import PixelData
@@ -31,9 +33,39 @@ class SegTTAModel(BaseTTAModel):
             with_probability: Add `seg_logits`, here the mean probability (C, H, W) at
                 `ori_shape`.
         """
-        images = zip(*self._views(data), strict=True)
-        samples = data['data_samples'][0]
-        for sample, views in zip(samples, images, strict=True):
+        images = list(zip(*self._views(data), strict=True))
+        return self.merge_preds(images, with_probability)
+
+    def _views(self, data: dict) -> list[list[tuple[SegDataSample, View]]]:
+        """Predict view after view: a list of views of lists of images."""
+        result = []
+        for inputs, samples in zip(data['inputs'], data['data_samples'], strict=True):
+            batch = dict(inputs=inputs, data_samples=samples)
+            inputs = self.module.data_preprocessor(batch)['inputs']
+            coarse = self.module.coarse_logits(inputs)
+            result.append(
+                [
+                    (
+                        sample,
+                        View(
+                            flipped_back(logits, sample),
+                            [inputs.shape[2:], sample.ori_shape],
+                        ),
+                    )
+                    for logits, sample in zip(coarse, samples, strict=True)
+                ]
+            )
+        return result
+
+    def merge_preds(
+        self,
+        data_samples_list: list[Sequence[tuple[SegDataSample, View]]],
+        with_probability: bool = False,
+    ) -> list[SegDataSample]:
+        """Merge each image's views into its first sample; see `test_step`."""
+        merged = []
+        for image in data_samples_list:
+            (sample, *_), views = zip(*image, strict=True)
             labels, probabilities = [], []
             for _, mean in mean_softmax(views, self.module.align_corners):
                 labels.append(best_class(mean))
@@ -42,27 +74,5 @@ class SegTTAModel(BaseTTAModel):
             sample.pred_sem_seg = PixelData(data=torch.cat(labels)[None])
             if with_probability:
                 sample.seg_logits = PixelData(data=torch.cat(probabilities, dim=1))
-        return samples
-
-    def _views(self, data: dict) -> list[list[View]]:
-        """Predict view after view: a list of views of lists of images."""
-        result = []
-        for inputs, samples in zip(data['inputs'], data['data_samples'], strict=True):
-            batch = dict(inputs=inputs, data_samples=samples)
-            inputs = self.module.data_preprocessor(batch)['inputs']
-            result.append(
-                [
-                    View(
-                        flipped_back(logits, sample),
-                        [inputs.shape[2:], sample.ori_shape],
-                    )
-                    for logits, sample in zip(
-                        self.module.coarse_logits(inputs), samples, strict=True
-                    )
-                ]
-            )
-        return result
-
-    def merge_preds(self, data_samples_list: list) -> list[SegDataSample]:
-        """Not used: `test_step` merges without holding the views' predictions."""
-        raise NotImplementedError('SegTTAModel merges in test_step.')
+            merged.append(sample)
+        return merged
