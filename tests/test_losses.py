@@ -152,6 +152,8 @@ def test_extreme_logits_stay_finite():
         theirs, _ = plain_loss(loss, logits, label, 255, False)
         torch.testing.assert_close(ours, theirs)
         assert ours > 100
+        diverged, _ = loss.of_upsampled(logits * torch.nan, label)
+        assert diverged.isnan()
 
 
 def test_a_derived_loss_that_changes_forward_is_computed_by_it():

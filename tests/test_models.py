@@ -24,6 +24,29 @@ def test_smaller_is_refused():
         model.predict(image_batch(1, 31, 64))
 
 
+@pytest.mark.parametrize('size', [(64, 96), (67, 101), (41, 32)])
+@pytest.mark.parametrize('padding', [0, 1])
+@pytest.mark.parametrize('norm', ['BN', 'GN'])
+def test_bands_of_rows_are_the_whole(norm, padding, size, monkeypatch):
+    groups = dict(num_groups=4) if norm == 'GN' else {}
+    config = model_config(norm_cfg=dict(type=norm, **groups))
+    config.backbone.downsample_padding = padding
+    model, image = fill(MODELS.build(config)).eval(), image_batch(2, *size)
+    calls = []
+    model.decode_head.conv_seg.register_forward_hook(lambda *_: calls.append(1))
+    whole = model(image)  # gradients may be asked for
+    monkeypatch.setattr('mmseg_fastscnn.ops.row_bands.BAND_BYTES', 1)
+    with torch.no_grad():
+        in_bands = model(image)
+    torch.testing.assert_close(in_bands, whole, rtol=1e-5, atol=1e-5)
+    assert len(calls) == 1 + (whole.shape[2] if norm == 'BN' else 1)
+    calls.clear()
+    model.train()
+    with torch.no_grad():  # running means are those of the whole image
+        model(image)
+    assert len(calls) == 1
+
+
 def test_settings_given_once_reach_all_heads_and_a_head_still_wins():
     config = model_config(
         num_classes=7, align_corners=True, norm_cfg=dict(type='GN', num_groups=4)

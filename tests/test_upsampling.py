@@ -49,12 +49,13 @@ def test_argmax(sizes, smooth, align_corners, monkeypatch):
 
 
 @ALIGN
-def test_mean_softmax_of_views(align_corners, monkeypatch):
+@pytest.mark.parametrize('spread', [5, 30])
+def test_mean_softmax_of_views(spread, align_corners, monkeypatch):
     monkeypatch.setitem(BAND_VALUES, 'cpu', 5000)
     torch.manual_seed(0)
     views, total = [], 0
     for height, width in [(4, 5), (6, 9), (7, 8)]:
-        logits = 20 * torch.randn(11, height, width)
+        logits = spread * torch.randn(11, height, width)
         sizes = [(8 * height, 8 * width), (50, 61)]
         views.append(View(logits, sizes))
         total = total + interpolated(logits[None], sizes, align_corners).softmax(1)[0]

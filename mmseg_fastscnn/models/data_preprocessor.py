@@ -92,19 +92,16 @@ class SegDataPreProcessor(BaseDataPreprocessor):
             memory_format=torch.channels_last,
         )
         for image, place in zip(images, inputs, strict=True):
-            image = self._normalised(self._rgb(image, training))
-            place.copy_(padded(image, size, self.pad_val))
+            channels = [*image]
+            if self.bgr_to_rgb:
+                channels[:3] = channels[2::-1]
+            if training and self.photometric is not None:
+                channels = self.photometric(torch.stack(channels))
+            mean, std = (v.expand(len(channels), 1, 1) for v in (self.mean, self.std))
+            for k, channel in enumerate(channels):
+                channel = channel.float().sub_(mean[k]).div_(std[k])
+                place[k].copy_(padded(channel, size, self.pad_val))
         return dict(inputs=inputs, data_samples=samples)
-
-    def _rgb(self, image: Tensor, training: bool) -> Tensor:
-        if self.bgr_to_rgb:
-            image = torch.cat([image[:3].flip(0), image[3:]])
-        if training and self.photometric is not None:
-            image = self.photometric(image)
-        return image
-
-    def _normalised(self, image: Tensor) -> Tensor:
-        return (image.float() - self.mean).div_(self.std)
 
 
 def random_photometric_distort(options: Mapping) -> Callable[[Tensor], Tensor]:
@@ -131,8 +128,8 @@ def check_fits(image: Tensor, size: tuple[int, int]) -> None:
 
 
 def padded(image: Tensor, size: tuple[int, int], value: float) -> Tensor:
-    """Pad (C, H, W) at the right and the bottom to `size` (h, w)."""
-    bottom, right = size[0] - image.shape[1], size[1] - image.shape[2]
+    """Pad (..., H, W) at the right and the bottom to `size` (h, w)."""
+    bottom, right = size[0] - image.shape[-2], size[1] - image.shape[-1]
     if bottom or right:
         image = F.pad(image, (0, right, 0, bottom), value=value)
     return image

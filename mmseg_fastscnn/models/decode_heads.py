@@ -14,6 +14,7 @@ from mmcv.cnn import ConvModule, DepthwiseSeparableConvModule
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from mmseg_fastscnn.ops.row_bands import in_row_bands
 from mmseg_fastscnn.registry import MODELS
 
 
@@ -82,6 +83,7 @@ class FCNHead(BaseModule):
             if concat_input
             else None
         )
+        self.margin = num_convs * (kernel_size // 2)  # rows that a logit looks up
         self.dropout = nn.Dropout2d(dropout_ratio)
         self.conv_seg = nn.Conv2d(channels, num_classes, kernel_size=1)
         losses = [loss_decode] if isinstance(loss_decode, dict) else loss_decode
@@ -93,9 +95,10 @@ class FCNHead(BaseModule):
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         """Return logits (N, num_classes, h, w) at the feature map's resolution."""
         x = features[self.in_index]
-        out = self.convs(x)
-        if self.conv_cat is not None:
-            out = self.conv_cat(torch.cat([x, out], dim=1))
+        if self.conv_cat is None:
+            layers = [self.convs, self.dropout, self.conv_seg]
+            return in_row_bands(layers, x, stride=1, margin=self.margin)
+        out = self.conv_cat(torch.cat([x, self.convs(x)], dim=1))
         return self.conv_seg(self.dropout(out))
 
     def loss(self, features: Sequence[Tensor], label: Tensor) -> dict[str, Tensor]:

@@ -15,6 +15,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmseg_fastscnn.ops.pyramid_pool import adaptive_avg_pool
+from mmseg_fastscnn.ops.row_bands import in_row_bands
 from mmseg_fastscnn.registry import MODELS
 
 SMALLEST_INPUT = 32  # pixels: one cell of the deepest feature map
@@ -36,9 +37,12 @@ class LearningToDownsample(nn.Module):
         self.dsconv2 = DepthwiseSeparableConvModule(dw2, out_channels, **separable)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.conv(x)  # (32, 512, 1024)
-        x = self.dsconv1(x)  # (48, 256, 512)
-        return self.dsconv2(x)  # (64, 128, 256)
+        layers = [
+            self.conv,  # (32, 512, 1024)
+            self.dsconv1,  # (48, 256, 512)
+            self.dsconv2,  # (64, 128, 256)
+        ]
+        return in_row_bands(layers, x, stride=8)
 
 
 class InvertedResidual(nn.Module):
@@ -47,6 +51,7 @@ class InvertedResidual(nn.Module):
     def __init__(self, in_channels, out_channels, stride, expand_ratio, norm_cfg):
         super().__init__()
         hidden = in_channels * expand_ratio
+        self.stride = stride
         self.use_residual = stride == 1 and in_channels == out_channels
         self.conv = nn.Sequential(
             ConvModule(in_channels, hidden, 1, norm_cfg=norm_cfg),
@@ -57,7 +62,8 @@ class InvertedResidual(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.conv(x) if self.use_residual else self.conv(x)
+        out = in_row_bands([self.conv], x, self.stride)
+        return out.add_(x) if self.use_residual else out
 
 
 class PyramidPool(nn.Module):
@@ -184,8 +190,8 @@ class FeatureFusionModule(nn.Module):
         lower = F.interpolate(
             lower, higher.shape[2:], mode='bilinear', align_corners=self.align_corners
         )
-        lower = self.conv_lower_res(self.dwconv(lower))
-        return F.relu(self.conv_higher_res(higher) + lower)
+        lower = in_row_bands([self.dwconv, self.conv_lower_res], lower, stride=1)
+        return F.relu_(self.conv_higher_res(higher).add_(lower))
 
 
 @MODELS.register_module()

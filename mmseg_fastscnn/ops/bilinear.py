@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+LEAST_LOG = -80.0  # whose exponential is safely a normal float32
+
 # Values of a band: few enough for a CPU's cache, enough to fill a GPU.
 BAND_VALUES = {'cpu': 2**20, 'cuda': 2**26}
 

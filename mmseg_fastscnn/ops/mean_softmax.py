@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from mmseg_fastscnn.ops.bilinear import Upsampling
+from mmseg_fastscnn.ops.bilinear import LEAST_LOG, Upsampling
 
 
 class View(NamedTuple):
@@ -26,11 +26,15 @@ def mean_softmax(
 ) -> Iterator[tuple[slice, Tensor]]:
     """Yield (rows, (C, rows, W) mean probability) for band after band of the image."""
     ups = [Upsampling(view.logits[None], view.sizes, align_corners) for view in views]
+    logits = [view.logits.float() for view in views]
+    logits = [(image - image.amax(0)).contiguous() for image in logits]
+    spread = [bool(image.min() < LEAST_LOG) for image in logits]
     for same_rows in zip(*(up.bands for up in ups), strict=True):
         total = None
-        for view, up, band in zip(views, ups, same_rows, strict=True):
-            z = band.weights @ up.widen(view.logits[:, band.low].float())
-            z.sub_(z.amax(0)).exp_()
-            share = z.sum(0).mul_(len(views)).reciprocal_()
+        for image, far, up, band in zip(logits, spread, ups, same_rows, strict=True):
+            z = band.weights @ up.widen(image[:, band.low])
+            if far:  # between pixels all might come out as zero
+                z.sub_(z.amax(0))
+            share = z.exp_().sum(0).mul_(len(views)).reciprocal_()
             total = z.mul_(share) if total is None else total.addcmul_(z, share)
         yield band.rows, total

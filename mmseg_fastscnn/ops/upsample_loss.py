@@ -7,17 +7,14 @@ are computed in the cache, and the gradient is carried back to the low resolutio
 is all that is kept.
 """
 
-from functools import reduce
+from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from mmseg_fastscnn.ops.bilinear import Upsampling, has_triton
-
-TOGETHER = 4
-MODERATE = 20.0  # exp(-TOGETHER * MODERATE) is still a normal float32
+from mmseg_fastscnn.ops.bilinear import LEAST_LOG, Band, Upsampling, has_triton
 
 
 def upsample_cross_entropy(
@@ -67,19 +64,22 @@ class UpsampleCrossEntropy(torch.autograd.Function):
         with torch.autocast(logits.device.type, enabled=False):
             up = Upsampling(logits, [label.shape[1:]], align_corners)
             for n, image in enumerate(logits.float()):
-                wide = up.widen(image)
-                wide_gradient = torch.zeros_like(wide)
-                for band in up.bands:
-                    z = band.weights @ wide[:, band.low]  # (C, rows, W)
-                    valid, index = split(label[n, band.rows], ignore_index)
-                    own, best = z.gather(0, index[None])[0], z.amax(0)
-                    hits.append(((own >= best) & valid).sum())
+                image = -image if use_sigmoid else image - image.amax(0)
+                slopes = gradient.new_zeros((*image.shape[:2], up.widths[-1]))
+                for band, z, own, index, valid in walk(
+                    image, label[n], ignore_index, up
+                ):
                     weight = None if class_weight is None else class_weight[index]
-                    sums.append(pixel_loss(z, own, best, index, valid, weight))
+                    loss, hit = pixel_loss(z, own, index, valid, weight)
+                    sums.append(loss)
+                    hits.append(hit)
                     if needs_grad:
-                        wide_gradient[:, band.low] += band.weights.T @ z
+                        slope = band.weights.T @ z
+                        if use_sigmoid:  # z is 1 minus the gradient
+                            slope = band.weights.sum(0)[:, None] - slope
+                        slopes[:, band.low] += slope
                 if needs_grad:
-                    gradient[n] = up.narrow(wide_gradient)
+                    gradient[n] = up.narrow(slopes)
         ctx.save_for_backward(gradient)
         ctx.dtype = logits.dtype
         total, correct = torch.stack(sums).sum(), sum(hits)
@@ -107,59 +107,79 @@ def upsample_own_probability(
     with torch.autocast(logits.device.type, enabled=False):
         up = Upsampling(logits, [label.shape[1:]], align_corners)
         for n, image in enumerate(logits.float()):
-            wide = up.widen(image)
-            for band in up.bands:
-                z = band.weights @ wide[:, band.low]
-                valid, index = split(label[n, band.rows], ignore_index)
-                own = z.gather(0, index[None])[0]
+            for band, z, own, _, valid in walk(image, label[n], ignore_index, up):
                 hits.append(((own >= z.amax(0)) & valid).sum())
                 result[n, band.rows] = (own - z.logsumexp(0)).exp()
     return result, sum(hits)
 
 
-def split(label: Tensor, ignore_index: int) -> tuple[Tensor, Tensor]:
-    """Return which pixels are labelled, and their class (0 for the others)."""
-    label = label.long()
-    valid = label != ignore_index
-    return valid, label.masked_fill(~valid, 0)
+def walk(
+    image: Tensor, label: Tensor, ignore_index: int, up: Upsampling
+) -> Iterator[tuple[Band, Tensor, Tensor, Tensor, Tensor]]:
+    """Interpolate (C, h, w) to the size of `label`, band after band.
+
+    Yields:
+        The band; the values z (C, rows, W); of each pixel the one of its class, its
+        class (0 where it is ignored), and whether it is not ignored, all (rows, W).
+    """
+    wide = up.widen(image.contiguous())
+    for band in up.bands:
+        z = band.weights @ wide[:, band.low]
+        index = label[band.rows].long()
+        valid = index != ignore_index
+        index = index.masked_fill(~valid, 0)
+        yield band, z, z.gather(0, index[None])[0], index, valid
 
 
-def softmax_loss_(z, own, best, index, valid, weight) -> Tensor:
-    """Return the summed loss of a band, and leave its gradient in `z` (C, rows, W)."""
+def softmax_loss_(z, own, index, valid, weight) -> tuple[Tensor, Tensor]:
+    """Return the summed loss of a band and its correct pixels.
+
+    Args:
+        z: Logits (C, rows, W) less any number a pixel, which should be about that of
+            the largest; the gradient is left here.
+        own: (rows, W) Logit of each pixel's class, less the same.
+        index: (rows, W) Class of each pixel.
+        valid: (rows, W) False where a pixel does not count.
+        weight: (rows, W) Factor of each pixel, or None.
+    """
     weight = valid.float() if weight is None else weight * valid
-    z.sub_(best).exp_()
-    normaliser = z.sum(0)
-    loss = (normaliser.log() + best - own).mul_(weight).sum()
+    best = z.amax(0)
+    hits = ((own >= best) & valid).sum()
+    if best.min() < LEAST_LOG:
+        z, own = z.sub_(best), own - best
+    normaliser = z.exp_().sum(0)
+    loss = (normaliser.log() - own).mul_(weight).sum()
     z.mul_(weight / normaliser)
     z.scatter_(0, index[None], (z.gather(0, index[None])[0] - weight)[None])
-    return loss
+    return loss, hits
 
 
-def sigmoid_loss_(z, own, best, index, valid, weight) -> Tensor:
-    """Likewise; binary cross entropy summed over the classes.
+def sigmoid_loss_(z, own, index, valid, weight) -> tuple[Tensor, Tensor]:
+    """Likewise, of minus the logits; what is left in z is 1 minus the gradient.
 
-    The loss is minus the logarithm of a product of probabilities, of each negative
-    class to be absent and of the positive one to be there. So one logarithm serves
-    `TOGETHER` classes, where the product of theirs cannot underflow.
+    The loss, binary cross entropy summed over the classes, is minus the logarithm of a
+    product of probabilities: of each negative class to be absent and of the positive
+    one to be there. One logarithm serves as many of them as cannot underflow.
     """
-    extreme = max(best.max(), -own.min()) > MODERATE
-    if extreme:
-        loss = F.softplus(z).sum(0) - own
-    right = z.neg_().sigmoid_()
-    own_right = own.sigmoid()
-    right.scatter_(0, index[None], own_right[None])
-    if not extreme:
-        groups, rest = len(right) // TOGETHER, len(right) % TOGETHER
-        grouped, single = right.split([TOGETHER * groups, rest])
-        products = reduce(torch.mul, grouped.unflatten(0, (TOGETHER, groups)))
-        loss = -(products.log_().sum(0) + single.log().sum(0))
-    torch.sub(1, right, out=z)
-    own_gradient = own_right - 1
+    least = z.amin(0)
+    hits = ((own <= least) & valid).sum()
+    lowest = min(float(least.min()), -float(own.max()), 0.0)  # or NaN
+    together = int(LEAST_LOG / (lowest - 1)) if lowest > LEAST_LOG else 0
+    if not together:
+        loss = F.softplus(-z).sum(0) + own
+    right = z.sigmoid_().scatter_(0, index[None], torch.sigmoid(-own)[None])
+    if together:
+        first, *others = right.split(-(-len(right) // together))
+        product = first.clone()
+        for factor in others:
+            product[: len(factor)] *= factor
+        loss = -product.log_().sum(0)
+    own_slope = own.sigmoid()
     if weight is not None:
-        loss += (weight - 1) * F.softplus(-own)
-        own_gradient *= weight
-    z.scatter_(0, index[None], own_gradient[None])
+        loss += (weight - 1) * F.softplus(own)
+        own_slope *= weight
+    z.scatter_(0, index[None], (1 + own_slope)[None])
     if not valid.all():
-        z.mul_(valid)
+        z.masked_fill_(~valid, 1)
         loss.mul_(valid)
-    return loss.sum()
+    return loss.sum(), hits
