@@ -1,4 +1,4 @@
-"""Adaptive average pooling as two small matrix products."""
+"""Adaptive average pooling as a matrix product."""
 
 import torch
 from torch import Tensor
@@ -20,10 +20,12 @@ def pooling_matrix(size: int, bins: int, like: Tensor) -> Tensor:
 def adaptive_avg_pool(x: Tensor, bins: int) -> Tensor:
     """Average `x` (N, C, H, W) over a grid: (N, C, bins, bins).
 
-    The same numbers as `F.adaptive_avg_pool2d(x, bins)`. Two products have a
-    deterministic backward on every device and export at any size, where the pooling
+    The same numbers as `F.adaptive_avg_pool2d(x, bins)`. A matrix product has a
+    deterministic backward on every device and exports at any size, where the pooling
     operator exports only for sizes that are a multiple of `bins`.
     """
     rows = pooling_matrix(x.shape[2], bins, like=x)
     columns = pooling_matrix(x.shape[3], bins, like=x)
-    return rows @ x @ columns.T
+    cells = torch.kron(rows, columns)  # (bins * bins, H * W)
+    pooled = cells @ x.flatten(2).transpose(1, 2)  # channels last, as x is
+    return pooled.transpose(1, 2).unflatten(2, (bins, bins))

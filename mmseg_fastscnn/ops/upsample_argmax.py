@@ -120,44 +120,72 @@ def in_cells(image: Tensor, size: tuple[int, int], align_corners: bool) -> Tenso
 
     per_cell = y.pixels.shape[1] * x.pixels.shape[1]
     at_once = max(1, band_values(image) // per_cell)
-    for cells in mixed.nonzero().split(at_once):
+    for cells in mixed.nonzero().split(at_once) if mixed.any() else ():
         ky, kx = cells.T
         corners = [
             image[:, rows, columns]  # (C, cells)
             for rows in (y.low[ky], y.high[ky])
             for columns in (x.low[kx], x.high[kx])
         ]
-        found = best_in_cells(corners, y.part[ky][..., None], x.part[kx][:, None])
-        rows, columns = y.pixels[ky][..., None], x.pixels[kx][:, None]
-        label[rows, columns] = found
+        order, ranks = candidates(corners)
+        ky, kx = ky[order], kx[order]
+        down, right = y.part.T[:, None, ky], x.part.T[:, kx]
+        found = best_in_cells(corners, order, ranks, down, right)
+        label[y.pixels.T[:, None, ky], x.pixels.T[:, kx]] = found
     return label
 
 
-def best_in_cells(corners: list[Tensor], down: Tensor, right: Tensor) -> Tensor:
-    """Return the best class of every pixel of some cells, (cells, rows, columns).
+def candidates(corners: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+    """Find the classes that can be the best somewhere in a cell.
 
-    A class whose best corner is under the worst corner of another is nowhere the best,
-    which leaves two or three of them to interpolate.
+    A class whose best corner is under the worst corner of another cannot, which leaves
+    two or three of them to interpolate.
 
     Args:
         corners: Logits (C, cells): top left, top right, bottom left, bottom right.
-        down: How far down in its cell each pixel is, (cells, rows, 1).
-        right: How far right, (cells, 1, columns).
+
+    Returns:
+        The cells, those with the most candidates first; and the first candidate of
+        each, the second of those that have two, and so on.
     """
     lowest = reduce(torch.minimum, corners).amax(0)
-    possible = reduce(torch.maximum, corners) >= lowest
-    shape = (len(down), down.shape[1], right.shape[2])
-    best = torch.full(shape, -torch.inf, device=down.device)
-    found = torch.zeros(shape, dtype=torch.uint8, device=down.device)
-    for k, cells in enumerate(possible):
-        (cells,) = cells.nonzero(as_tuple=True)
-        if not len(cells):
-            continue
-        at = [corner[k, cells, None, None] for corner in corners]
-        x, y = right[cells], down[cells]
+    possible = (reduce(torch.maximum, corners) >= lowest).T
+    classes = possible.nonzero()[:, 1]  # of the first cell, then of the second, ...
+    count = possible.sum(1)
+    start = count.cumsum(0) - count
+    count, order = count.sort(descending=True)
+    start = start[order]
+    most = int(count[0])
+    having = [int((count > k).sum()) for k in range(most)]
+    return order, [classes[start[:n] + k] for k, n in enumerate(having)]
+
+
+def best_in_cells(
+    corners: list[Tensor],
+    order: Tensor,
+    ranks: list[Tensor],
+    down: Tensor,
+    right: Tensor,
+) -> Tensor:
+    """Return the best class of every pixel of some cells, (rows, columns, cells).
+
+    Args:
+        corners: See `candidates`.
+        order, ranks: What it returns.
+        down: How far down in its cell each pixel is, (rows, 1, cells), in that order.
+        right: How far right, (columns, cells).
+    """
+    best = found = None
+    for classes in ranks:
+        some = (..., slice(len(classes)))
+        at = [corner[classes, order[some]] for corner in corners]
+        x, y = right[some], down[some]
         top, bottom = at[0] * (1 - x) + at[1] * x, at[2] * (1 - x) + at[3] * x
-        score, before = top * (1 - y) + bottom * y, best.index_select(0, cells)
-        label = torch.where(score > before, k, found.index_select(0, cells))
-        found.index_copy_(0, cells, label)
-        best.index_copy_(0, cells, torch.maximum(score, before))
+        score = top * (1 - y) + bottom * y
+        label = classes.byte().expand_as(score)
+        if best is None:
+            best, found = score, label.clone()
+            continue
+        found[some] = torch.where(score > best[some], label, found[some])
+        best[some] = torch.maximum(score, best[some])
     return found
