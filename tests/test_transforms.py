@@ -6,6 +6,7 @@ from mmseg_fastscnn.datasets.transforms import (
     PackSegInputs,
     PhotoMetricDistortion,
     RandomCrop,
+    RandomFlip,
 )
 
 
@@ -45,6 +46,18 @@ def test_cat_max_ratio_avoids_crops_of_one_class():
     mixed = np.mean([0.25 < share < 0.75 for share in shares])
     # 20 of 361 windows are mixed: with one draw 0.055, with eleven 1 - (1 - 0.055)^11
     assert mixed == pytest.approx(1 - (341 / 361) ** 11, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    'direction, axes', [('horizontal', 1), ('vertical', 0), ('diagonal', (0, 1))]
+)
+def test_flips_are_written_out(direction, axes):
+    flipped = RandomFlip(prob=1.0, direction=direction)(results(10, 40))
+    for key in ('img', 'gt_seg_map'):
+        np.testing.assert_array_equal(flipped[key], np.flip(results(10, 40)[key], axes))
+        assert flipped[key].flags.c_contiguous
+    never = RandomFlip(prob=0.0)(results(10, 40))
+    np.testing.assert_array_equal(never['img'], results(10, 40)['img'])
 
 
 def test_colours_change_as_configured():

@@ -16,7 +16,7 @@ from mmseg_fastscnn.datasets.transforms import (
 )
 from mmseg_fastscnn.registry import TRANSFORMS
 
-MARGIN = 16  # output pixels that a window may be begun earlier, to begin on a pixel
+MARGIN = 32  # output pixels that a window may be begun earlier, to begin on a pixel
 CLOSE = 1 / 16  # of an input pixel: how far off that pixel it may be begun
 
 

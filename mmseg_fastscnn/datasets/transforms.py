@@ -1,17 +1,19 @@
 """What mmcv does not already have for images with labels.
 
-A pipeline is a list of these and of mmcv's (`Resize`, `RandomResize`, `RandomFlip`,
-`TestTimeAug`, ...), each changing one `results` dict: `img` (H, W, 3) uint8 BGR,
+A pipeline is a list of these and of mmcv's (`Resize`, `RandomResize`, `TestTimeAug`,
+...), each changing one `results` dict: `img` (H, W, 3) uint8 BGR,
 `gt_seg_map` (H, W) uint8 train ids, and facts about them.
 """
 
 from collections.abc import Callable, Sequence
 
 import cv2
+import mmcv
 import numpy as np
 import torch
 from mmcv.transforms import BaseTransform
 from mmcv.transforms import LoadImageFromFile as LoadImageOfMMCV
+from mmcv.transforms import RandomFlip as RandomFlipOfMMCV
 from mmengine.structures import PixelData
 from PIL import ExifTags, Image
 
@@ -184,6 +186,22 @@ def label_to_crop(results: dict) -> np.ndarray:
 
 
 @TRANSFORMS.register_module()
+class RandomFlip(RandomFlipOfMMCV):
+    """mmcv's, written out: its views read from the right slow down all that follows."""
+
+    WAYS = {'vertical': 0, 'horizontal': 1, 'diagonal': -1}
+
+    def transform(self, results: dict) -> dict:
+        results = super().transform(results)
+        if results['flip']:
+            direction = results['flip_direction']
+            for key in {'img', 'gt_seg_map'} & results.keys():
+                unflipped = mmcv.imflip(results[key], direction)  # a view, again
+                results[key] = cv2.flip(unflipped, self.WAYS[direction])
+        return results
+
+
+@TRANSFORMS.register_module()
 class PhotoMetricDistortion(BaseTransform):
     """Change brightness, contrast, saturation and hue, each with probability 1/2.
 
@@ -288,7 +306,9 @@ class PackSegInputs(BaseTransform):
         image = results['img']
         if image.ndim == 2:
             image = image[..., None]
-        image = torch.from_numpy(np.stack(cv2.split(image)))
+        planes = np.empty((image.shape[2], *image.shape[:2]), image.dtype)
+        cv2.split(image, list(planes))
+        image = torch.from_numpy(planes)
         meta = {key: results[key] for key in self.META_KEYS if key in results}
         sample = SegDataSample(metainfo=meta)
         if 'gt_seg_map' in results:
