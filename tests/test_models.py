@@ -44,7 +44,24 @@ def test_bands_of_rows_are_the_whole(norm, padding, size, monkeypatch):
     model.train()
     with torch.no_grad():  # running means are those of the whole image
         model(image)
-    assert len(calls) == 1
+        assert len(calls) == 1
+        model.for_inference()(image)
+    assert len(calls) == 1 + (whole.shape[2] if norm == 'BN' else 1)
+
+
+def test_bands_are_not_cut_in_an_exported_graph(monkeypatch):
+    monkeypatch.setattr('mmseg_fastscnn.ops.row_bands.BAND_BYTES', 1)
+    model = fill(MODELS.build(model_config())).eval()
+    parts, image = [model.backbone, model.decode_head], image_batch(1, 64, 96)
+    network = torch.nn.Sequential(*parts)
+    with torch.no_grad():
+        exported = torch.export.export(network, (image,))
+        answer = exported.module()(image)
+    convolutions = [n for n in exported.graph.nodes if 'conv2d' in str(n.target)]
+    assert len(convolutions) == sum(
+        isinstance(part, torch.nn.Conv2d) for part in network.modules()
+    )
+    torch.testing.assert_close(answer, network(image), rtol=1e-5, atol=1e-5)
 
 
 def test_settings_given_once_reach_all_heads_and_a_head_still_wins():

@@ -199,7 +199,8 @@ class EncoderDecoder(BaseModel):
                 `torch.bfloat16`; its logits become float32.
         """
         for part in (self.backbone, self.decode_head):
-            fuse_conv_bn(part.eval()).to(dtype, memory_format=torch.channels_last)
+            folded = fuse_conv_bn(part.eval()).eval()  # it leaves parts in training
+            folded.to(dtype, memory_format=torch.channels_last)
         self.data_preprocessor.dtype = dtype
         return self
 

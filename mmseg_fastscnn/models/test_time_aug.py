@@ -37,24 +37,27 @@ class SegTTAModel(BaseTTAModel):
         return self.merge_preds(images, with_probability)
 
     def _views(self, data: dict) -> list[list[tuple[SegDataSample, View]]]:
-        """Predict view after view: a list of views of lists of images."""
-        result = []
-        for inputs, samples in zip(data['inputs'], data['data_samples'], strict=True):
-            batch = dict(inputs=inputs, data_samples=samples)
+        """Predict view after view: a list of views of lists of images.
+
+        The largest is the first: what the others need fits into what it leaves.
+        """
+        result = [None] * len(data['inputs'])
+        pixels = [images[0].numel() for images in data['inputs']]
+        for k in sorted(range(len(pixels)), key=pixels.__getitem__, reverse=True):
+            samples = data['data_samples'][k]
+            batch = dict(inputs=data['inputs'][k], data_samples=samples)
             inputs = self.module.data_preprocessor(batch)['inputs']
             coarse = self.module.coarse_logits(inputs)
-            result.append(
-                [
-                    (
-                        sample,
-                        View(
-                            flipped_back(logits, sample),
-                            [inputs.shape[2:], sample.ori_shape],
-                        ),
-                    )
-                    for logits, sample in zip(coarse, samples, strict=True)
-                ]
-            )
+            result[k] = [
+                (
+                    sample,
+                    View(
+                        flipped_back(logits, sample),
+                        [inputs.shape[2:], sample.ori_shape],
+                    ),
+                )
+                for logits, sample in zip(coarse, samples, strict=True)
+            ]
         return result
 
     def merge_preds(

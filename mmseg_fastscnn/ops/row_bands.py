@@ -28,9 +28,10 @@ def in_row_bands(
 ) -> Tensor:
     """Apply layers one after the other, so that their inner maps fit a CPU's cache.
 
-    The whole image is one band where gradients may be asked for, in training, where
-    its statistics normalise it, on a GPU, which is fastest with large maps, and with
-    layers that are not known to look at near rows only, such as GroupNorm.
+    The whole image is one band where gradients may be asked for; in training, where
+    its statistics normalise it; on a GPU, which is fastest with large maps; in a graph
+    that is traced or exported, which would be cut for one size; and with layers that
+    are not known to look at near rows only, such as GroupNorm.
 
     Args:
         layers: Row i of their result must be made of no more than rows
@@ -39,13 +40,16 @@ def in_row_bands(
         stride: Rows of x for a row of the result.
         margin: See `layers`.
     """
-    run = nn.Sequential(*layers)
+
+    def run(x: Tensor) -> Tensor:
+        for layer in layers:
+            x = layer(x)
+        return x
+
     bytes_per_row = stride * x.element_size() * x[:, :, 0].numel()
     rows = max(1, BAND_BYTES // bytes_per_row)
     height = -(-x.shape[2] // stride)
-    if torch.is_grad_enabled() or x.device.type != 'cpu' or rows >= height:
-        return run(x)
-    if not all(looks_at_near_rows(part) for part in run.modules()):
+    if rows >= height or not can_be_cut(layers, x):
         return run(x)
     result = None
     for first in range(0, height, rows):
@@ -64,8 +68,13 @@ def in_row_bands(
     return result[:, :, :stop]
 
 
-def looks_at_near_rows(part: nn.Module) -> bool:
-    """Whether it is known to; what has parts of its own does what they do."""
-    if any(True for _ in part.children()):
-        return True
-    return isinstance(part, NEAR_ROWS_ONLY) and not part.training
+def can_be_cut(layers: Sequence[nn.Module], x: Tensor) -> bool:
+    traced = torch.compiler.is_compiling() or torch.jit.is_tracing()
+    if torch.is_grad_enabled() or traced or x.device.type != 'cpu':
+        return False
+    return all(
+        isinstance(part, NEAR_ROWS_ONLY) and not part.training
+        for layer in layers
+        for part in layer.modules()
+        if not any(True for _ in part.children())  # it does what its parts do
+    )
