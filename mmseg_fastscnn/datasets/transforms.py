@@ -195,9 +195,10 @@ class RandomFlip(RandomFlipOfMMCV):
         results = super().transform(results)
         if results['flip']:
             direction = results['flip_direction']
-            for key in {'img', 'gt_seg_map'} & results.keys():
-                unflipped = mmcv.imflip(results[key], direction)  # a view, again
-                results[key] = cv2.flip(unflipped, self.WAYS[direction])
+            for key in ('img', 'gt_seg_map'):
+                if results.get(key) is not None:
+                    unflipped = mmcv.imflip(results[key], direction)  # a view, again
+                    results[key] = cv2.flip(unflipped, self.WAYS[direction])
         return results
 
 
