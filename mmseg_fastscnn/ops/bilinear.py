@@ -1,8 +1,7 @@
 """Bilinear interpolation of logits, a band of rows at a time."""
 
-import warnings
 from collections.abc import Sequence
-from functools import cache, cached_property
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
@@ -18,32 +17,6 @@ BAND_VALUES = {'cpu': 2**20, 'cuda': 2**26}
 def band_values(like: Tensor) -> int:
     """How many values a band should have on a tensor's device."""
     return BAND_VALUES.get(like.device.type, BAND_VALUES['cuda'])
-
-
-def has_triton(like: Tensor) -> bool:
-    """Whether Triton's kernels can do the work on a tensor's device.
-
-    Triton comes with PyTorch's CUDA builds for Linux. It also needs a C compiler, and a
-    GPU of compute capability 7.0; so a first kernel is tried, and a line says what
-    fails if it does.
-    """
-    return like.is_cuda and triton_works(like.device)
-
-
-@cache
-def triton_works(device: torch.device) -> bool:
-    try:
-        from mmseg_fastscnn.ops.upsample_triton import argmax
-
-        argmax(torch.zeros(1, 2, 2, 2, device=device), (4, 4), align_corners=False)
-    except Exception as error:  # whatever compiler, driver or import say
-        warnings.warn(
-            f'Triton does not work on {device}, so losses and label maps are computed '
-            f'by PyTorch alone, with more memory ({error}).',
-            stacklevel=2,
-        )
-        return False
-    return True
 
 
 def source_position(size: int, out: int, align_corners: bool) -> Tensor:

@@ -16,9 +16,9 @@ from torch import Tensor
 from mmseg_fastscnn.ops.bilinear import (
     Upsampling,
     band_values,
-    has_triton,
     source_position,
 )
+from mmseg_fastscnn.ops.has_triton import has_triton
 
 
 def upsample_argmax(

@@ -14,7 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from mmseg_fastscnn.ops.bilinear import LEAST_LOG, Band, Upsampling, has_triton
+from mmseg_fastscnn.ops.bilinear import LEAST_LOG, Band, Upsampling
+from mmseg_fastscnn.ops.has_triton import has_triton
 
 
 def upsample_cross_entropy(
