@@ -49,19 +49,23 @@ def test_bands_of_rows_are_the_whole(norm, padding, size, monkeypatch):
     assert len(calls) == 1 + (whole.shape[2] if norm == 'BN' else 1)
 
 
-def test_bands_are_not_cut_in_an_exported_graph(monkeypatch):
+def test_an_exported_graph_is_not_cut_and_fits_any_size(monkeypatch):
     monkeypatch.setattr('mmseg_fastscnn.ops.row_bands.BAND_BYTES', 1)
     model = fill(MODELS.build(model_config())).eval()
-    parts, image = [model.backbone, model.decode_head], image_batch(1, 64, 96)
-    network = torch.nn.Sequential(*parts)
+    network = torch.nn.Sequential(model.backbone, model.decode_head)
+    limits = dict(min=33, max=4096)
+    sides = {k: torch.export.Dim(name, **limits) for k, name in ((2, 'h'), (3, 'w'))}
     with torch.no_grad():
-        exported = torch.export.export(network, (image,))
+        exported = torch.export.export(
+            network, (image_batch(1, 64, 96),), dynamic_shapes=(sides,)
+        )
+        image = image_batch(1, 97, 161)
         answer = exported.module()(image)
+        torch.testing.assert_close(answer, network(image), rtol=1e-5, atol=1e-5)
     convolutions = [n for n in exported.graph.nodes if 'conv2d' in str(n.target)]
     assert len(convolutions) == sum(
         isinstance(part, torch.nn.Conv2d) for part in network.modules()
     )
-    torch.testing.assert_close(answer, network(image), rtol=1e-5, atol=1e-5)
 
 
 def test_settings_given_once_reach_all_heads_and_a_head_still_wins():

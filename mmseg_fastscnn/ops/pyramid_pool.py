@@ -26,6 +26,6 @@ def adaptive_avg_pool(x: Tensor, bins: int) -> Tensor:
     """
     rows = pooling_matrix(x.shape[2], bins, like=x)
     columns = pooling_matrix(x.shape[3], bins, like=x)
-    cells = torch.kron(rows, columns)  # (bins * bins, H * W)
+    cells = (rows[:, None, :, None] * columns[:, None]).flatten(2).flatten(0, 1)
     pooled = cells @ x.flatten(2).transpose(1, 2)  # channels last, as x is
     return pooled.transpose(1, 2).unflatten(2, (bins, bins))

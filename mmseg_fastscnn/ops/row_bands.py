@@ -46,10 +46,12 @@ def in_row_bands(
             x = layer(x)
         return x
 
+    if not can_be_cut(layers, x):
+        return run(x)
     bytes_per_row = stride * x.element_size() * x[:, :, 0].numel()
     rows = max(1, BAND_BYTES // bytes_per_row)
     height = -(-x.shape[2] // stride)
-    if rows >= height or not can_be_cut(layers, x):
+    if rows >= height:
         return run(x)
     result = None
     for first in range(0, height, rows):
