@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 import torch
 
@@ -26,6 +28,34 @@ def streets(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp('toy streets')  # a path with a space
     write_toy_streets(root, (64, 128), num_train=6, num_val=5)
     return root
+
+
+@pytest.fixture(
+    params=[
+        'generated',
+        pytest.param(
+            'real',
+            marks=pytest.mark.skipif(
+                not CAMVID.exists(), reason='the CamVid frames are not here'
+            ),
+        ),
+    ]
+)
+def camvid(request, tmp_path) -> tuple[Path, tuple[int, int]]:
+    """Root of frames in CamVid's layout, and how many there are in train and val."""
+    if request.param == 'real':
+        return CAMVID, (367, 101)
+    counts = (3, 2)
+    random = np.random.default_rng(0)
+    for split, count in zip(('train', 'val'), counts, strict=True):
+        for k in range(count):
+            blocks = random.integers(0, 12, (9, 12), np.uint8)  # 11 is unlabelled
+            label = np.kron(blocks, np.ones((40, 40), np.uint8))
+            frame = random.integers(0, 256, (360, 480, 3), np.uint8)
+            for folder, pixels in ((split, frame), (f'{split}annot', label)):
+                (tmp_path / folder).mkdir(exist_ok=True)
+                cv2.imwrite(str(tmp_path / folder / f'{k}.png'), pixels)
+    return tmp_path, counts
 
 
 def run(*command: object, ok: bool = True, **env: str) -> str:

@@ -1,7 +1,6 @@
 import cv2
 import numpy as np
 import pytest
-from conftest import CAMVID
 from mmengine.dataset import ConcatDataset
 from mmengine.registry import init_default_scope
 from PIL import Image
@@ -244,17 +243,17 @@ def test_bad_settings_are_named(folder, changes, message):
         dataset(folder, **changes)
 
 
-@pytest.mark.skipif(not CAMVID.exists(), reason='the CamVid frames are not here')
-def test_camvid():
+def test_camvid(camvid):
+    root, counts = camvid
     data = {
         split: CamVidDataset(
-            data_root=str(CAMVID),
+            data_root=str(root),
             data_prefix=dict(img_path=split, seg_map_path=f'{split}annot'),
             pipeline=LOAD,
         )
         for split in ('train', 'val')
     }
-    assert (len(data['train']), len(data['val'])) == (367, 101)
+    assert (len(data['train']), len(data['val'])) == counts
     results = data['val'][0]
     assert results['img'].shape == (360, 480, 3)
     found = set(np.unique(results['gt_seg_map']))
