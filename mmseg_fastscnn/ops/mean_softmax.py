@@ -27,7 +27,7 @@ def mean_softmax(
     """Yield (rows, (C, rows, W) mean probability) for band after band of the image."""
     ups = [Upsampling(view.logits[None], view.sizes, align_corners) for view in views]
     logits = [view.logits.float() for view in views]
-    logits = [(image - image.amax(0)).contiguous() for image in logits]
+    logits = [image - image.amax(0) for image in logits]
     spread = [bool(image.min() < LEAST_LOG) for image in logits]
     for same_rows in zip(*(up.bands for up in ups), strict=True):
         total = None

@@ -76,8 +76,8 @@ class Axis(NamedTuple):
         cell: (length,) Position in the lists below of each output pixel's cell.
         low: (cells,) The input pixel before each cell.
         high: (cells,) The one after it; the same one at the edges.
-        pixels: (cells, most) Output pixels of each; the last is repeated to fill up.
-        part: (cells, most) How far from `low` to `high` each of them lies.
+        pixels: (most, cells) Output pixels of each; the last is repeated to fill up.
+        part: (most, cells) How far from `low` to `high` each of them lies.
     """
 
     cell: Tensor
@@ -96,8 +96,7 @@ def axis_cells(size: int, out: int, align_corners: bool, device) -> Axis:
         .unique_consecutive(return_inverse=True, return_counts=True)
     )
     first = count.cumsum(0) - count
-    nth = torch.arange(int(count.max())).minimum(count[:, None] - 1)
-    pixels = first[:, None] + nth
+    pixels = first + torch.arange(int(count.max()))[:, None].minimum(count - 1)
     part = (source.clamp(min=0) - source.clamp(min=0).floor())[pixels]
     low, high = names.clamp(min=0), (names + 1).clamp(max=size - 1)
     return Axis(*(t.to(device) for t in (cell, low, high, pixels, part)))
@@ -118,7 +117,7 @@ def in_cells(image: Tensor, size: tuple[int, int], align_corners: bool) -> Tenso
     mixed = torch.stack([corner != first for corner in others]).any(0)
     label = first[:, x.cell][y.cell]
 
-    per_cell = y.pixels.shape[1] * x.pixels.shape[1]
+    per_cell = len(y.pixels) * len(x.pixels)
     at_once = max(1, band_values(image) // per_cell)
     for cells in mixed.nonzero().split(at_once) if mixed.any() else ():
         ky, kx = cells.T
@@ -129,9 +128,9 @@ def in_cells(image: Tensor, size: tuple[int, int], align_corners: bool) -> Tenso
         ]
         order, ranks = candidates(corners)
         ky, kx = ky[order], kx[order]
-        down, right = y.part.T[:, None, ky], x.part.T[:, kx]
+        down, right = y.part[:, None, ky], x.part[:, kx]
         found = best_in_cells(corners, order, ranks, down, right)
-        label[y.pixels.T[:, None, ky], x.pixels.T[:, kx]] = found
+        label[y.pixels[:, None, ky], x.pixels[:, kx]] = found
     return label
 
 

@@ -123,7 +123,7 @@ def walk(
         The band; the values z (C, rows, W); of each pixel the one of its class, its
         class (0 where it is ignored), and whether it is not ignored, all (rows, W).
     """
-    wide = up.widen(image.contiguous())
+    wide = up.widen(image)
     for band in up.bands:
         z = band.weights @ wide[:, band.low]
         index = label[band.rows].long()
