@@ -7,41 +7,17 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from pickle import UnpicklingError
 
 import numpy as np
 import torch
-from mmengine.logging import HistoryBuffer, MMLogger
+from mmengine.logging import MMLogger
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from mmseg_fastscnn.records import SAFE_GLOBALS, plain
 from mmseg_fastscnn.registry import WEIGHT_INITIALIZERS
 from mmseg_fastscnn.tramac import convert_tramac, is_tramac
-
-
-def history_method(owner: type, name: str):
-    """Stand in for `getattr` in checkpoints, for the one use that mmengine makes of it.
-
-    Each `HistoryBuffer` carries its statistics methods, pickled by name.
-    """
-    if owner is not HistoryBuffer or name not in ('min', 'max', 'mean', 'current'):
-        raise UnpicklingError(f'GLOBAL getattr of {owner!r}, {name!r}')
-    return getattr(owner, name)
-
-
-# What `torch.load` may build beyond tensors and plain containers: mmengine's log
-# history, made of numpy arrays. Nothing here can be made to run a file's own code.
-_array, _scalar = np.empty(0).__reduce__()[0], np.float64(0).__reduce__()[0]
-ALLOWED = [
-    HistoryBuffer,
-    (history_method, 'builtins.getattr'),
-    np.ndarray,
-    np.dtype,
-    *{type(np.dtype(code)) for code in '?bBhHiIlLqQefd'},
-    *((_array, f'numpy.{core}.multiarray._reconstruct') for core in ('core', '_core')),
-    *((_scalar, f'numpy.{core}.multiarray.scalar') for core in ('core', '_core')),
-]
 
 
 @dataclass
@@ -128,10 +104,10 @@ def check_hash(path: Path) -> None:
 
 
 def load(path: Path) -> object:
-    """Read a PyTorch file, building nothing but what `ALLOWED` lists."""
+    """Read a PyTorch file as tensors, containers and plain values; see `records.py`."""
     try:
-        with torch.serialization.safe_globals(ALLOWED):
-            return torch.load(path, map_location='cpu', weights_only=True)
+        with torch.serialization.safe_globals(SAFE_GLOBALS):
+            return plain(torch.load(path, map_location='cpu', weights_only=True))
     except Exception as error:  # of many kinds, down to IndexError on random bytes
         raise ValueError(f'{path} {what_is_wrong(path, error)}') from error
 
@@ -208,17 +184,6 @@ def plain_hub(hub: Mapping) -> dict:
         for key, value in hub['runtime_info'].items()
     }
     return {**hub, 'log_scalars': scalars, 'runtime_info': info}
-
-
-def restore_hub(hub: Mapping) -> dict:
-    """Undo `plain_hub`; a hub that mmengine wrote comes back as it is."""
-    scalars = {
-        name: HistoryBuffer(*[part.numpy() for part in value])
-        if isinstance(value, list)
-        else value
-        for name, value in hub['log_scalars'].items()
-    }
-    return {**hub, 'log_scalars': scalars}
 
 
 def write_weights(path: str | Path, content: Mapping) -> Path:

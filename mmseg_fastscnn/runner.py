@@ -1,5 +1,6 @@
 """mmengine's runner, where running Fast-SCNN for a person needs it otherwise."""
 
+import copy
 import gc
 import importlib
 import inspect
@@ -13,9 +14,10 @@ from importlib import metadata
 from pathlib import Path
 
 import torch
+from mmengine.config import Config
 from mmengine.dataset import InfiniteSampler
 from mmengine.dist import get_world_size, is_distributed
-from mmengine.hooks import EMAHook, Hook
+from mmengine.hooks import CheckpointHook, EMAHook, Hook
 from mmengine.logging import MMLogger
 from mmengine.model import is_model_wrapper, revert_sync_batchnorm
 from mmengine.model.test_time_aug import BaseTTAModel
@@ -25,7 +27,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
-from mmseg_fastscnn.checkpoint import load_weights, read_checkpoint, restore_hub
+from mmseg_fastscnn.checkpoint import load_weights, read_checkpoint
 from mmseg_fastscnn.finetune import carry_over_classes, inflate_first_convolution
 from mmseg_fastscnn.hooks import (
     DataWaitHook,
@@ -35,6 +37,7 @@ from mmseg_fastscnn.hooks import (
 )
 from mmseg_fastscnn.memory import reuse_large_blocks
 from mmseg_fastscnn.registry import RUNNERS
+from mmseg_fastscnn.resume import last_checkpoint, resumable, seed_of
 
 
 @RUNNERS.register_module()
@@ -53,6 +56,21 @@ class SegRunner(Runner):
 
     weights = 'ema'
     test_dtype = torch.float32
+
+    @classmethod
+    def from_cfg(cls, cfg: Config) -> 'SegRunner':
+        """Build a runner; one that resumes has the seed of the run that it resumes.
+
+        The order of images and the seeds of workers are made from the seed, so it has
+        to be known before they are built.
+        """
+        cfg = copy.deepcopy(cfg)
+        if cfg.get('resume'):
+            cfg.load_from = cfg.get('load_from') or last_checkpoint(cfg.work_dir)
+            seed = seed_of(cfg.load_from) if cfg.load_from else None
+            if seed is not None:
+                cfg.randomness = {**cfg.get('randomness', {}), 'seed': seed}
+        return super().from_cfg(cfg)
 
     def train(self) -> nn.Module:
         # said when a step is skipped or accumulated, which is meant
@@ -135,12 +153,9 @@ class SegRunner(Runner):
         """
         checkpoint = read_checkpoint(filename, self.weights)
         if self._resume:
-            if 'optimizer' not in checkpoint:
-                raise ValueError(
-                    f'{filename} holds weights but no state of a run to resume. Start '
-                    f'from its weights with --load-from.'
-                )
-            checkpoint['message_hub'] = restore_hub(checkpoint['message_hub'])
+            folder = checkpoint_folder(self)
+            schedulers = self.param_schedulers or ()
+            checkpoint = resumable(checkpoint, filename, folder, schedulers)
         model = self.model
         while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
             model = model.module
@@ -226,6 +241,15 @@ class SegRunner(Runner):
                 dataloader, num_workers=workers, persistent_workers=persistent
             )
         return Runner.build_dataloader(dataloader, *args, **kwargs)
+
+
+def checkpoint_folder(runner: Runner) -> Path:
+    """Return where a run keeps its checkpoints, by mmengine's rule."""
+    hook = next((h for h in runner.hooks if isinstance(h, CheckpointHook)), None)
+    work_dir = Path(runner.work_dir)
+    if hook is None or hook.out_dir in (None, runner.work_dir):
+        return work_dir
+    return Path(hook.out_dir, work_dir.name)
 
 
 def averages_weights(hook: Hook | dict) -> bool:

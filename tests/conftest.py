@@ -102,3 +102,16 @@ def small_run(iterations: int = 4, workers: int = 0) -> list[str]:
         f'val_dataloader.num_workers={workers}',
         f'test_dataloader.num_workers={workers}',
     ]
+
+
+@pytest.fixture(scope='session')
+def trained(streets, tmp_path_factory) -> tuple[Path, str]:
+    """Work dir of a run of 4 iterations, and what it printed."""
+    work_dir = tmp_path_factory.mktemp('work dir')
+    printed = run(
+        'tools/train.py',
+        TOY,
+        *['--work-dir', work_dir, '--data-root', streets, '--seed', 1],
+        *small_run(),
+    )
+    return work_dir, printed

@@ -24,19 +24,6 @@ init_default_scope('mmseg_fastscnn')
 
 
 @pytest.fixture(scope='module')
-def trained(streets, tmp_path_factory):
-    """Work dir of a run of 4 iterations, and what it printed."""
-    work_dir = tmp_path_factory.mktemp('work dir')
-    printed = run(
-        'tools/train.py',
-        TOY,
-        *['--work-dir', work_dir, '--data-root', streets, '--seed', 1],
-        *small_run(),
-    )
-    return work_dir, printed
-
-
-@pytest.fixture(scope='module')
 def checkpoint(tmp_path_factory):
     """Weights by formula: their predictions are wrong, but of many classes."""
     path = tmp_path_factory.mktemp('formula') / 'weights.pth'
@@ -80,35 +67,6 @@ def test_what_a_training_run_leaves_and_prints(trained):
     plain = torch.load(work_dir / 'iter_4.pth', weights_only=True)  # no allow-list
     assert len(plain['message_hub']['log_scalars']['train/loss'][0]) == 4
     assert 'deprecated' not in printed and 'Traceback' not in printed
-
-
-def test_resuming_continues_the_run(streets, trained, tmp_path):
-    work_dir, printed = trained
-    again = run(
-        'tools/train.py',
-        TOY,
-        *['--work-dir', tmp_path, '--data-root', streets, '--seed', 1],
-        *['--resume', work_dir / 'iter_2.pth'],
-        *small_run(),
-    )
-    # 2 of 4 iterations remain: optimizer, schedule and order of images go on
-    assert re.findall(r'Iter\(train\) \[(\d)/4\]', again) == ['3', '4']
-    assert re.findall(r'lr: (\S+)', again) == re.findall(r'lr: (\S+)', printed)[2:]
-    full = read_checkpoint(work_dir / 'iter_4.pth')
-    resumed = read_checkpoint(tmp_path / 'iter_4.pth')
-    assert full['meta']['iter'] == resumed['meta']['iter'] == 4
-    for checkpoint in (full, resumed):
-        assert {
-            s['step'].item() for s in checkpoint['optimizer']['state'].values()
-        } == {4}
-
-
-def test_resume_by_itself_finds_the_last_checkpoint(streets, trained, tmp_path):
-    options = ['--data-root', streets, '--resume', *small_run()]
-    again = run('tools/train.py', TOY, '--work-dir', trained[0], *options)
-    assert '4 iterations from 4' in again
-    fresh = run('tools/train.py', TOY, '--work-dir', tmp_path, *options)
-    assert 'starting at iteration 0' in fresh and '4 iterations from 0' in fresh
 
 
 def test_test_writes_metrics_label_images_and_pictures(streets, checkpoint, tmp_path):

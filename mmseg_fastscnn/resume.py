@@ -1,0 +1,145 @@
+"""What a run may take over from a checkpoint, and nothing else of it.
+
+mmengine trusts the checkpoint that it resumes: it runs the config inside, removes the
+file that `best_ckpt` names, and sets whatever attribute a scheduler's state has. So
+only known keys of known types are handed to it, and names of files only if they are
+checkpoints in this run's own folder.
+"""
+
+from collections.abc import Mapping, Sequence
+from numbers import Real
+from pathlib import Path
+
+from mmengine.logging import HistoryBuffer
+from torch import Tensor
+
+from mmseg_fastscnn.checkpoint import read_checkpoint
+
+POINTER = 'last_checkpoint'  # mmengine's name of the file that names the last one
+
+
+def last_checkpoint(work_dir: str | Path) -> Path | None:
+    """Return the last checkpoint of a work dir, also of one that was moved."""
+    pointer = Path(work_dir, POINTER)
+    if not pointer.exists():
+        return None
+    named = Path(pointer.read_text().strip())
+    moved = Path(work_dir, named.name)
+    return moved if moved.exists() else named
+
+
+def seed_of(path: str | Path) -> int | None:
+    """Return the seed of the run that wrote a checkpoint, if the file has it."""
+    seed = read_checkpoint(path)['meta'].get('seed')
+    return seed if type(seed) is int else None
+
+
+def resumable(
+    checkpoint: Mapping, path: str | Path, folder: Path, schedulers: Sequence
+) -> dict:
+    """Return the part of a checkpoint that a run goes on from.
+
+    Args:
+        checkpoint: From `read_checkpoint`.
+        path: Its file, for messages.
+        folder: Where this run keeps its checkpoints.
+        schedulers: This run's parameter schedulers.
+
+    Raises:
+        ValueError: The checkpoint has no state of a run, or that of another run.
+    """
+    if 'optimizer' not in checkpoint:
+        raise ValueError(
+            f'{path} holds weights but no state of a run to resume. Start from its '
+            f'weights with --load-from.'
+        )
+    meta = checkpoint['meta']
+    count = {key: meta.get(key) for key in ('epoch', 'iter')}
+    if any(type(value) is not int or value < 0 for value in count.values()):
+        raise ValueError(
+            f'{path}: meta has {count} where the finished epochs and iterations should '
+            f'be. The file is damaged; resume from an earlier checkpoint.'
+        )
+    result = {
+        key: checkpoint[key]
+        for key in ('state_dict', 'ema_state_dict', 'optimizer')
+        if key in checkpoint
+    }
+    result['meta'] = {
+        key: meta[key] for key in (*count, 'seed', 'dataset_meta') if key in meta
+    }
+    result['param_schedulers'] = scheduler_states(checkpoint, path, schedulers)
+    result['message_hub'] = restored_hub(checkpoint.get('message_hub'), path, folder)
+    return result
+
+
+def scheduler_states(
+    checkpoint: Mapping, path: str | Path, schedulers: Sequence
+) -> list[dict]:
+    """Return each scheduler's state without keys that it does not have itself."""
+    states = checkpoint.get('param_schedulers') or []
+    own = [set(scheduler.state_dict()) for scheduler in schedulers]
+    if len(states) != len(own) or not all(isinstance(s, Mapping) for s in states):
+        raise ValueError(
+            f'{path} has the state of {len(states)} parameter schedulers, the config '
+            f'has {len(own)} (param_scheduler). Resume with the config that trained, '
+            f'or start from its weights with --load-from.'
+        )
+    return [
+        {key: state[key] for key in keys if key in state}
+        for state, keys in zip(states, own, strict=True)
+    ]
+
+
+def restored_hub(hub: object, path: str | Path, folder: Path) -> dict:
+    """Return the log history and the checkpoints to keep, as mmengine's `MessageHub`.
+
+    The best score goes on only together with its file: where that is not in `folder`,
+    the best from here on is kept.
+    """
+    hub = hub if isinstance(hub, Mapping) else {}
+    scalars = {
+        name: history(name, value, path)
+        for name, value in (hub.get('log_scalars') or {}).items()
+    }
+    info = dict(hub.get('runtime_info') or {})
+    same_run = Path(path).resolve().parent == folder.resolve()
+    kept = kept_checkpoints(info, folder) if same_run else {}
+    return dict(
+        log_scalars=scalars,
+        runtime_info=kept,
+        resumed_keys=dict.fromkeys([*scalars, *kept], True),
+    )
+
+
+def history(name: str, value: object, path: str | Path) -> HistoryBuffer:
+    """Return a log history from its values and counts, two tensors (n,)."""
+    good = (
+        isinstance(value, list | tuple)
+        and len(value) == 2
+        and all(isinstance(part, Tensor) and part.dim() == 1 for part in value)
+        and len(value[0]) == len(value[1])
+    )
+    if not good:
+        raise ValueError(
+            f'{path}: the log history of {name!r} is damaged. Resume from an earlier '
+            f'checkpoint, or start from the weights with --load-from.'
+        )
+    return HistoryBuffer(*[part.numpy() for part in value])
+
+
+def kept_checkpoints(info: Mapping, folder: Path) -> dict:
+    """Return the best scores with their files, and the iterations of files to keep."""
+    result = {}
+    for key, name in info.items():
+        if not (str(key).startswith('best_ckpt') and isinstance(name, str)):
+            continue
+        best = folder / Path(name).name
+        score_key = key.replace('best_ckpt', 'best_score', 1)
+        score = info.get(score_key)
+        if best.name.startswith('best_') and best.is_file() and isinstance(score, Real):
+            result |= {key: str(best), score_key: float(score)}
+    ids = info.get('keep_ckpt_ids')
+    if isinstance(ids, list | tuple):
+        result['keep_ckpt_ids'] = [k for k in ids if type(k) is int and k >= 0]
+    return result
