@@ -22,11 +22,11 @@ MODELS = _child(parent.MODELS, 'models')
 DATASETS = _child(parent.DATASETS, 'datasets')
 TRANSFORMS = _child(parent.TRANSFORMS, 'datasets')
 METRICS = _child(parent.METRICS, 'evaluation')
-HOOKS = _child(parent.HOOKS, 'hooks', 'finetune')
-OPTIM_WRAPPERS = _child(parent.OPTIM_WRAPPERS, 'amp')
-RUNNERS = _child(parent.RUNNERS, 'runner')
+HOOKS = _child(parent.HOOKS, 'engine.hooks', 'engine.predictions')
+OPTIM_WRAPPERS = _child(parent.OPTIM_WRAPPERS, 'engine.amp')
+RUNNERS = _child(parent.RUNNERS, 'engine.runner')
 VISUALIZERS = _child(parent.VISUALIZERS, 'visualization')
-WEIGHT_INITIALIZERS = _child(parent.WEIGHT_INITIALIZERS, 'checkpoint')
+WEIGHT_INITIALIZERS = _child(parent.WEIGHT_INITIALIZERS, 'checkpoint.load')
 
 # We add nothing to the last, but mmengine warns where a scope lacks one of its kinds.
 REGISTRIES = [

@@ -6,7 +6,7 @@ from formulas import fill, image_batch, label_batch
 from mmengine.registry import init_default_scope
 from test_golden import labelled_samples, model_config
 
-from mmseg_fastscnn.amp import AmpOptimWrapper
+from mmseg_fastscnn.engine.amp import AmpOptimWrapper
 from mmseg_fastscnn.registry import MODELS
 
 init_default_scope('mmseg_fastscnn')

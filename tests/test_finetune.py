@@ -9,12 +9,12 @@ from mmengine.registry import init_default_scope
 from test_golden import model_config
 
 from mmseg_fastscnn.checkpoint import read_checkpoint
-from mmseg_fastscnn.finetune import (
+from mmseg_fastscnn.checkpoint.classes import (
     carry_over_classes,
-    inflate_first_convolution,
     match_classes,
     read_classes,
 )
+from mmseg_fastscnn.checkpoint.load import inflate_first_convolution
 from mmseg_fastscnn.registry import MODELS
 
 OLD = [f'old {k}' for k in range(16)] + ['road', 'person', 'sky']

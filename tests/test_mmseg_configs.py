@@ -9,7 +9,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from mmseg_fastscnn.config import load_config
-from mmseg_fastscnn.config_0x import translate_0x
+from mmseg_fastscnn.config.from_0x import translate_0x
 from mmseg_fastscnn.registry import MODELS
 
 ROOT = Path(__file__).parents[1]

@@ -11,7 +11,7 @@ from conftest import TOY, run, small_run
 from mmengine.logging import HistoryBuffer
 
 from mmseg_fastscnn.checkpoint import read_checkpoint
-from mmseg_fastscnn.resume import kept_checkpoints, resumable
+from mmseg_fastscnn.engine.resume import kept_checkpoints, resumable
 
 
 def resume(streets, work_dir, checkpoint, *options, ok=True, iterations=4) -> str:

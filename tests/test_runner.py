@@ -7,8 +7,9 @@ import torch
 from mmengine.dataset import InfiniteSampler
 from torch.utils.data import DataLoader, Dataset
 
-from mmseg_fastscnn import hooks
-from mmseg_fastscnn.runner import SkippingIterator, set_aside_broken_torchvision
+from mmseg_fastscnn.engine import hooks
+from mmseg_fastscnn.engine.runner import SkippingIterator
+from mmseg_fastscnn.machine import set_aside_broken_torchvision
 
 
 class Numbers(Dataset):

@@ -11,9 +11,9 @@ from mmengine.config import DictAction
 
 from mmseg_fastscnn.apis import init_model
 from mmseg_fastscnn.config import load_config
-from mmseg_fastscnn.hooks import describe_device
+from mmseg_fastscnn.deploy.speed import stage_seconds
+from mmseg_fastscnn.machine import describe_device
 from mmseg_fastscnn.registry import DATASETS
-from mmseg_fastscnn.speed import stage_seconds
 
 
 def parse_args() -> argparse.Namespace:

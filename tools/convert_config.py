@@ -5,7 +5,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from mmseg_fastscnn.config_0x import is_0x, translate_0x
+from mmseg_fastscnn.config.from_0x import is_0x, translate_0x
 
 
 def parse_args() -> argparse.Namespace:

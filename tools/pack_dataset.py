@@ -13,7 +13,7 @@ from mmengine.registry import init_default_scope
 
 from mmseg_fastscnn.config import all_datasets, load_config
 from mmseg_fastscnn.datasets import SegDataset
-from mmseg_fastscnn.hooks import usable_cores
+from mmseg_fastscnn.machine import usable_cores
 from mmseg_fastscnn.registry import DATASETS
 
 

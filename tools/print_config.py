@@ -5,7 +5,7 @@ import argparse
 from mmengine.config import DictAction
 
 from mmseg_fastscnn.config import load_config
-from mmseg_fastscnn.config_check import dotted, leaves, origin
+from mmseg_fastscnn.config.source import dotted, leaves, origin
 
 
 def parse_args() -> argparse.Namespace:

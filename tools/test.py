@@ -8,11 +8,11 @@ from pathlib import Path
 from mmengine.config import DictAction
 from mmengine.dist import is_main_process
 
-from mmseg_fastscnn.amp import low_precision
 from mmseg_fastscnn.config import load_config, use_tta
+from mmseg_fastscnn.engine.predictions import PredictionHook
+from mmseg_fastscnn.engine.runner import SegRunner
 from mmseg_fastscnn.evaluation import IoUMetric
-from mmseg_fastscnn.hooks import PredictionHook
-from mmseg_fastscnn.runner import SegRunner, leave_process_group
+from mmseg_fastscnn.machine import leave_process_group, low_precision
 
 # What testing needs nothing of; so it does not have to be there either.
 TRAINING = ('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler')

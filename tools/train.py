@@ -6,9 +6,10 @@ from pathlib import Path
 
 from mmengine.config import DictAction
 
+from mmseg_fastscnn.checkpoint.classes import read_classes
 from mmseg_fastscnn.config import load_config
-from mmseg_fastscnn.finetune import read_classes
-from mmseg_fastscnn.runner import SegRunner, leave_process_group
+from mmseg_fastscnn.engine.runner import SegRunner
+from mmseg_fastscnn.machine import leave_process_group
 
 
 def parse_args() -> argparse.Namespace:

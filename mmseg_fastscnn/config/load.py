@@ -8,8 +8,8 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 from mmengine.registry import init_default_scope
 
-from mmseg_fastscnn.config_0x import is_0x, translate_0x
-from mmseg_fastscnn.config_check import check_config
+from mmseg_fastscnn.config.check import check_config
+from mmseg_fastscnn.config.from_0x import is_0x, translate_0x
 from mmseg_fastscnn.registry import SCOPE
 
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')

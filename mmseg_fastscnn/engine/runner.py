@@ -1,16 +1,11 @@
 """mmengine's runner, where running Fast-SCNN for a person needs it otherwise."""
 
 import copy
-import gc
-import importlib
 import inspect
 import itertools
 import logging
 import os
-import re
-import sys
 import warnings
-from importlib import metadata
 from pathlib import Path
 
 import torch
@@ -28,16 +23,21 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
 from mmseg_fastscnn.checkpoint import load_weights, read_checkpoint
-from mmseg_fastscnn.finetune import carry_over_classes, inflate_first_convolution
-from mmseg_fastscnn.hooks import (
+from mmseg_fastscnn.checkpoint.classes import carry_over_classes
+from mmseg_fastscnn.checkpoint.load import inflate_first_convolution
+from mmseg_fastscnn.engine.hooks import (
     DataWaitHook,
     PlainCheckpointHook,
     RunHeaderHook,
+)
+from mmseg_fastscnn.engine.resume import last_checkpoint, resumable, seed_of
+from mmseg_fastscnn.engine.terminal import is_shown
+from mmseg_fastscnn.machine import (
+    reuse_large_blocks,
+    set_aside_broken_torchvision,
     usable_cores,
 )
-from mmseg_fastscnn.memory import reuse_large_blocks
 from mmseg_fastscnn.registry import RUNNERS
-from mmseg_fastscnn.resume import last_checkpoint, resumable, seed_of
 
 
 @RUNNERS.register_module()
@@ -111,7 +111,7 @@ class SegRunner(Runner):
     def build_logger(self, log_level: int | str = 'INFO', **kwargs) -> MMLogger:
         logger = super().build_logger(log_level, **kwargs)
         terminal = logger.handlers[0]
-        terminal.addFilter(is_for_people)
+        terminal.addFilter(is_shown)
         terminal.setFormatter(logging.Formatter('%(asctime)s %(message)s', '%H:%M:%S'))
         return logger
 
@@ -257,22 +257,6 @@ def averages_weights(hook: Hook | dict) -> bool:
     return kind in ('EMAHook', EMAHook)
 
 
-def leave_process_group() -> None:
-    """End the process that `--launcher` began; the last call of a command.
-
-    Gloo's threads may abort a process while Python ends ("terminate called without an
-    active exception"), when all is done and written. So the group is left first, with
-    the data parallel model that holds it in cycles, and then the process without more.
-    """
-    if torch.distributed.is_initialized():
-        torch.distributed.barrier()
-        gc.collect()
-        torch.distributed.destroy_process_group()
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(0)
-
-
 class SkippingIterator:
     """What mmengine's loop reads batches from, after a resume.
 
@@ -297,44 +281,3 @@ class SkippingIterator:
             self.skip -= 1
             return None
         return next(self.iterator)
-
-
-def is_for_people(record: logging.LogRecord) -> bool:
-    """Of a run's log, let through what belongs on the terminal.
-
-    That is: warnings, mmengine's progress and results, and lines of this package; not
-    what mmengine says of its own coming changes, which a user cannot act on.
-    """
-    package = os.path.dirname(__file__)
-    message = record.getMessage()
-    if 'will be deprecated' in message or message.startswith('Advance dataloader'):
-        return False
-    return (
-        record.levelno >= logging.WARNING
-        or (record.module == 'logger_hook' and not record.msg.startswith('Exp name'))
-        or record.pathname.startswith(package)
-    )
-
-
-def set_aside_broken_torchvision(logger: logging.Logger) -> None:
-    """Make a torchvision that cannot be imported look as if it were not installed.
-
-    One built for another torch raises RuntimeError at import, which mmengine's
-    environment report does not expect. torchvision is optional here.
-    """
-    try:
-        importlib.import_module('torchvision')
-    except ModuleNotFoundError:
-        return  # not installed, or set aside before
-    except (ImportError, RuntimeError, OSError) as error:
-        sys.modules['torchvision'] = None
-        requires = metadata.requires('torchvision') or []
-        needs = next((r for r in requires if r.startswith('torch')), 'its torch')
-        logger.warning(
-            'torchvision is left aside: it fails with torch %s (%s). If you need it, '
-            'install torchvision==%s with %s, both CPU or both CUDA builds.',
-            torch.__version__,
-            str(error).splitlines()[0],
-            metadata.version('torchvision'),
-            re.sub('[() ]', '', needs),
-        )

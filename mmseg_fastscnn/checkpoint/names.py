@@ -1,17 +1,17 @@
-"""Names of Tramac/Fast-SCNN-pytorch's checkpoints, as ours.
+"""Tensor names of other projects' checkpoints, as ours.
 
-That network is the paper's own form: it fits `configs/_base_/models/fast_scnn_paper.py`
-tensor by tensor, and gives the same answers there.
+Tramac/Fast-SCNN-pytorch trains the paper's own form of the network: it fits
+`configs/_base_/models/fast_scnn_paper.py` tensor by tensor and gives the same answers.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
 # Parts first, then the layers in them, which that project numbers: convolution 0,
 # normalisation 1, activation 2, and so on.
-RULES = [
+TRAMAC = [
     (
         r'^(learning_to_downsample|global_feature_extractor|feature_fusion)',
         r'backbone.\1',
@@ -40,16 +40,19 @@ RULES = [
 ]
 
 
-def is_tramac(state_dict: Mapping[str, Tensor]) -> bool:
-    return 'classifier.dsconv1.conv.0.weight' in state_dict
+# A tensor that only this project's files have, and its rules, applied in turn.
+PROJECTS = [('classifier.dsconv1.conv.0.weight', TRAMAC)]
 
 
-def convert_tramac(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the same tensors under our names."""
-    return {our_name(name): value for name, value in state_dict.items()}
+def our_names(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the same tensors under our names; files of unknown projects unchanged."""
+    for sign, rules in PROJECTS:
+        if sign in state_dict:
+            return {renamed(name, rules): v for name, v in state_dict.items()}
+    return dict(state_dict)
 
 
-def our_name(name: str) -> str:
-    for pattern, replacement in RULES:
+def renamed(name: str, rules: Sequence[tuple[str, str]]) -> str:
+    for pattern, replacement in rules:
         name = re.sub(pattern, replacement, name)
     return name

@@ -1,47 +1,19 @@
-"""Load weights safely, and say what was loaded and what was not."""
+"""Checkpoint files: read safely, refuse with a reason, write."""
 
 import hashlib
 import io
 import re
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import torch
-from mmengine.logging import MMLogger
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor
 
-from mmseg_fastscnn.records import SAFE_GLOBALS, plain
-from mmseg_fastscnn.registry import WEIGHT_INITIALIZERS
-from mmseg_fastscnn.tramac import convert_tramac, is_tramac
-
-
-@dataclass
-class LoadReport:
-    """What `load_weights` did, by tensor name."""
-
-    loaded: list[str] = field(default_factory=list)
-    missing: list[str] = field(default_factory=list)
-    unexpected: list[str] = field(default_factory=list)
-    other_shape: list[str] = field(default_factory=list)
-
-    def __str__(self) -> str:
-        def some(names: list[str]) -> str:
-            return ', '.join(names[:4]) + (', ...' if len(names) > 4 else '')
-
-        lines = [f'{len(self.loaded)} tensors loaded']
-        for names, what in [
-            (self.missing, 'are not in the file and start fresh'),
-            (self.other_shape, 'have another shape in the file and start fresh'),
-            (self.unexpected, 'of the file are not in the model and are left out'),
-        ]:
-            if names:
-                lines.append(f'{len(names)} {what}: {some(names)}')
-        return '; '.join(lines)
+from mmseg_fastscnn.checkpoint.names import our_names
+from mmseg_fastscnn.checkpoint.records import SAFE_GLOBALS, plain
 
 
 def read_checkpoint(path: str | Path, weights: str = 'ema') -> dict:
@@ -80,8 +52,7 @@ def read_checkpoint(path: str | Path, weights: str = 'ema') -> dict:
     if not any(isinstance(v, Tensor) for v in content['state_dict'].values()):
         raise ValueError(f'{path} has no tensors; its keys are {list(content)[:5]}.')
     state = choose_weights(content, weights, path)
-    if is_tramac(state):
-        state = convert_tramac(state)
+    state = our_names(state)
     meta = dict(content.get('meta') or {})
     if 'dataset_meta' not in meta and meta.get('CLASSES'):  # mmsegmentation 0.x
         meta['dataset_meta'] = dict(
@@ -170,22 +141,6 @@ def without_prefix(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix('module.'): v for name, v in state_dict.items()}
 
 
-def plain_hub(hub: Mapping) -> dict:
-    """Return the state of mmengine's `MessageHub` as tensors and plain values alone.
-
-    So a checkpoint needs no allow-list: any torch loads it with `weights_only=True`.
-    """
-    scalars = {
-        name: [torch.from_numpy(np.asarray(part, np.float64)) for part in buffer.data]
-        for name, buffer in hub['log_scalars'].items()
-    }
-    info = {
-        key: value.item() if isinstance(value, np.generic) else value
-        for key, value in hub['runtime_info'].items()
-    }
-    return {**hub, 'log_scalars': scalars, 'runtime_info': info}
-
-
 def write_weights(path: str | Path, content: Mapping) -> Path:
     """Write the weights and the meta data of what `read_checkpoint` returned.
 
@@ -213,73 +168,3 @@ def write_weights(path: str | Path, content: Mapping) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(buffer.getbuffer())
     return path
-
-
-def load_weights(
-    model: nn.Module, state_dict: Mapping[str, Tensor], strict: bool
-) -> LoadReport:
-    """Copy into `model` every tensor that has its name and shape.
-
-    Args:
-        model: The segmentor, or its backbone alone.
-        state_dict: The file's tensors.
-        strict: Refuse a file that does not fill the whole model.
-
-    Raises:
-        ValueError: `strict` and not all of the model was found; or under half of the
-            backbone was, so that the file is of another network.
-    """
-    own = model.state_dict()
-    report = LoadReport()
-    for name, value in own.items():
-        if name not in state_dict:
-            report.missing.append(name)
-        elif state_dict[name].shape != value.shape:
-            report.other_shape.append(name)
-        else:
-            report.loaded.append(name)
-    report.unexpected = [name for name in state_dict if name not in own]
-    prefix = 'backbone.' if any(name.startswith('backbone.') for name in own) else ''
-    needed = sum(name.startswith(prefix) for name in own)
-    found = sum(name.startswith(prefix) for name in report.loaded)
-    if found < needed / 2:
-        raise ValueError(
-            f'Only {found} of the {needed} tensors of the backbone are in the '
-            f'checkpoint: it is of another network. {report}.'
-        )
-    if strict and (report.missing or report.other_shape):
-        shapes = [
-            f'{name} {list(state_dict[name].shape)} for {list(own[name].shape)}'
-            for name in report.other_shape
-        ]
-        raise ValueError(
-            f'The checkpoint does not fill the model: missing {report.missing[:3]}, of '
-            f'another shape {shapes[:3]}. Was it trained with another config (classes, '
-            f'heads)? Training can start from what fits: --load-from.'
-        )
-    model.load_state_dict({k: state_dict[k] for k in report.loaded}, strict=False)
-    return report
-
-
-@WEIGHT_INITIALIZERS.register_module(name='Pretrained')
-class PretrainedInit:
-    """Initialise from a checkpoint: `init_cfg=dict(type='Pretrained', ...)`.
-
-    Args:
-        checkpoint: The file, of any kind that `read_checkpoint` knows.
-        prefix: Take only tensors of this prefix, and remove it: 'backbone.'.
-    """
-
-    def __init__(self, checkpoint: str, prefix: str = ''):
-        self.checkpoint = checkpoint
-        self.prefix = prefix
-
-    def __call__(self, module: nn.Module) -> None:
-        state_dict = {
-            name.removeprefix(self.prefix): value
-            for name, value in read_checkpoint(self.checkpoint)['state_dict'].items()
-            if name.startswith(self.prefix)
-        }
-        report = load_weights(module, state_dict, strict=False)
-        logger = MMLogger.get_current_instance()
-        logger.info('%s, into %s: %s.', self.checkpoint, type(module).__name__, report)

@@ -1,15 +1,12 @@
-"""From a checkpoint of other classes: take over what means the same."""
+"""Fine-tuning from other classes: copy classifier rows by class name."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mmengine.hooks import Hook
 from torch import Tensor, nn
 
-from mmseg_fastscnn.registry import DATASETS, HOOKS
-
-FIRST_CONV = 'backbone.learning_to_downsample.conv.conv.weight'
+from mmseg_fastscnn.registry import DATASETS
 
 
 @dataclass
@@ -96,23 +93,6 @@ def carry_over_classes(
     return result, report
 
 
-def inflate_first_convolution(
-    model: nn.Module, state_dict: Mapping[str, Tensor]
-) -> dict[str, Tensor]:
-    """Fit the first convolution to the model's number of input channels.
-
-    Channels repeat (the 4th reads like the 1st, ...), scaled so that inputs of the same
-    strength give outputs of the same strength.
-    """
-    result = dict(state_dict)
-    wanted, stored = model.state_dict()[FIRST_CONV], state_dict.get(FIRST_CONV)
-    if stored is not None and stored.shape[1] != wanted.shape[1]:
-        have, need = stored.shape[1], wanted.shape[1]
-        channels = [k % have for k in range(need)]
-        result[FIRST_CONV] = stored[:, channels] * (have / need)
-    return result
-
-
 def read_classes(source: str) -> list[str]:
     """Class names for `--classes-from`: a data set's type, or a text file's lines.
 
@@ -129,36 +109,3 @@ def read_classes(source: str) -> list[str]:
             f'nor a data set that has classes, such as CityscapesDataset.'
         )
     return list(dataset.METAINFO['classes'])
-
-
-@HOOKS.register_module()
-class FreezeBackboneHook(Hook):
-    """Train only the heads for the first iterations, so that fresh ones settle.
-
-    The backbone's gradients are dropped before each step and its normalisation uses,
-    and keeps, the checkpoint's statistics.
-
-    Args:
-        iterations: How many.
-    """
-
-    def __init__(self, iterations: int):
-        self.iterations = iterations
-        self.handle = None
-
-    def before_train_iter(self, runner, batch_idx: int, data_batch=None) -> None:
-        backbone = getattr(runner.model, 'module', runner.model).backbone
-        if runner.iter < self.iterations:
-            backbone.eval()
-            if self.handle is None:
-                optimizer = runner.optim_wrapper.optimizer
-                self.handle = optimizer.register_step_pre_hook(
-                    lambda *_: backbone.zero_grad(set_to_none=True)
-                )
-                runner.logger.info(
-                    'The backbone is frozen until iteration %d.', self.iterations
-                )
-        elif self.handle is not None:
-            self.handle.remove()
-            self.handle = None
-            runner.logger.info('The backbone is trained from here on.')

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from mmseg_fastscnn.config_check import base_files, names_in
+from mmseg_fastscnn.config.source import base_files, names_in
 
 # What they hold has gone into other keys, also in a config that was written resolved.
 VARIABLES = {

@@ -9,12 +9,8 @@ from mmengine.device import get_device
 from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
 
+from mmseg_fastscnn.machine import low_precision
 from mmseg_fastscnn.registry import OPTIM_WRAPPERS
-
-
-def low_precision() -> torch.dtype:
-    """The 16-bit type that this machine's device computes fast in."""
-    return torch.float16 if get_device() == 'cuda' else torch.bfloat16
 
 
 @OPTIM_WRAPPERS.register_module()

@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from numbers import Real
 from pathlib import Path
 
+import numpy as np
+import torch
 from mmengine.logging import HistoryBuffer
 from torch import Tensor
 
@@ -143,3 +145,19 @@ def kept_checkpoints(info: Mapping, folder: Path) -> dict:
     if isinstance(ids, list | tuple):
         result['keep_ckpt_ids'] = [k for k in ids if type(k) is int and k >= 0]
     return result
+
+
+def plain_hub(hub: Mapping) -> dict:
+    """Return the state of mmengine's `MessageHub` as tensors and plain values alone.
+
+    So a checkpoint needs no allow-list: any torch loads it with `weights_only=True`.
+    """
+    scalars = {
+        name: [torch.from_numpy(np.asarray(part, np.float64)) for part in buffer.data]
+        for name, buffer in hub['log_scalars'].items()
+    }
+    info = {
+        key: value.item() if isinstance(value, np.generic) else value
+        for key, value in hub['runtime_info'].items()
+    }
+    return {**hub, 'log_scalars': scalars, 'runtime_info': info}

@@ -1,12 +1,8 @@
-"""What happens around the loop: the header of a run, and files of predictions."""
+"""What happens around the training loop."""
 
 import os
 import time
-from pathlib import Path
 
-import cv2
-import numpy as np
-import torch
 from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
 from mmengine.model.test_time_aug import BaseTTAModel
@@ -14,10 +10,9 @@ from torch import nn
 from torch.nn.modules.batchnorm import SyncBatchNorm, _BatchNorm
 from torch.utils.data import DataLoader
 
-from mmseg_fastscnn.checkpoint import plain_hub
+from mmseg_fastscnn.engine.resume import plain_hub
+from mmseg_fastscnn.machine import describe_device, usable_cores
 from mmseg_fastscnn.registry import HOOKS
-from mmseg_fastscnn.structures import SegDataSample
-from mmseg_fastscnn.visualization import result_panel
 
 
 @HOOKS.register_module()
@@ -106,26 +101,11 @@ def check_batch(model: nn.Module, loader: DataLoader) -> None:
         )
 
 
-def usable_cores() -> int:
-    """Cores that this process may use, where the system tells, else all of them."""
-    if hasattr(os, 'sched_getaffinity'):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def describe_data(loader: DataLoader, purpose: str) -> str:
     dataset = loader.dataset
     classes = len(dataset.metainfo['classes'])
     kind = type(dataset).__name__
     return f'{len(dataset)} {purpose} images of {kind}, {classes} classes'
-
-
-def describe_device(device: torch.device | None = None) -> str:
-    """Name a device, by default the one that a run uses."""
-    on_gpu = torch.cuda.is_available() if device is None else device.type == 'cuda'
-    if on_gpu:
-        return f'{torch.cuda.get_device_name(device)}, torch {torch.__version__}'
-    return f'CPU, {torch.get_num_threads()} threads, torch {torch.__version__}'
 
 
 @HOOKS.register_module()
@@ -197,92 +177,33 @@ class PlainCheckpointHook(Hook):
 
 
 @HOOKS.register_module()
-class PredictionHook(Hook):
-    """Write each tested image's prediction under the image's own relative path.
+class FreezeBackboneHook(Hook):
+    """Train only the heads for the first iterations, so that fresh ones settle.
+
+    The backbone's gradients are dropped before each step and its normalisation uses,
+    and keeps, the checkpoint's statistics.
 
     Args:
-        out_dir: For label PNGs in the data set's raw ids (8-bit, or 16-bit where the
-            ids need it).
-        show_dir: For pictures: image | truth | prediction, without the truth where
-            there are no labels.
-        opacity: Of the colours in the pictures, 0 to 1.
+        iterations: How many.
     """
 
-    def __init__(
-        self,
-        out_dir: str | None = None,
-        show_dir: str | None = None,
-        opacity: float = 0.5,
-    ):
-        self.out_dir = out_dir
-        self.show_dir = show_dir
-        self.opacity = opacity
-        self.written: set[str] = set()
+    def __init__(self, iterations: int):
+        self.iterations = iterations
+        self.handle = None
 
-    def after_test_iter(
-        self,
-        runner,
-        batch_idx: int,
-        data_batch: dict | None = None,
-        outputs: list[SegDataSample] | None = None,
-    ) -> None:
-        palette = runner.test_dataloader.dataset.metainfo['palette']
-        for sample in outputs:
-            pred = sample.pred_sem_seg.data[0].cpu().numpy().astype(np.uint8)
-            if sample.rel_path in self.written:
-                raise ValueError(
-                    f'Two images are named {sample.rel_path}, so one prediction would '
-                    f'replace the other. Test the data sets one by one.'
+    def before_train_iter(self, runner, batch_idx: int, data_batch=None) -> None:
+        backbone = getattr(runner.model, 'module', runner.model).backbone
+        if runner.iter < self.iterations:
+            backbone.eval()
+            if self.handle is None:
+                optimizer = runner.optim_wrapper.optimizer
+                self.handle = optimizer.register_step_pre_hook(
+                    lambda *_: backbone.zero_grad(set_to_none=True)
                 )
-            self.written.add(sample.rel_path)
-            if self.out_dir is not None:
-                path = Path(self.out_dir, sample.rel_path)
-                if path.parent.resolve() == Path(sample.img_path).parent.resolve():
-                    raise ValueError(
-                        f'--out {self.out_dir} is the folder of the images.'
-                    )
-                write_png(path, sample.raw_ids[pred])
-            if self.show_dir is not None:
-                picture = result_panel(sample, palette, self.opacity)
-                write_png(Path(self.show_dir, sample.rel_path), picture)
-
-
-@HOOKS.register_module()
-class SegVisualizationHook(Hook):
-    """Draw some results of validation and testing, as mmsegmentation's hook does.
-
-    Pictures (image | truth | prediction) go below the log's folder, to
-    `vis_data/vis_image`.
-
-    Args:
-        draw: Whether to draw at all.
-        interval: Draw every so many batches.
-    """
-
-    def __init__(self, draw: bool = False, interval: int = 50):
-        self.draw = draw
-        self.interval = interval
-
-    def after_val_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
-        palette = runner.val_dataloader.dataset.metainfo['palette']
-        self._draw(runner, batch_idx, outputs, palette, f'val_{runner.iter}')
-
-    def after_test_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
-        palette = runner.test_dataloader.dataset.metainfo['palette']
-        self._draw(runner, batch_idx, outputs, palette, 'test')
-
-    def _draw(self, runner, batch_idx, outputs, palette, stage) -> None:
-        if self.draw and self.every_n_inner_iters(batch_idx, self.interval):
-            opacity = getattr(runner.visualizer, 'alpha', 0.5)
-            folder = Path(runner.log_dir, 'vis_data/vis_image', stage)
-            for sample in outputs:
-                picture = result_panel(sample, palette, opacity)
-                write_png(folder / sample.rel_path, picture)
-
-
-def write_png(path: Path, image: np.ndarray) -> None:
-    """Write a PNG, its suffix in place of any other, making folders as needed."""
-    path = path.with_suffix('.png')
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if not cv2.imwrite(str(path), image):
-        raise OSError(f'{path} could not be written; is the disk full?')
+                runner.logger.info(
+                    'The backbone is frozen until iteration %d.', self.iterations
+                )
+        elif self.handle is not None:
+            self.handle.remove()
+            self.handle = None
+            runner.logger.info('The backbone is trained from here on.')

@@ -1,0 +1,123 @@
+"""From a file's tensors into a model, with a report of what was loaded."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from mmengine.logging import MMLogger
+from torch import Tensor, nn
+
+from mmseg_fastscnn.checkpoint.files import read_checkpoint
+from mmseg_fastscnn.registry import WEIGHT_INITIALIZERS
+
+FIRST_CONV = 'backbone.learning_to_downsample.conv.conv.weight'
+
+
+@dataclass
+class LoadReport:
+    """What `load_weights` did, by tensor name."""
+
+    loaded: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    unexpected: list[str] = field(default_factory=list)
+    other_shape: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        def some(names: list[str]) -> str:
+            return ', '.join(names[:4]) + (', ...' if len(names) > 4 else '')
+
+        lines = [f'{len(self.loaded)} tensors loaded']
+        for names, what in [
+            (self.missing, 'are not in the file and start fresh'),
+            (self.other_shape, 'have another shape in the file and start fresh'),
+            (self.unexpected, 'of the file are not in the model and are left out'),
+        ]:
+            if names:
+                lines.append(f'{len(names)} {what}: {some(names)}')
+        return '; '.join(lines)
+
+
+def load_weights(
+    model: nn.Module, state_dict: Mapping[str, Tensor], strict: bool
+) -> LoadReport:
+    """Copy into `model` every tensor that has its name and shape.
+
+    Args:
+        model: The segmentor, or its backbone alone.
+        state_dict: The file's tensors.
+        strict: Refuse a file that does not fill the whole model.
+
+    Raises:
+        ValueError: `strict` and not all of the model was found; or under half of the
+            backbone was, so that the file is of another network.
+    """
+    own = model.state_dict()
+    report = LoadReport()
+    for name, value in own.items():
+        if name not in state_dict:
+            report.missing.append(name)
+        elif state_dict[name].shape != value.shape:
+            report.other_shape.append(name)
+        else:
+            report.loaded.append(name)
+    report.unexpected = [name for name in state_dict if name not in own]
+    prefix = 'backbone.' if any(name.startswith('backbone.') for name in own) else ''
+    needed = sum(name.startswith(prefix) for name in own)
+    found = sum(name.startswith(prefix) for name in report.loaded)
+    if found < needed / 2:
+        raise ValueError(
+            f'Only {found} of the {needed} tensors of the backbone are in the '
+            f'checkpoint: it is of another network. {report}.'
+        )
+    if strict and (report.missing or report.other_shape):
+        shapes = [
+            f'{name} {list(state_dict[name].shape)} for {list(own[name].shape)}'
+            for name in report.other_shape
+        ]
+        raise ValueError(
+            f'The checkpoint does not fill the model: missing {report.missing[:3]}, of '
+            f'another shape {shapes[:3]}. Was it trained with another config (classes, '
+            f'heads)? Training can start from what fits: --load-from.'
+        )
+    model.load_state_dict({k: state_dict[k] for k in report.loaded}, strict=False)
+    return report
+
+
+@WEIGHT_INITIALIZERS.register_module(name='Pretrained')
+class PretrainedInit:
+    """Initialise from a checkpoint: `init_cfg=dict(type='Pretrained', ...)`.
+
+    Args:
+        checkpoint: The file, of any kind that `read_checkpoint` knows.
+        prefix: Take only tensors of this prefix, and remove it: 'backbone.'.
+    """
+
+    def __init__(self, checkpoint: str, prefix: str = ''):
+        self.checkpoint = checkpoint
+        self.prefix = prefix
+
+    def __call__(self, module: nn.Module) -> None:
+        state_dict = {
+            name.removeprefix(self.prefix): value
+            for name, value in read_checkpoint(self.checkpoint)['state_dict'].items()
+            if name.startswith(self.prefix)
+        }
+        report = load_weights(module, state_dict, strict=False)
+        logger = MMLogger.get_current_instance()
+        logger.info('%s, into %s: %s.', self.checkpoint, type(module).__name__, report)
+
+
+def inflate_first_convolution(
+    model: nn.Module, state_dict: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """Fit the first convolution to the model's number of input channels.
+
+    Channels repeat (the 4th reads like the 1st, ...), scaled so that inputs of the same
+    strength give outputs of the same strength.
+    """
+    result = dict(state_dict)
+    wanted, stored = model.state_dict()[FIRST_CONV], state_dict.get(FIRST_CONV)
+    if stored is not None and stored.shape[1] != wanted.shape[1]:
+        have, need = stored.shape[1], wanted.shape[1]
+        channels = [k % have for k in range(need)]
+        result[FIRST_CONV] = stored[:, channels] * (have / need)
+    return result

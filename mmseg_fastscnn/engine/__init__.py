@@ -1,0 +1,1 @@
+"""What happens round mmengine's loop: runner, hooks, resuming, mixed precision."""

@@ -1,0 +1,43 @@
+"""What a run shows on the terminal: its whole log but the lines of mmengine named here.
+
+The log file has every line.
+"""
+
+import logging
+from pathlib import Path
+
+import mmengine
+
+MMENGINE = Path(mmengine.__file__).parent
+LOGGER_HOOK = 'hooks/logger_hook.py'
+# Functions of mmengine whose lines are of no use to a user, or say again what the
+# header of the run says.
+NOT_SHOWN = {
+    ('runner/runner.py', '__init__'),  # the order of all hooks
+    ('runner/runner.py', '_log_env'),  # versions, and the whole config
+    ('runner/runner.py', 'wrap_model'),  # SyncBN becomes BN in a single process
+    ('runner/runner.py', 'resume'),  # the header says where the run goes on
+    ('hooks/checkpoint_hook.py', 'before_train'),  # the folder, in the header too
+    ('hooks/checkpoint_hook.py', 'after_train_iter'),  # each checkpoint
+    ('hooks/checkpoint_hook.py', 'after_train_epoch'),
+    ('model/base_module.py', '_dump_init_info'),  # how each weight was initialised
+}
+# `print_log` of mmengine hides who called it, so its lines are known by their beginning.
+NOT_PRINTED = (
+    '"FileClient" will be deprecated',  # mmengine's own call of its own class
+    '"HardDiskBackend" is the alias',
+    'Advance dataloader',  # no batch is loaded for it, see `SkippingIterator`
+)
+
+
+def is_shown(record: logging.LogRecord) -> bool:
+    """Return whether a record of the log belongs on the terminal."""
+    path = Path(record.pathname)
+    if MMENGINE not in path.parents:
+        return True
+    module, message = path.relative_to(MMENGINE).as_posix(), record.getMessage()
+    if module == LOGGER_HOOK and message.startswith('Exp name'):
+        return False  # the name of the run, every thousandth iteration
+    if record.funcName == 'print_log' and message.startswith(NOT_PRINTED):
+        return False
+    return (module, record.funcName) not in NOT_SHOWN
