@@ -22,7 +22,7 @@ NOT_SHOWN = {
     ('hooks/checkpoint_hook.py', 'after_train_epoch'),
     ('model/base_module.py', '_dump_init_info'),  # how each weight was initialised
 }
-# `print_log` of mmengine hides who called it, so its lines are known by their beginning.
+# `print_log` of mmengine hides who called it: its lines are known by how they begin.
 NOT_PRINTED = (
     '"FileClient" will be deprecated',  # mmengine's own call of its own class
     '"HardDiskBackend" is the alias',
