@@ -17,7 +17,6 @@ from mmseg_fastscnn.checkpoint import load_weights, read_checkpoint
 from mmseg_fastscnn.config import load_config
 from mmseg_fastscnn.datasets import LoadImageFromFile, SegDataset
 from mmseg_fastscnn.datasets.seg_dataset import complete_metainfo
-from mmseg_fastscnn.machine import reuse_large_blocks
 from mmseg_fastscnn.registry import DATASETS, MODELS
 from mmseg_fastscnn.structures import SegDataSample
 from mmseg_fastscnn.visualization import overlay
@@ -51,7 +50,6 @@ def init_model(
     Raises:
         FileNotFoundError, ValueError: See `read_checkpoint` and `load_weights`.
     """
-    reuse_large_blocks()
     if not isinstance(config, Config):
         config = load_config(config)
     if cfg_options:

@@ -12,15 +12,18 @@ from importlib import metadata
 import torch
 from mmengine.device import get_device
 
+# How many processes the launcher started on this machine: torchrun, Open MPI, MPICH.
+PROCESSES_HERE = ('LOCAL_WORLD_SIZE', 'OMPI_COMM_WORLD_LOCAL_SIZE', 'MPI_LOCALNRANKS')
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 
 
 def reuse_large_blocks() -> None:
-    """Have the C library keep large blocks that are freed, for the next step.
+    """Keep large blocks of memory that are freed, for the next step.
 
-    By default it gives them back to the system, which has to fill them with zeros when
-    the next step asks for the same: a sixth of a training step on two cores. Nothing
-    changes where tensors are on a GPU, or where the library is not glibc.
+    By default the C library returns them to the system, which fills them with zeros
+    when the next step asks for the same: a sixth of a training step on two cores. This
+    is a setting of the whole process, so only commands make it. Nothing changes where
+    tensors are on a GPU or the C library is not glibc.
     """
     if sys.platform != 'linux' or torch.cuda.is_available():
         return
@@ -30,11 +33,20 @@ def reuse_large_blocks() -> None:
         mallopt(M_TRIM_THRESHOLD, (2 << 30) - 1)
 
 
-def usable_cores() -> int:
-    """Cores that this process may use, where the system tells, else all of them."""
+def cores_per_process() -> int:
+    """Return how many cores each process of this run may use, at least 1.
+
+    torchrun and MPI say how many processes they started on this machine. Slurm says how
+    many cores a task has, also where it does not bind the task to them.
+    """
     if hasattr(os, 'sched_getaffinity'):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        cores = len(os.sched_getaffinity(0))
+    else:
+        cores = os.cpu_count() or 1
+    for name in PROCESSES_HERE:
+        if name in os.environ:
+            return max(cores // int(os.environ[name]), 1)
+    return min(cores, int(os.environ.get('SLURM_CPUS_PER_TASK', cores)))
 
 
 def describe_device(device: torch.device | None = None) -> str:
@@ -46,7 +58,7 @@ def describe_device(device: torch.device | None = None) -> str:
 
 
 def low_precision() -> torch.dtype:
-    """The 16-bit type that this machine's device computes fast in."""
+    """Return the 16-bit type that this machine's device computes fast in."""
     return torch.float16 if get_device() == 'cuda' else torch.bfloat16
 
 
@@ -75,11 +87,11 @@ def set_aside_broken_torchvision(logger: logging.Logger) -> None:
 
 
 def leave_process_group() -> None:
-    """End the process that `--launcher` began; the last call of a command.
+    """End a process of several, after all is done: the last call of a command.
 
-    Gloo's threads may abort a process while Python ends ("terminate called without an
-    active exception"), when all is done and written. So the group is left first, with
-    the data parallel model that holds it in cycles, and then the process without more.
+    Gloo's threads may abort a process while Python shuts down ("terminate called
+    without an active exception"). So the process group is destroyed first, after the
+    data parallel model that refers to it, and Python's shutdown is skipped.
     """
     if torch.distributed.is_initialized():
         torch.distributed.barrier()

@@ -21,8 +21,12 @@ def _child(parent_registry: Registry, *locations: str) -> Registry:
 MODELS = _child(parent.MODELS, 'models')
 DATASETS = _child(parent.DATASETS, 'datasets')
 TRANSFORMS = _child(parent.TRANSFORMS, 'datasets')
+DATA_SAMPLERS = _child(parent.DATA_SAMPLERS, 'datasets')
 METRICS = _child(parent.METRICS, 'evaluation')
-HOOKS = _child(parent.HOOKS, 'engine.hooks', 'engine.predictions')
+HOOKS = _child(
+    parent.HOOKS,
+    *('engine.hooks', 'engine.header', 'engine.startup', 'engine.predictions'),
+)
 OPTIM_WRAPPERS = _child(parent.OPTIM_WRAPPERS, 'engine.amp')
 RUNNERS = _child(parent.RUNNERS, 'engine.runner')
 VISUALIZERS = _child(parent.VISUALIZERS, 'visualization')
@@ -30,9 +34,17 @@ WEIGHT_INITIALIZERS = _child(parent.WEIGHT_INITIALIZERS, 'checkpoint.load')
 
 # We add nothing to the last, but mmengine warns where a scope lacks one of its kinds.
 REGISTRIES = [
-    *(MODELS, DATASETS, TRANSFORMS, METRICS, HOOKS, OPTIM_WRAPPERS, RUNNERS),
+    *(
+        MODELS,
+        DATASETS,
+        TRANSFORMS,
+        DATA_SAMPLERS,
+        METRICS,
+        HOOKS,
+        OPTIM_WRAPPERS,
+        RUNNERS,
+    ),
     *(VISUALIZERS, WEIGHT_INITIALIZERS),
-    _child(parent.DATA_SAMPLERS),
     _child(parent.EVALUATOR),
     _child(parent.FUNCTIONS),
     _child(parent.LOG_PROCESSORS),

@@ -4,11 +4,11 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from mmengine.dataset import InfiniteSampler
 from torch.utils.data import DataLoader, Dataset
 
+from mmseg_fastscnn.datasets import InfiniteSampler
 from mmseg_fastscnn.engine import hooks
-from mmseg_fastscnn.engine.runner import SkippingIterator
+from mmseg_fastscnn.engine.resume import SkippingIterator
 from mmseg_fastscnn.machine import set_aside_broken_torchvision
 
 
@@ -76,7 +76,7 @@ def test_waiting_for_data_is_said_once(wait, said, monkeypatch, caplog):
     """Iterations of a second each, of which `wait` for data; two validations."""
     clock = 0.0
     monkeypatch.setattr(hooks.time, 'perf_counter', lambda: clock)
-    monkeypatch.setattr(hooks, 'usable_cores', lambda: 8)
+    monkeypatch.setattr(hooks, 'cores_per_process', lambda: 8)
     data = Numbers()
     data.packed = None
     loader = DataLoader(data, num_workers=2)

@@ -13,7 +13,7 @@ from mmengine.registry import init_default_scope
 
 from mmseg_fastscnn.config import all_datasets, load_config
 from mmseg_fastscnn.datasets import SegDataset
-from mmseg_fastscnn.machine import usable_cores
+from mmseg_fastscnn.machine import cores_per_process
 from mmseg_fastscnn.registry import DATASETS
 
 
@@ -52,7 +52,7 @@ def main() -> None:
 def pack(dataset) -> None:
     """Write every sample, decoding with as many threads as there are cores."""
     total = len(dataset)
-    with ThreadPoolExecutor(usable_cores()) as pool:
+    with ThreadPoolExecutor(cores_per_process()) as pool:
         infos = (dataset.get_data_info(k) for k in range(total))
         for done, _ in enumerate(pool.map(dataset.packed.read, infos), start=1):
             if done % 100 == 0 or done == total:

@@ -3,6 +3,7 @@
 from .camvid import CamVidDataset
 from .cityscapes import CityscapesDataset
 from .random_crop import LoadRandomCrop
+from .sampler import InfiniteSampler
 from .seg_dataset import SegDataset
 from .torchvision_dataset import TorchvisionDataset
 from .transforms import (
@@ -16,6 +17,7 @@ from .transforms import (
 __all__ = [
     'CamVidDataset',
     'CityscapesDataset',
+    'InfiniteSampler',
     'LoadAnnotations',
     'LoadImageFromFile',
     'LoadRandomCrop',

@@ -1,7 +1,7 @@
 """Mixed precision on any device."""
 
-from collections.abc import Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from functools import partial
 
 import torch
@@ -15,7 +15,7 @@ from mmseg_fastscnn.registry import OPTIM_WRAPPERS
 
 @OPTIM_WRAPPERS.register_module()
 class AmpOptimWrapper(OptimWrapper):
-    """mmengine's `AmpOptimWrapper`, on CPUs too and without deprecated calls.
+    """mmengine's `AmpOptimWrapper` on any device, without deprecated calls.
 
     Args:
         dtype: 'float16' or 'bfloat16'; by default float16 on CUDA, bfloat16 elsewhere.
@@ -56,17 +56,16 @@ class AmpOptimWrapper(OptimWrapper):
     @contextmanager
     def optim_context(self, model: nn.Module):
         """Run the forward pass in low precision."""
-        if self.device_type == 'cpu':
-            keep_slow_layers_exact(model)
+        on_cpu = self.device_type == 'cpu'
         with (
             super().optim_context(model),
             torch.autocast(self.device_type, dtype=self.dtype),
+            slow_layers_in_float32(model) if on_cpu else nullcontext(),
         ):
             yield
 
     def backward(self, loss: Tensor, **kwargs) -> None:
-        self.scaler.scale(loss).backward(**kwargs)
-        self._inner_count += 1
+        super().backward(self.scaler.scale(loss), **kwargs)
 
     def step(self, **kwargs) -> None:
         """Unscale, clip if configured, and step unless a gradient overflowed."""
@@ -88,16 +87,25 @@ class AmpOptimWrapper(OptimWrapper):
         super().load_state_dict(state_dict)
 
 
-def keep_slow_layers_exact(model: nn.Module) -> None:
-    """Have strided depthwise convolutions computed in float32.
+@contextmanager
+def slow_layers_in_float32(model: nn.Module) -> Iterator[None]:
+    """Compute strided depthwise convolutions in float32, inside this context.
 
-    Their backward pass in bfloat16 takes oneDNN five times as long as in float32: a
-    sixth of a training step, for four layers.
+    oneDNN's backward pass of these in bfloat16 takes five times as long as in float32:
+    a sixth of a training step, for four layers.
     """
-    for layer in model.modules():
-        slow = isinstance(layer, nn.Conv2d) and layer.groups > 1 < max(layer.stride)
-        if slow and 'forward' not in vars(layer):
-            layer.forward = partial(forward_in_float32, layer)
+    slow = [
+        layer
+        for layer in model.modules()
+        if isinstance(layer, nn.Conv2d) and layer.groups > 1 < max(layer.stride)
+    ]
+    for layer in slow:
+        layer.forward = partial(forward_in_float32, layer)
+    try:
+        yield
+    finally:  # a patched layer would be exported, copied and saved with the model
+        for layer in slow:
+            del layer.forward
 
 
 def forward_in_float32(layer: nn.Conv2d, x: Tensor) -> Tensor:

@@ -1,123 +1,73 @@
 """What happens around the training loop."""
 
-import os
 import time
 
-from mmengine.dist import get_world_size
-from mmengine.hooks import Hook
-from mmengine.model.test_time_aug import BaseTTAModel
-from torch import nn
-from torch.nn.modules.batchnorm import SyncBatchNorm, _BatchNorm
+from mmengine.hooks import Hook, LoggerHook
+from mmengine.hooks import RuntimeInfoHook as RuntimeInfoHookOfMMEngine
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from mmseg_fastscnn.engine.resume import plain_hub
-from mmseg_fastscnn.machine import describe_device, usable_cores
+from mmseg_fastscnn.machine import cores_per_process
+from mmseg_fastscnn.models.segmentor import unwrapped
 from mmseg_fastscnn.registry import HOOKS
 
 
 @HOOKS.register_module()
-class RunHeaderHook(Hook):
-    """Say in a few lines what is about to run, and where its results go."""
+class RuntimeInfoHook(RuntimeInfoHookOfMMEngine):
+    """mmengine's, without waiting for the device in every iteration.
 
-    priority = 'VERY_HIGH'
+    mmengine reads each loss of each iteration from the device at once, so that the CPU
+    cannot prepare the next iteration meanwhile. Here the losses of several iterations
+    are read together: when a line is logged, and before something else needs them.
+    """
+
+    def __init__(self):
+        self.unread: list[dict[str, Tensor]] = []
 
     def before_train(self, runner) -> None:
-        training = check_classes(runner.model, runner.train_dataloader, 'training')
-        check_batch(runner.model, runner.train_dataloader)
-        lr = runner.optim_wrapper.get_lr()
-        lr = next(iter(lr.values()))[0]
-        loader = runner.train_dataloader
-        lines = {
-            'data': describe_data(loader, 'training'),
-            'batch': f'{loader.batch_size} images x {get_world_size()} processes, '
-            f'{loader.num_workers} workers each',
-            'schedule': f'{runner.max_iters} iterations from {runner.iter}, '
-            f'lr {lr:g} now, {type(runner.optim_wrapper).__name__}',
-        }
-        ends = [scheduler.end for scheduler in runner.param_schedulers or ()]
-        if ends and max(ends) != runner.max_iters:
-            lines['lr'] = (
-                f'its schedule is for {max(ends)} iterations (param_scheduler), '
-                f'not for {runner.max_iters}'
-            )
-        if runner.iter >= runner.max_iters:
-            lines['note'] = 'there is nothing left to train'
-        if runner.val_loop is not None:
-            found = check_classes(runner.model, runner.val_dataloader, 'validation')
-            if found != training:
-                raise ValueError(
-                    f'Training has the classes {training}, validation {found}. Give '
-                    f'both data sets the same metainfo.'
-                )
-            lines['validation'] = (
-                f'{describe_data(runner.val_dataloader, "validation")}, every '
-                f'{runner.val_interval} iterations'
-            )
-        self._say(runner, lines)
+        super().before_train(runner)
+        hooks = [hook for hook in runner.hooks if isinstance(hook, LoggerHook)]
+        self.interval = min((hook.interval for hook in hooks), default=1)
 
-    def before_test(self, runner) -> None:
-        check_classes(runner.model, runner.test_dataloader, 'test')
-        views = ', ms+flip' if isinstance(runner.model, BaseTTAModel) else ''
-        data = describe_data(runner.test_dataloader, 'test')
-        self._say(runner, {'data': data + views})
+    def after_train_iter(
+        self, runner, batch_idx: int, data_batch=None, outputs: dict | None = None
+    ) -> None:
+        if outputs is not None:
+            self.unread.append({k: v.detach() for k, v in outputs.items()})
+        # when LoggerHook may write a line
+        on_time = self.every_n_inner_iters(batch_idx, self.interval)
+        if on_time or self.end_of_epoch(runner.train_dataloader, batch_idx):
+            self._read(runner)
 
-    def _say(self, runner, lines: dict[str, str]) -> None:
-        model = getattr(runner.model, 'module', runner.model)
-        count = sum(p.numel() for p in model.parameters())
-        lines = {
-            'config': runner.cfg.filename,
-            **lines,
-            'device': describe_device(),
-            'model': f'{type(model).__name__}, {count / 1e6:.2f} M parameters',
-            'results': runner.work_dir,
-            'log': runner.logger.log_file,
-        }
-        text = '\n'.join(f'  {key:<11}{value}' for key, value in lines.items())
-        runner.logger.info('\n%s', text)
+    def before_val(self, runner) -> None:
+        self._read(runner)
+        super().before_val(runner)
 
+    def after_train_epoch(self, runner) -> None:
+        self._read(runner)
 
-def check_classes(model: nn.Module, loader: DataLoader, purpose: str) -> list[str]:
-    """Return the data's classes; ValueError if the model has another number of them."""
-    while hasattr(model, 'module'):  # of data parallel training, of ms+flip
-        model = model.module
-    classes = loader.dataset.metainfo['classes']
-    if model.num_classes != len(classes):
-        raise ValueError(
-            f'The model has num_classes={model.num_classes}, the {purpose} data '
-            f'{len(classes)} classes ({", ".join(classes)}). Set '
-            f'model=dict(num_classes={len(classes)}).'
-        )
-    return list(classes)
+    def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
+        if self.unread:
+            self._read(runner)
+            checkpoint['message_hub'] = runner.message_hub.state_dict()
 
-
-def check_batch(model: nn.Module, loader: DataLoader) -> None:
-    """Raise ValueError if normalisation would see one value a channel."""
-    layers = [m for m in model.modules() if isinstance(m, _BatchNorm)]
-    alone = any(not isinstance(m, SyncBatchNorm) for m in layers)
-    if loader.batch_size == 1 and alone:
-        raise ValueError(
-            'The batch has one image, and batch normalisation over the coarsest level '
-            'of the pyramid needs two. Set train_dataloader.batch_size to 2 or more.'
-        )
-
-
-def describe_data(loader: DataLoader, purpose: str) -> str:
-    dataset = loader.dataset
-    classes = len(dataset.metainfo['classes'])
-    kind = type(dataset).__name__
-    return f'{len(dataset)} {purpose} images of {kind}, {classes} classes'
+    def _read(self, runner) -> None:
+        for outputs in self.unread:
+            super().after_train_iter(runner, 0, outputs=outputs)
+        self.unread.clear()
 
 
 @HOOKS.register_module()
 class DataWaitHook(Hook):
-    """Say, once, when training waits for data more than a tenth of its time.
+    """Say once when training waits for data for more than a tenth of its time.
 
     Args:
-        iterations: How many are timed together. One after a start or a validation,
-            when loading begins anew, is not timed.
+        iterations: How many iterations are timed together. The first one after a start
+            or a validation, when loading begins anew, is not timed.
     """
 
-    priority = 'LOWEST'  # so that writing a checkpoint is no waiting
+    priority = 'LOWEST'  # so that writing a checkpoint does not count as waiting
     WORTH_SAYING = 0.1
 
     def __init__(self, iterations: int = 100):
@@ -160,7 +110,7 @@ def advice(loader: DataLoader) -> str:
     parts = getattr(loader.dataset, 'datasets', [loader.dataset])
     if any(getattr(part, 'packed', 'none to be had') is None for part in parts):
         lines.append('Read from a decoded copy: tools/pack_dataset.py.')
-    cores = usable_cores() // int(os.environ.get('LOCAL_WORLD_SIZE', 1))
+    cores = cores_per_process()
     if cores > loader.num_workers:
         lines.append(f'Set train_dataloader.num_workers={cores}.')
     return ' '.join(lines or ['Use faster disks, more cores or fewer transforms.'])
@@ -174,17 +124,18 @@ class PlainCheckpointHook(Hook):
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
         checkpoint['message_hub'] = plain_hub(checkpoint['message_hub'])
+        checkpoint['meta']['images_per_step'] = runner.images_per_step
 
 
 @HOOKS.register_module()
 class FreezeBackboneHook(Hook):
     """Train only the heads for the first iterations, so that fresh ones settle.
 
-    The backbone's gradients are dropped before each step and its normalisation uses,
-    and keeps, the checkpoint's statistics.
+    The backbone's gradients are dropped before each step, and its normalisation uses
+    the checkpoint's statistics without changing them.
 
     Args:
-        iterations: How many.
+        iterations: How many iterations the backbone stays as it is.
     """
 
     def __init__(self, iterations: int):
@@ -192,7 +143,7 @@ class FreezeBackboneHook(Hook):
         self.handle = None
 
     def before_train_iter(self, runner, batch_idx: int, data_batch=None) -> None:
-        backbone = getattr(runner.model, 'module', runner.model).backbone
+        backbone = unwrapped(runner.model).backbone
         if runner.iter < self.iterations:
             backbone.eval()
             if self.handle is None:
@@ -206,4 +157,5 @@ class FreezeBackboneHook(Hook):
         elif self.handle is not None:
             self.handle.remove()
             self.handle = None
+            backbone.train()  # an epoch loop does so only when an epoch begins
             runner.logger.info('The backbone is trained from here on.')

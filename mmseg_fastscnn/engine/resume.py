@@ -12,8 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from mmengine.hooks import CheckpointHook
 from mmengine.logging import HistoryBuffer
+from mmengine.runner import Runner
 from torch import Tensor
+from torch.utils.data import DataLoader
 
 from mmseg_fastscnn.checkpoint import read_checkpoint
 
@@ -34,6 +37,38 @@ def seed_of(path: str | Path) -> int | None:
     """Return the seed of the run that wrote a checkpoint, if the file has it."""
     seed = read_checkpoint(path)['meta'].get('seed')
     return seed if type(seed) is int else None
+
+
+def checkpoint_folder(runner: Runner) -> Path:
+    """Return where a run keeps its checkpoints, by the rule of `CheckpointHook`."""
+    hook = next((h for h in runner.hooks if isinstance(h, CheckpointHook)), None)
+    work_dir = Path(runner.work_dir)
+    if hook is None or hook.out_dir in (None, runner.work_dir):
+        return work_dir
+    return Path(hook.out_dir, work_dir.name)
+
+
+class SkippingIterator:
+    """Gives the training loop its batches after a resume.
+
+    mmengine's loop asks for the batches of all iterations before, to throw them away.
+    It gets None for these, and nothing is loaded.
+
+    Args:
+        dataloader: Data loader with our `InfiniteSampler`.
+        skip: Iterations before.
+    """
+
+    def __init__(self, dataloader: DataLoader, skip: int):
+        dataloader.sampler.start = skip * dataloader.batch_size
+        self.skip = skip
+        self.iterator = iter(dataloader)
+
+    def __next__(self) -> dict | None:
+        if self.skip > 0:
+            self.skip -= 1
+            return None
+        return next(self.iterator)
 
 
 def resumable(
@@ -68,7 +103,9 @@ def resumable(
         if key in checkpoint
     }
     result['meta'] = {
-        key: meta[key] for key in (*count, 'seed', 'dataset_meta') if key in meta
+        key: meta[key]
+        for key in (*count, 'seed', 'dataset_meta', 'images_per_step')
+        if key in meta
     }
     result['param_schedulers'] = scheduler_states(checkpoint, path, schedulers)
     result['message_hub'] = restored_hub(checkpoint.get('message_hub'), path, folder)

@@ -1,23 +1,19 @@
-"""mmengine's runner, where running Fast-SCNN for a person needs it otherwise."""
+"""mmengine's Runner with safe checkpoint loading and a readable terminal."""
 
 import copy
 import inspect
-import itertools
 import logging
-import os
 import warnings
 from pathlib import Path
 
 import torch
 from mmengine.config import Config
-from mmengine.dataset import InfiniteSampler
 from mmengine.dist import get_world_size, is_distributed
-from mmengine.hooks import CheckpointHook, EMAHook, Hook
+from mmengine.hooks import EMAHook, Hook
 from mmengine.logging import MMLogger
-from mmengine.model import is_model_wrapper, revert_sync_batchnorm
-from mmengine.model.test_time_aug import BaseTTAModel
+from mmengine.model import revert_sync_batchnorm
 from mmengine.optim import OptimWrapper
-from mmengine.runner import BaseLoop, Runner
+from mmengine.runner import Runner
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
@@ -25,33 +21,35 @@ from torch.utils.data import DataLoader
 from mmseg_fastscnn.checkpoint import load_weights, read_checkpoint
 from mmseg_fastscnn.checkpoint.classes import carry_over_classes
 from mmseg_fastscnn.checkpoint.load import inflate_first_convolution
-from mmseg_fastscnn.engine.hooks import (
-    DataWaitHook,
-    PlainCheckpointHook,
-    RunHeaderHook,
+from mmseg_fastscnn.datasets.sampler import InfiniteSampler
+from mmseg_fastscnn.engine.header import RunHeaderHook
+from mmseg_fastscnn.engine.hooks import DataWaitHook, PlainCheckpointHook
+from mmseg_fastscnn.engine.resume import (
+    SkippingIterator,
+    checkpoint_folder,
+    last_checkpoint,
+    resumable,
+    seed_of,
 )
-from mmseg_fastscnn.engine.resume import last_checkpoint, resumable, seed_of
+from mmseg_fastscnn.engine.startup import StartupCheckHook
 from mmseg_fastscnn.engine.terminal import is_shown
-from mmseg_fastscnn.machine import (
-    reuse_large_blocks,
-    set_aside_broken_torchvision,
-    usable_cores,
-)
+from mmseg_fastscnn.machine import cores_per_process, set_aside_broken_torchvision
+from mmseg_fastscnn.models.segmentor import unwrapped
 from mmseg_fastscnn.registry import RUNNERS
 
 
 @RUNNERS.register_module()
 class SegRunner(Runner):
-    """Train and test, on whatever device there is.
+    """Train and test a segmentor on CPUs and GPUs.
 
-    Different from mmengine's: the terminal shows what a person needs (all else is in
-    the log file), a torchvision that does not fit is left aside, SyncBN and data
-    parallel training work on CPUs, checkpoints are read safely and reported, and the
+    Different from mmengine's: checkpoints are read safely and reported, nothing that a
+    checkpoint names is run or removed, the terminal shows what a person needs (the log
+    file has everything), SyncBN and data parallel training work on CPUs, and the
     learning rate is scaled by the whole batch, accumulated steps included.
 
     Attributes:
         weights: Which of a checkpoint's weights to load, 'ema' or 'raw'.
-        test_dtype: Of the network in a run that only tests.
+        test_dtype: Type of the network's weights in a run that only tests.
     """
 
     weights = 'ema'
@@ -59,7 +57,7 @@ class SegRunner(Runner):
 
     @classmethod
     def from_cfg(cls, cfg: Config) -> 'SegRunner':
-        """Build a runner; one that resumes has the seed of the run that it resumes.
+        """Build a runner; one that resumes gets the seed of the run that it resumes.
 
         The order of images and the seeds of workers are made from the seed, so it has
         to be known before they are built.
@@ -72,32 +70,35 @@ class SegRunner(Runner):
                 cfg.randomness = {**cfg.get('randomness', {}), 'seed': seed}
         return super().from_cfg(cfg)
 
+    @property
+    def trains(self) -> bool:
+        """Whether this is a run that trains, built or not."""
+        return self._train_loop is not None
+
     def train(self) -> nn.Module:
-        # said when a step is skipped or accumulated, which is meant
-        warnings.filterwarnings('ignore', 'Detected call of `scheduler.step')
-        try:
-            return super().train()
-        except KeyboardInterrupt:
-            pointer = Path(self.work_dir, 'last_checkpoint')
-            last = pointer.read_text() if pointer.exists() else 'none is written yet'
-            self.logger.warning(
-                'Stopped at iteration %d. --resume goes on from the last checkpoint '
-                '(%s).',
-                self.iter,
-                last,
-            )
-            raise
+        with warnings.catch_warnings():
+            # said when a step is skipped or accumulated, which is meant
+            warnings.filterwarnings('ignore', 'Detected call of `scheduler.step')
+            try:
+                return super().train()
+            except KeyboardInterrupt:
+                self.logger.warning(
+                    'Stopped at iteration %d. --resume goes on from the last '
+                    'checkpoint (%s).',
+                    self.iter,
+                    last_checkpoint(self.work_dir) or 'none is written yet',
+                )
+                raise
 
     def dump_config(self) -> None:
         """Keep the config that trained in the work dir; a test's goes to its log."""
-        if self._train_loop is not None:
+        if self.trains:
             super().dump_config()
         elif self.rank == 0:
             name = Path(self.cfg.filename or 'config.py').name
             self.cfg.dump(Path(self.log_dir, name))
 
     def setup_env(self, env_cfg: dict) -> None:
-        reuse_large_blocks()
         if self.distributed and not torch.cuda.is_available() and not is_distributed():
             # mmengine's own start calls torch.cuda.set_device, which fails on CPUs
             if self.launcher != 'pytorch':
@@ -113,16 +114,15 @@ class SegRunner(Runner):
         terminal = logger.handlers[0]
         terminal.addFilter(is_shown)
         terminal.setFormatter(logging.Formatter('%(asctime)s %(message)s', '%H:%M:%S'))
+        # here, since what mmengine does next is to import torchvision for its report
+        set_aside_broken_torchvision(logger)
         return logger
 
-    def _log_env(self, env_cfg: dict) -> None:
-        set_aside_broken_torchvision(self.logger)
-        super()._log_env(env_cfg)
-
     def register_hooks(self, default_hooks=None, custom_hooks=None) -> None:
-        if self._train_loop is None:  # the weights asked for are loaded, see `weights`
+        if not self.trains:  # the weights asked for are loaded, see `weights`
             custom_hooks = [h for h in custom_hooks or () if not averages_weights(h)]
         super().register_hooks(default_hooks, custom_hooks)
+        self.register_hook(StartupCheckHook())
         self.register_hook(RunHeaderHook())
         self.register_hook(PlainCheckpointHook())
         self.register_hook(DataWaitHook())
@@ -152,30 +152,34 @@ class SegRunner(Runner):
         the CPU, and a `module.` before names is removed.
         """
         checkpoint = read_checkpoint(filename, self.weights)
+        model = unwrapped(self.model)
         if self._resume:
-            folder = checkpoint_folder(self)
             schedulers = self.param_schedulers or ()
+            folder = checkpoint_folder(self)
             checkpoint = resumable(checkpoint, filename, folder, schedulers)
-        model = self.model
-        while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
-            model = model.module
-        starts_training = isinstance(self._train_loop, BaseLoop) and not self._resume
-        state_dict = checkpoint['state_dict']
-        if starts_training:
-            state_dict = self._fit_to_task(model, state_dict, checkpoint['meta'])
-            checkpoint['state_dict'] = state_dict
+            before = checkpoint['meta'].get('images_per_step')
+            if before not in (None, self.images_per_step):
+                self.logger.warning(
+                    'The run before had %s images per step, this one has %d; the '
+                    'learning rate goes on as it was.',
+                    before,
+                    self.images_per_step,
+                )
+        elif self.trains:
+            checkpoint['state_dict'] = self._fit_to_task(model, checkpoint)
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
-        report = load_weights(model, state_dict, strict=not starts_training)
+        starts_training = self.trains and not self._resume
+        report = load_weights(
+            model, checkpoint['state_dict'], strict=not starts_training
+        )
         self.logger.info('%s: %s.', filename, report)
-        if self._train_loop is None:
+        if not self.trains:
             model.for_inference(self.test_dtype)
-        self._has_loaded = True
         return checkpoint
 
-    def _fit_to_task(
-        self, model: nn.Module, state_dict: dict[str, Tensor], meta: dict
-    ) -> dict[str, Tensor]:
+    def _fit_to_task(self, model: nn.Module, checkpoint: dict) -> dict[str, Tensor]:
         """Fit a checkpoint's classifiers and first convolution to the model's task."""
+        state_dict, meta = checkpoint['state_dict'], checkpoint['meta']
         new = list(self.train_dataloader.dataset.metainfo['classes'])
         old = self.cfg.get('checkpoint_classes') or (
             (meta.get('dataset_meta') or {}).get('classes')
@@ -197,20 +201,22 @@ class SegRunner(Runner):
         """Resume; batches of the iterations before are skipped without loading."""
         super().resume(filename, *args, **kwargs)
         loop = self.train_loop
-        iterator = getattr(loop, 'dataloader_iterator', None)
-        loads_to_skip = iterator is not None and not hasattr(iterator, 'skip_iter')
+        loads_to_skip = hasattr(loop, 'dataloader_iterator')
         if loads_to_skip and isinstance(loop.dataloader.sampler, InfiniteSampler):
             loop.dataloader_iterator = SkippingIterator(loop.dataloader, loop.iter)
 
     def scale_lr(
         self, optim_wrapper: OptimWrapper, auto_scale_lr: dict | None = None
     ) -> None:
-        """Multiply the learning rates by the real over the base batch size."""
+        """Multiply the learning rates by the real over the base batch size.
+
+        A resumed run has the learning rates of its checkpoint, whatever its batch.
+        """
         if not auto_scale_lr or not auto_scale_lr.get('enable', False):
             return
-        per_step = self._train_dataloader['batch_size'] * get_world_size()
-        real = per_step * optim_wrapper._accumulative_counts
-        base = auto_scale_lr['base_batch_size']
+        if self._resume and self.cfg.get('load_from'):
+            return
+        real, base = self.images_per_step, auto_scale_lr['base_batch_size']
         for group in optim_wrapper.optimizer.param_groups:
             group['lr'] *= real / base
         self.logger.info(
@@ -221,18 +227,22 @@ class SegRunner(Runner):
             base,
         )
 
+    @property
+    def images_per_step(self) -> int:
+        """Images that one step of the optimizer sees, in all processes."""
+        accumulated = self.cfg.optim_wrapper.get('accumulative_counts', 1)
+        return self.train_dataloader.batch_size * get_world_size() * accumulated
+
     @staticmethod
     def build_dataloader(dataloader: dict | DataLoader, *args, **kwargs) -> DataLoader:
-        """mmengine's, with at most one worker a core, and with none if asked for."""
+        """Build a data loader with at most one worker per core."""
         if isinstance(dataloader, dict):
-            processes = int(os.environ.get('LOCAL_WORLD_SIZE', 1))
-            cores = max(usable_cores() // processes, 1)
             asked = dataloader.get('num_workers', 0)
-            workers = min(asked, cores)
+            workers = min(asked, cores_per_process())
             if workers < asked:
                 MMLogger.get_current_instance().info(
-                    '%d loading workers instead of the %d of the config: there are no '
-                    'more cores a process.',
+                    '%d loading workers instead of the %d of the config: each process '
+                    'has no more cores.',
                     workers,
                     asked,
                 )
@@ -243,41 +253,6 @@ class SegRunner(Runner):
         return Runner.build_dataloader(dataloader, *args, **kwargs)
 
 
-def checkpoint_folder(runner: Runner) -> Path:
-    """Return where a run keeps its checkpoints, by mmengine's rule."""
-    hook = next((h for h in runner.hooks if isinstance(h, CheckpointHook)), None)
-    work_dir = Path(runner.work_dir)
-    if hook is None or hook.out_dir in (None, runner.work_dir):
-        return work_dir
-    return Path(hook.out_dir, work_dir.name)
-
-
 def averages_weights(hook: Hook | dict) -> bool:
     kind = hook.get('type') if isinstance(hook, dict) else type(hook)
     return kind in ('EMAHook', EMAHook)
-
-
-class SkippingIterator:
-    """What mmengine's loop reads batches from, after a resume.
-
-    The loop asks for the batches of all iterations before, to throw them away; these
-    are skipped in the sampler, and None is given for them.
-
-    Args:
-        dataloader: Its sampler must be an `InfiniteSampler`.
-        skip: Iterations before.
-    """
-
-    def __init__(self, dataloader: DataLoader, skip: int):
-        sampler = dataloader.sampler
-        # from the start: the loop's workers may have drawn ahead
-        indices = sampler._indices_of_rank()
-        sampler.indices = itertools.islice(indices, skip * dataloader.batch_size, None)
-        self.skip = skip
-        self.iterator = iter(dataloader)
-
-    def __next__(self) -> dict | None:
-        if self.skip > 0:
-            self.skip -= 1
-            return None
-        return next(self.iterator)

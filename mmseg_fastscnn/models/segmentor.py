@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 from mmcv.cnn import fuse_conv_bn
-from mmengine.model import BaseModel, ModuleList
+from mmengine.model import BaseModel, BaseTTAModel, ModuleList, is_model_wrapper
 from mmengine.structures import PixelData
 from torch import Tensor, nn
 
@@ -203,6 +203,13 @@ class EncoderDecoder(BaseModel):
             folded.to(dtype, memory_format=torch.channels_last)
         self.data_preprocessor.dtype = dtype
         return self
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """Return the segmentor inside of wrappers for data parallelism and ms+flip."""
+    while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
+        model = model.module
+    return model
 
 
 def flipped_back(logits: Tensor, sample: SegDataSample) -> Tensor:
