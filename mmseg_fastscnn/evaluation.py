@@ -54,6 +54,11 @@ class IoUMetric(BaseMetric):
         self.per_class: dict[str, dict[str, float]] = {}
         self._reset()
 
+    @property
+    def keys(self) -> list[str]:
+        """Names of the values that `evaluate` returns."""
+        return [*(f'm{column}' for column in self.columns), 'aAcc']
+
     def _reset(self) -> None:
         self.confusion: Tensor | None = None
         self.num_images = 0

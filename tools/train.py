@@ -2,27 +2,27 @@
 
 import argparse
 import os
-from pathlib import Path
-
-from mmengine.config import DictAction
 
 from mmseg_fastscnn.checkpoint.classes import read_classes
+from mmseg_fastscnn.commands import options
+from mmseg_fastscnn.commands.entrance import run_command
 from mmseg_fastscnn.config import load_config
+from mmseg_fastscnn.engine.dry_run import dry_run
+from mmseg_fastscnn.engine.outputs import check_work_dir
+from mmseg_fastscnn.engine.resume import last_checkpoint
 from mmseg_fastscnn.engine.runner import SegRunner
 from mmseg_fastscnn.machine import leave_process_group
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('config', help='config file, e.g. configs/fastscnn/*.py')
-    parser.add_argument('--work-dir', help='for checkpoints and logs')
-    parser.add_argument('--data-root', help='moves every data set of the config')
+    options.add_run(parser, work_dir='for checkpoints and logs')
     parser.add_argument('--load-from', metavar='CKPT', help='start from its weights')
     parser.add_argument(
         '--classes-from',
         metavar='NAMES',
         help='classes of the --load-from checkpoint, where it does not name them: a '
-        'data set such as CityscapesDataset, or a text file with one a line',
+        'data set such as CityscapesDataset, or a text file with one class per line',
     )
     parser.add_argument(
         '--resume',
@@ -34,7 +34,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--amp', action='store_true', help='mixed precision: fp16 on CUDA, bf16 on CPU'
     )
-    parser.add_argument('--seed', type=int, help='of weights, order and augmentation')
+    parser.add_argument(
+        '--seed', type=int, help='seed of weights, order and augmentation'
+    )
     parser.add_argument(
         '--deterministic', action='store_true', help='only deterministic algorithms'
     )
@@ -44,14 +46,10 @@ def parse_args() -> argparse.Namespace:
         help='keep the lr of the config whatever the batch size',
     )
     parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='change settings of the config, e.g. train_cfg.max_iters=1000',
-    )
-    parser.add_argument(
-        '--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none'
+        '--dry-run',
+        action='store_true',
+        help='check config and data, run one step and one validation batch, and stop; '
+        'nothing is written',
     )
     args = parser.parse_args()
     if args.load_from and args.resume not in (None, 'auto'):
@@ -69,15 +67,13 @@ def main() -> None:
     if args.classes_from:
         config.checkpoint_classes = read_classes(args.classes_from)
     if args.resume:
-        config.resume = args.resume != 'auto'
         checkpoint = args.resume
-        if args.resume == 'auto':
-            pointer = Path(config.work_dir, 'last_checkpoint')
-            checkpoint = pointer.read_text().strip() if pointer.exists() else None
+        if checkpoint == 'auto':
+            checkpoint = last_checkpoint(config.work_dir)
         if checkpoint is None:
             print(f'No checkpoint in {config.work_dir}: starting at iteration 0.')
         else:
-            config.resume, config.load_from = True, checkpoint
+            config.resume, config.load_from = True, str(checkpoint)
     if args.amp:
         config.optim_wrapper.type = 'AmpOptimWrapper'
     if args.no_auto_scale_lr and config.get('auto_scale_lr'):
@@ -86,14 +82,17 @@ def main() -> None:
     if args.seed is not None:
         randomness['seed'] = args.seed
     if args.deterministic:
-        os.environ.setdefault(
-            'CUBLAS_WORKSPACE_CONFIG', ':4096:8'
-        )  # cuBLAS asks for it
+        # cuBLAS asks for it
+        os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')
         randomness['deterministic'] = True
     config.randomness = randomness
+    if args.dry_run:
+        dry_run(config)
+        return
+    check_work_dir(config)
     SegRunner.from_cfg(config).train()
 
 
 if __name__ == '__main__':
-    main()
+    run_command(main)
     leave_process_group()

@@ -2,6 +2,7 @@
 
 import time
 
+from mmengine.hooks import CheckpointHook as CheckpointHookOfMMEngine
 from mmengine.hooks import Hook, LoggerHook
 from mmengine.hooks import RuntimeInfoHook as RuntimeInfoHookOfMMEngine
 from torch import Tensor
@@ -114,6 +115,20 @@ def advice(loader: DataLoader) -> str:
     if cores > loader.num_workers:
         lines.append(f'Set train_dataloader.num_workers={cores}.')
     return ' '.join(lines or ['Use faster disks, more cores or fewer transforms.'])
+
+
+@HOOKS.register_module()
+class CheckpointHook(CheckpointHookOfMMEngine):
+    """mmengine's, for which a higher score is better unless its name has "loss" in it.
+
+    mmengine's own knows only some scores, and needs `rule` for mFscore and others.
+    """
+
+    def __init__(self, *args, save_best: str | list[str] | None = None, **kwargs):
+        names = [save_best] if isinstance(save_best, str) else save_best or []
+        higher = [name for name in names if 'loss' not in name.lower()]
+        kwargs.setdefault('greater_keys', higher)
+        super().__init__(*args, save_best=save_best, **kwargs)
 
 
 @HOOKS.register_module()

@@ -57,7 +57,8 @@ def report(runner, findings: Iterator[Finding]) -> None:
     findings = list(findings)
     for finding in findings:
         if not finding.stops:
-            runner.logger.warning('Doubtful: %s', finding.text)
+            # as one string: mmengine shows a format string only once
+            runner.logger.warning(f'Doubtful: {finding.text}')
     stops = [finding.text for finding in findings if finding.stops]
     if stops:
         raise ValueError('\n'.join(stops))

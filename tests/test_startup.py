@@ -1,0 +1,136 @@
+"""What is compared before the first step, and what is said of it."""
+
+from copy import deepcopy
+
+import pytest
+from conftest import TOY, run, small_run
+from mmengine.hooks import Hook
+
+from mmseg_fastscnn.config import load_config
+from mmseg_fastscnn.engine.runner import SegRunner
+
+SMALL = {
+    'train_dataloader.batch_size': 2,
+    'train_dataloader.num_workers': 0,
+    'val_dataloader.num_workers': 0,
+}
+EPOCHS = dict(_delete_=True, type='EpochBasedTrainLoop', max_epochs=2)
+IN_ORDER = dict(_delete_=True, type='DefaultSampler', shuffle=True)
+
+
+class Enough(Exception):
+    pass
+
+
+class StopBeforeTheFirstStep(Hook):
+    priority = 'LOWEST'
+
+    def before_train(self, runner) -> None:
+        raise Enough
+
+
+def start(streets, work_dir, options: dict) -> str:
+    """Start a run, stop it before its first step, and return its log."""
+    options = deepcopy({**SMALL, **options})  # `_delete_` is taken out of it
+    config = load_config(TOY, options, str(streets), str(work_dir))
+    runner = SegRunner.from_cfg(config)
+    runner.register_hook(StopBeforeTheFirstStep())
+    with pytest.raises(Enough):
+        runner.train()
+    (log,) = work_dir.glob('*/*.log')
+    return log.read_text()
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        ({'train_cfg': EPOCHS}, 'first epoch never ends. Set sampler='),
+        (
+            {'train_dataloader.sampler': IN_ORDER, 'train_dataloader.batch_size': 5},
+            'last batch of 6 images in batches of 5 has one image',
+        ),
+        ({'train_dataloader.batch_size': 1}, 'The batch has one image'),
+        (
+            {'model.auxiliary_head.0.num_classes': 3},
+            r'model\.auxiliary_head\.0 has num_classes=3, the training data 19 classes',
+        ),
+        (
+            {'model.data_preprocessor.size': (64, 384)},
+            r'crop_size in the training pipeline is \(192, 384\), .*size \(64, 384\)',
+        ),
+        (
+            {'default_hooks.checkpoint.save_best': 'mFscore'},
+            "save_best is 'mFscore', but validation gives mIoU, mAcc, aAcc",
+        ),
+        (
+            {
+                'val_dataloader.dataset.pipeline': [
+                    dict(type='LoadImageFromFile'),
+                    dict(type='LoadAnnotations'),
+                    dict(type='Resize', scale=(64, 32)),
+                    dict(type='PackSegInputs'),
+                ]
+            },
+            r'the label of .* is \(32, 64\), its image \(64, 128\)',
+        ),
+    ],
+)
+def test_what_cannot_work_stops_the_run(streets, tmp_path, options, message):
+    with pytest.raises(ValueError, match=message):
+        start(streets, tmp_path, options)
+    assert not list(tmp_path.glob('*.pth'))
+
+
+def test_all_findings_come_together(streets, tmp_path):
+    options = {
+        'train_dataloader.batch_size': 1,
+        'default_hooks.checkpoint.save_best': 'IoU',
+    }
+    with pytest.raises(ValueError, match=r'(?s)one image.*\n.*save_best is') as found:
+        start(streets, tmp_path, options)
+    assert len(str(found.value).splitlines()) == 2
+
+
+def test_what_is_doubtful_is_said(streets, tmp_path):
+    options = {
+        'param_scheduler.1.by_epoch': True,
+        'model.data_preprocessor.size': (1920, 3840),
+        'model.test_cfg': dict(mode='slide', crop_size=(64, 64), stride=(32, 32)),
+        'optim_wrapper.paramwise_cfg': dict(custom_keys={'bakcbone': dict(lr_mult=2)}),
+        'train_cfg.max_iters': 50,
+    }
+    log = start(streets, tmp_path, options)
+    for line in [
+        'PolyLR in param_scheduler counts epochs (by_epoch=True) and the run',
+        'the schedule of the learning rate is for 30 iterations (end in param_schedul',
+        'RandomCrop.crop_size in the training pipeline is (192, 384), model.data_pre',
+        'RandomCrop.crop_size in the training pipeline is (192, 384), model.test_cfg',
+        "optim_wrapper.paramwise_cfg.custom_keys has 'bakcbone', which no parameter of the model has",
+    ]:
+        assert f'Doubtful: {line}' in log, line
+    assert '99.0 % of each image would be padding' in log and 'Traceback' not in log
+
+
+def test_an_epoch_run_is_described_in_epochs(streets, tmp_path):
+    options = {
+        'train_cfg': EPOCHS,
+        'train_dataloader.sampler': IN_ORDER,
+        'param_scheduler': [
+            dict(type='LinearLR', start_factor=0.1, begin=0, end=3, by_epoch=False),
+            dict(type='PolyLR', begin=0, end=2, by_epoch=True),
+        ],
+    }
+    log = start(streets, tmp_path, options)
+    assert '2 epochs of 3 iterations from epoch 0' in log
+    assert 'every 1 epochs' in log and 'Doubtful' not in log
+
+
+def test_a_dry_run_takes_one_step_and_leaves_nothing(streets, tmp_path):
+    work_dir = tmp_path / 'run'
+    printed = run(
+        *['tools/train.py', TOY, '--data-root', streets, '--work-dir', work_dir],
+        *['--dry-run', *small_run()],
+    )
+    assert 'One step: loss ' in printed and 'decode.loss_ce ' in printed
+    assert 'One validation batch: 1 images' in printed
+    assert 'Nothing was written' in printed and not work_dir.exists()
