@@ -63,7 +63,8 @@ def run(*command: object, ok: bool = True, **env: str) -> str:
 
     Args:
         command: Words; a first one that ends in .py runs under this Python.
-        ok: Whether it should succeed; a test fails if it does otherwise.
+        ok: Whether it should succeed. If not, it must say why in the manner of a user's
+            mistake: with exit status 2 and no traceback.
         env: Further environment variables.
     """
     words = [str(word) for word in command]
@@ -78,7 +79,8 @@ def run(*command: object, ok: bool = True, **env: str) -> str:
         text=True,
         timeout=300,
     )
-    assert (done.returncode == 0) == ok, done.stdout
+    assert done.returncode == (0 if ok else 2), done.stdout
+    assert ok or 'Traceback' not in done.stdout, done.stdout
     return done.stdout
 
 

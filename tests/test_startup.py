@@ -105,7 +105,7 @@ def test_what_is_doubtful_is_said(streets, tmp_path):
         'the schedule of the learning rate is for 30 iterations (end in param_schedul',
         'RandomCrop.crop_size in the training pipeline is (192, 384), model.data_pre',
         'RandomCrop.crop_size in the training pipeline is (192, 384), model.test_cfg',
-        "optim_wrapper.paramwise_cfg.custom_keys has 'bakcbone', which no parameter of the model has",
+        "optim_wrapper.paramwise_cfg.custom_keys has 'bakcbone', which no param",
     ]:
         assert f'Doubtful: {line}' in log, line
     assert '99.0 % of each image would be padding' in log and 'Traceback' not in log

@@ -329,6 +329,8 @@ def test_a_bad_label_stops_training_with_its_name(streets, tmp_path):
         r'_gtFine_labelIds\.png: label ids \[99\] are not in label_map',
         printed.strip().splitlines()[-1],
     )
+    (log,) = tmp_path.glob('*/*.log')
+    assert 'Traceback (most recent call last)' in log.read_text()
 
 
 def test_every_tool_says_how_it_is_called():

@@ -7,9 +7,10 @@ import subprocess
 
 import numpy as np
 import torch
-from mmengine.config import DictAction
 
 from mmseg_fastscnn.apis import init_model
+from mmseg_fastscnn.commands import options
+from mmseg_fastscnn.commands.entrance import run_command
 from mmseg_fastscnn.config import load_config
 from mmseg_fastscnn.deploy.speed import stage_seconds
 from mmseg_fastscnn.machine import describe_device
@@ -18,7 +19,7 @@ from mmseg_fastscnn.registry import DATASETS
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('config', help='config file')
+    options.add_config(parser)
     parser.add_argument(
         'checkpoint', nargs='?', help='checkpoint file; random weights without one'
     )
@@ -27,10 +28,7 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--device', help='e.g. cuda:1; by default the best there is')
     parser.add_argument('--repeat', type=int, default=50, help='images that are timed')
-    parser.add_argument('--data-root', help='moves every data set of the config')
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE'
-    )
+    options.add_data_root(parser)
     args = parser.parse_args()
     if args.repeat < 1:
         parser.error('--repeat is at least 1.')
@@ -78,4 +76,4 @@ def facts(device: torch.device) -> list[str]:
 
 
 if __name__ == '__main__':
-    main()
+    run_command(main)

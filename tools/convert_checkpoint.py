@@ -7,18 +7,15 @@ safetensors. The result has `state_dict` and `meta` and loads anywhere safely.
 import argparse
 
 from mmseg_fastscnn.checkpoint import read_checkpoint, write_weights
+from mmseg_fastscnn.commands import options
+from mmseg_fastscnn.commands.entrance import run_command
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('source', metavar='IN', help='the checkpoint')
     parser.add_argument('target', metavar='OUT', help='the file to write, NAME.pth')
-    parser.add_argument(
-        '--weights',
-        choices=['ema', 'raw'],
-        default='ema',
-        help='averaged or trained weights, where the file has both',
-    )
+    options.add_weights(parser)
     return parser.parse_args()
 
 
@@ -32,4 +29,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run_command(main)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
+from mmseg_fastscnn.commands.entrance import run_command
 from mmseg_fastscnn.config.from_0x import is_0x, translate_0x
 
 
@@ -34,4 +35,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run_command(main)

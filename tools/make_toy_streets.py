@@ -2,6 +2,7 @@
 
 import argparse
 
+from mmseg_fastscnn.commands.entrance import run_command
 from mmseg_fastscnn.datasets.toy_streets import write_toy_streets
 
 
@@ -52,4 +53,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run_command(main)

@@ -8,9 +8,11 @@ import argparse
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
+from mmseg_fastscnn.commands import options
+from mmseg_fastscnn.commands.entrance import run_command
 from mmseg_fastscnn.config import all_datasets, load_config
 from mmseg_fastscnn.datasets import SegDataset
 from mmseg_fastscnn.machine import cores_per_process
@@ -19,13 +21,10 @@ from mmseg_fastscnn.registry import DATASETS
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('config', help='config file')
+    options.add_config(parser)
     parser.add_argument('folder', help='where to; several data sets can share it')
     parser.add_argument('--split', choices=['train', 'val', 'test'], default='train')
-    parser.add_argument('--data-root', help='moves every data set of the config')
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE'
-    )
+    options.add_data_root(parser)
     return parser.parse_args()
 
 
@@ -61,4 +60,4 @@ def pack(dataset) -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run_command(main)

@@ -2,24 +2,17 @@
 
 import argparse
 
-from mmengine.config import DictAction
-
+from mmseg_fastscnn.commands import options
+from mmseg_fastscnn.commands.entrance import run_command
 from mmseg_fastscnn.config import load_config
 from mmseg_fastscnn.config.source import dotted, leaves, origin
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('config', help='config file')
+    options.add_config(parser)
     parser.add_argument(
         '--origin', action='store_true', help='a line a value, and the file that set it'
-    )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='change settings of the config',
     )
     return parser.parse_args()
 
@@ -35,4 +28,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run_command(main)

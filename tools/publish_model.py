@@ -8,6 +8,7 @@ import argparse
 from pathlib import Path
 
 from mmseg_fastscnn.checkpoint import read_checkpoint, write_weights
+from mmseg_fastscnn.commands.entrance import run_command
 
 
 def parse_args() -> argparse.Namespace:
@@ -25,4 +26,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run_command(main)
