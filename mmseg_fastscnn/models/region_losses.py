@@ -167,19 +167,18 @@ class TverskyLoss(nn.Module):
 
     def forward(self, logits: Tensor, label: Tensor) -> Tensor:
         """Return the scalar loss of logits (N, C, H, W), labels (N, H, W)."""
-        label = with_ignored(label, self.ignore_index)
         return self._ratio(self._sums(logits, label), label)
 
     def of_upsampled(
         self, logits: Tensor, label: Tensor, align_corners: bool = False
     ) -> tuple[Tensor, Tensor]:
         """See `CrossEntropyLoss.of_upsampled`."""
-        target = with_ignored(label, self.ignore_index)
-        sums, correct = upsample_sums(self._sums, logits, target, align_corners)
-        return self._ratio(sums, target), correct
+        sums, correct = upsample_sums(self._sums, logits, label, align_corners)
+        return self._ratio(sums, label), correct
 
     def _sums(self, logits: Tensor, label: Tensor) -> Tensor:
-        return overlap_and_size(logits.softmax(1), label)
+        counted = with_ignored(label, self.ignore_index)
+        return overlap_and_size(logits.softmax(1), counted)
 
     def _ratio(self, sums: Tensor, label: Tensor) -> Tensor:
         overlap, predicted = sums.unbind(1)

@@ -1,0 +1,81 @@
+"""PNG files of results, which never replace a file that is something else."""
+
+import struct
+import zlib
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from mmseg_fastscnn.structures import SegDataSample
+
+
+def png_chunk(kind: bytes, content: bytes) -> bytes:
+    check = zlib.crc32(kind + content)
+    return struct.pack('>I', len(content)) + kind + content + struct.pack('>I', check)
+
+
+# What files of results end in: a text chunk that viewers ignore, then the last chunk.
+END = png_chunk(b'IEND', b'')
+SIGNATURE = png_chunk(b'tEXt', b'Software\0mmseg_fastscnn') + END
+
+
+class ResultFolder:
+    """A folder of PNGs, one per image, under the image's own relative path.
+
+    Files of an earlier run are replaced. They are known by a text chunk in them, so
+    that no image, no label and no file of another program is ever written over.
+
+    Args:
+        folder: The folder; it is made when the first file is written.
+    """
+
+    def __init__(self, folder: str | Path):
+        self.folder = Path(folder)
+        self.written: set[Path] = set()
+
+    def write(self, sample: SegDataSample | dict, image: np.ndarray) -> None:
+        """Write the result of one image.
+
+        Args:
+            sample: `rel_path`, and `img_path` and `seg_map_path` where there are such
+                files.
+            image: (H, W) or (H, W, 3) BGR, uint8 or uint16.
+
+        Raises:
+            ValueError: The file is the result of another image of this run or no
+                result at all, or the image or its label is in its folder.
+        """
+        path = (self.folder / sample.get('rel_path')).with_suffix('.png')
+        for key in ('img_path', 'seg_map_path'):
+            used = sample.get(key)
+            if used and Path(used).resolve().parent == path.resolve().parent:
+                raise ValueError(
+                    f'{path.parent} is the folder of {used}, which the data set reads. '
+                    f'Choose another folder for results.'
+                )
+        if path in self.written:
+            raise ValueError(
+                f'Two images are named {sample.get("rel_path")}, so one result would '
+                f'replace the other. Test the data sets one by one.'
+            )
+        if path.exists() and not path.read_bytes().endswith(SIGNATURE):
+            raise ValueError(
+                f'{path} exists and is not a result of this program. Choose another '
+                f'folder for results, or remove the file.'
+            )
+        self.written.add(path)
+        write_png(path, image)
+
+
+def write_png(path: Path, image: np.ndarray) -> None:
+    """Write a PNG, its suffix in place of any other, making folders as needed.
+
+    Args:
+        path: The file.
+        image: (H, W) or (H, W, 3) BGR, uint8 or uint16.
+    """
+    path = path.with_suffix('.png')
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = cv2.imencode('.png', image)[1].tobytes().removesuffix(END)
+    path.write_bytes(content + SIGNATURE)
