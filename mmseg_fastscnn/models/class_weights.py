@@ -51,8 +51,8 @@ class ClassWeights(nn.Module):
         if self.form is not None:
             raise RuntimeError(
                 f'class_weight={self.form!r} is computed when training starts, by '
-                f'ClassWeightHook, and it has not run. Register the hook, or give the '
-                f'weights as a list.'
+                f'ClassWeightHook, which has not run. Train with that hook in '
+                f'custom_hooks, or give the weights as a list.'
             )
         if self.table is None:
             return None
