@@ -1,15 +1,18 @@
 """One confusion matrix, then ratios."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 import torch
-from mmengine.dist import all_reduce
+from mmengine.dist import all_gather_object, all_reduce
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 from torch import Tensor
 
 from mmseg_fastscnn.registry import METRICS
+from mmseg_fastscnn.result_files import ResultFolder
+from mmseg_fastscnn.structures import IGNORED, with_ignored
 
 EXTRA = {'mDice': ('Dice',), 'mFscore': ('Fscore', 'Precision', 'Recall')}
 
@@ -23,57 +26,105 @@ class IoUMetric(BaseMetric):
     neither in the labels nor in the predictions.
 
     Args:
-        ignore_index: The label that is not counted.
-        iou_metrics: Beside mIoU, mAcc and aAcc, which are always there: `mDice`,
-            `mFscore` (mFscore, mPrecision, mRecall). The F-score of a class that is
-            never predicted is 0; mmsegmentation leaves it out of the mean.
-        kwargs: `prefix` of the logged names.
+        ignore_index: A label that is not counted, besides `IGNORED`.
+        iou_metrics: What to measure besides mIoU, mAcc and aAcc, which are always
+            there: `mDice`, `mFscore` (mFscore, mPrecision, mRecall). The F-score of a
+            class that is never predicted is 0; mmsegmentation leaves it out of the
+            mean.
+        nan_to_num: Ratio (1 is 100 percent) of a class where it is not defined. By
+            default such classes are left out of the means.
+        beta: Weight of recall in the F-score.
+        output_dir: Folder for predictions: one PNG per image, under its relative path
+            and in the data set's raw ids.
+        format_only: Write the predictions and measure nothing.
+        per_image: Keep the matrix of each image.
+        kwargs: Arguments of mmengine's `BaseMetric`, such as `prefix`, which the
+            names of all results then begin with.
 
     Attributes:
         per_class: {class name: {'IoU', 'Acc', ...}} of the last evaluation; nan where
             the class does not occur.
+        matrices: {relative path: (num_classes, num_classes) pixel counts, [label,
+            prediction]} of the last evaluation if `per_image`, else {}.
     """
 
     default_prefix = ''
 
     def __init__(
         self,
-        ignore_index: int = 255,
-        iou_metrics: Sequence[str] = ('mIoU',),
+        ignore_index: int = IGNORED,
+        iou_metrics: Sequence[str] | str = ('mIoU',),
+        nan_to_num: float | None = None,
+        beta: float = 1,
+        output_dir: str | None = None,
+        format_only: bool = False,
+        per_image: bool = False,
         **kwargs,
     ):
         super().__init__(**kwargs)
-        unknown = set(iou_metrics) - {'mIoU', *EXTRA}
+        names = [iou_metrics] if isinstance(iou_metrics, str) else iou_metrics
+        unknown = set(names) - {'mIoU', *EXTRA}
         if unknown:
             raise ValueError(
                 f'iou_metrics has {sorted(unknown)}; known are mIoU, mDice, mFscore.'
             )
+        if format_only and output_dir is None:
+            raise ValueError(
+                'IoUMetric has format_only=True but nowhere to write; set output_dir.'
+            )
         self.ignore_index = ignore_index
         self.columns = ['IoU', 'Acc']
-        self.columns += [c for name in iou_metrics for c in EXTRA.get(name, ())]
+        self.columns += [c for name in names for c in EXTRA.get(name, ())]
+        self.nan_to_num = nan_to_num
+        self.beta = beta
+        self.folder = None if output_dir is None else ResultFolder(output_dir)
+        self.format_only = format_only
+        self.per_image = per_image
+        self.means: dict[str, float] = {}
         self.per_class: dict[str, dict[str, float]] = {}
+        self.matrices: dict[str, np.ndarray] = {}
+        self.num_images = 0
         self._reset()
+
+    def _reset(self) -> None:
+        self.confusion: Tensor | None = None
+        self.seen = 0
+        self.of_images: dict[str, np.ndarray] = {}
+        if self.folder is not None:
+            self.folder.written.clear()
 
     @property
     def keys(self) -> list[str]:
         """Names of the values that `evaluate` returns."""
+        if self.format_only:
+            return []
+        return [self._prefixed(name) for name in self._mean_names()]
+
+    def _mean_names(self) -> list[str]:
         return [*(f'm{column}' for column in self.columns), 'aAcc']
 
-    def _reset(self) -> None:
-        self.confusion: Tensor | None = None
-        self.num_images = 0
+    def _prefixed(self, name: str) -> str:
+        return f'{self.prefix}/{name}' if self.prefix else name
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         """Count the pixels of a batch; samples without labels count as images only."""
-        classes = len(self.dataset_meta['classes'])
         for sample in data_samples:
-            self.num_images += 1
-            if 'gt_sem_seg' in sample:
-                pred = sample['pred_sem_seg']['data']
-                label = sample['gt_sem_seg']['data'].to(pred.device)
-                counted = confusion_matrix(label, pred, classes, self.ignore_index)
-                total = 0 if self.confusion is None else self.confusion
-                self.confusion = total + counted
+            self.seen += 1
+            pred = sample['pred_sem_seg']['data']
+            if self.folder is not None:
+                train_ids = pred[0].cpu().numpy().astype(np.uint8)
+                self.folder.write(sample, sample['raw_ids'][train_ids])
+            if 'gt_sem_seg' in sample and not self.format_only:
+                self._count(sample, pred)
+
+    def _count(self, sample: dict, pred: Tensor) -> None:
+        label = with_ignored(sample['gt_sem_seg']['data'], self.ignore_index)
+        classes = len(self.dataset_meta['classes'])
+        counted = confusion_matrix(label.to(pred.device), pred, classes)
+        total = 0 if self.confusion is None else self.confusion
+        self.confusion = total + counted
+        if self.per_image:
+            self.of_images[sample['rel_path']] = counted.cpu().numpy()
 
     def evaluate(self, size: int) -> dict[str, float]:
         """Sum over all processes and return the means; {} where nothing is labelled.
@@ -88,17 +139,23 @@ class IoUMetric(BaseMetric):
         confusion = self.confusion
         if confusion is None:
             confusion = torch.zeros(classes, classes, dtype=torch.int64)
-        count = torch.tensor([self.num_images], device=confusion.device)
+        count = torch.tensor([self.seen], device=confusion.device)
         total = torch.cat([confusion.flatten(), count])
         all_reduce(total)
+        self.matrices = {}
+        if self.per_image:
+            for part in all_gather_object(self.of_images):
+                self.matrices |= part
         self._reset()
-        if total[-1] != size:
+        self.num_images = int(total[-1])
+        if self.num_images != size:
             raise RuntimeError(
-                f'{int(total[-1])} images were evaluated of a data set of {size}. '
+                f'{self.num_images} images were evaluated of a data set of {size}. '
                 f'Samplers of several processes must not repeat images: set '
                 f'sampler=dict(round_up=False).'
             )
-        return self.compute_metrics(total[:-1].view(classes, classes).cpu())
+        self.means = self.compute_metrics(total[:-1].view(classes, classes).cpu())
+        return {self._prefixed(name): value for name, value in self.means.items()}
 
     def compute_metrics(self, results: Tensor) -> dict[str, float]:
         """Log the table of classes and return the means.
@@ -107,34 +164,54 @@ class IoUMetric(BaseMetric):
             results: (num_classes, num_classes) pixel counts, [label, prediction].
         """
         logger = MMLogger.get_current_instance()
+        self.per_class = {}
+        if self.format_only:
+            logger.info(
+                'Predictions are in %s; nothing was measured (format_only).',
+                self.folder.folder,
+            )
+            return {}
         if results.sum() == 0:
             logger.info('There are no labels here, so nothing was measured.')
             return {}
-        table, accuracy = class_ratios(results.double().numpy())
+        table, accuracy = class_ratios(results.double().numpy(), self.beta)
+        if self.nan_to_num is not None:
+            default = 100 * self.nan_to_num
+            table = {name: np.nan_to_num(v, nan=default) for name, v in table.items()}
         self.per_class = {
             name: {column: float(table[column][k]) for column in self.columns}
             for k, name in enumerate(self.dataset_meta['classes'])
         }
         logger.info('\n%s', format_table(self.per_class, self.columns))
-        means = {f'm{c}': float(np.nanmean(table[c])) for c in self.columns}
-        return {**means, 'aAcc': accuracy}
+        means = [float(np.nanmean(table[column])) for column in self.columns]
+        return dict(zip(self._mean_names(), [*means, accuracy], strict=True))
+
+    def report(self) -> dict:
+        """Return the last evaluation as JSON can hold it; {} where nothing is labelled.
+
+        The means without a prefix, `per_class` and `num_images`. A ratio that is not
+        defined, of a class that does not occur, is None.
+        """
+        if not self.means:
+            return {}
+        rows = {name: without_nan(row) for name, row in self.per_class.items()}
+        return dict(without_nan(self.means), per_class=rows, num_images=self.num_images)
 
 
-def confusion_matrix(
-    label: Tensor, pred: Tensor, num_classes: int, ignore_index: int
-) -> Tensor:
+def confusion_matrix(label: Tensor, pred: Tensor, num_classes: int) -> Tensor:
     """Count pixels: (num_classes, num_classes) int64, [label, prediction].
 
     Args:
-        label: uint8 train ids or `ignore_index`.
+        label: uint8 train ids or `IGNORED`.
         pred: uint8 train ids, of the same shape.
+        num_classes: Number of classes.
 
     Raises:
         ValueError: There are other ids than those of the classes.
     """
     code = label.int() * 256 + pred
     counts = torch.bincount(code.flatten(), minlength=256**2).view(256, 256)
-    counts[ignore_index] = 0
+    counts[IGNORED] = 0
     inside = counts[:num_classes, :num_classes]
     if counts.sum() != inside.sum():
         raise ValueError(
@@ -144,17 +221,23 @@ def confusion_matrix(
     return inside
 
 
-def class_ratios(confusion: np.ndarray) -> tuple[dict[str, np.ndarray], float]:
-    """Return every ratio of every class, and the accuracy of all pixels, in percent."""
+def class_ratios(
+    confusion: np.ndarray, beta: float = 1
+) -> tuple[dict[str, np.ndarray], float]:
+    """Return every ratio of every class, and the accuracy of all pixels, in percent.
+
+    Args:
+        confusion: (num_classes, num_classes) pixel counts, [label, prediction].
+        beta: Weight of recall in the F-score.
+    """
     hit = np.diag(confusion)
     labelled, predicted = confusion.sum(1), confusion.sum(0)
     with np.errstate(divide='ignore', invalid='ignore'):
-        dice = 2 * hit / (labelled + predicted)
         ratios = {
             'IoU': hit / (labelled + predicted - hit),
             'Acc': hit / labelled,
-            'Dice': dice,
-            'Fscore': dice,  # the same for beta 1
+            'Dice': 2 * hit / (labelled + predicted),
+            'Fscore': (1 + beta**2) * hit / (beta**2 * labelled + predicted),
             'Precision': hit / predicted,
             'Recall': hit / labelled,
         }
@@ -163,7 +246,7 @@ def class_ratios(confusion: np.ndarray) -> tuple[dict[str, np.ndarray], float]:
 
 
 def format_table(per_class: dict[str, dict[str, float]], columns: Sequence[str]) -> str:
-    """A line a class, two decimals."""
+    """Return one line per class, with two decimals."""
     width = max(len('class'), *map(len, per_class))
     lines = ['  '.join([f'{"class":<{width}}', *(f'{c:>9}' for c in columns)])]
     for name, row in per_class.items():
@@ -171,3 +254,7 @@ def format_table(per_class: dict[str, dict[str, float]], columns: Sequence[str])
             '  '.join([f'{name:<{width}}', *(f'{row[c]:9.2f}' for c in columns)])
         )
     return '\n'.join(lines)
+
+
+def without_nan(row: dict[str, float]) -> dict[str, float | None]:
+    return {name: None if math.isnan(v) else v for name, v in row.items()}

@@ -1,13 +1,29 @@
-"""The one type that data, model, metric and picture share."""
+"""What data, model, metric and picture share: one type, and the ignored id."""
 
 from mmengine.structures import BaseDataElement, PixelData
+from torch import Tensor
+
+IGNORED = 255  # the train id that no crop, loss, accuracy or metric counts
+
+
+def with_ignored(label: Tensor, ignore_index: int) -> Tensor:
+    """Return train ids in which `ignore_index`, too, is `IGNORED`.
+
+    Args:
+        label: Train ids of any shape and integer type.
+        ignore_index: A further label that is not counted. With `IGNORED` itself, the
+            usual case, `label` is returned as it is.
+    """
+    if ignore_index == IGNORED:
+        return label
+    return label.masked_fill(label == ignore_index, IGNORED)
 
 
 class SegDataSample(BaseDataElement):
     """One image's labels, predictions and facts.
 
     Attributes (each a `PixelData` whose `.data` has the shape given):
-        gt_sem_seg: (1, H, W) uint8 train ids, `ignore_index` where not labelled.
+        gt_sem_seg: (1, H, W) uint8 train ids, `IGNORED` where not labelled.
         pred_sem_seg: (1, H, W) uint8 train ids, at the image's original size.
         seg_logits: (C, H, W) float, at the image's original size; only where asked for.
 

@@ -2,6 +2,7 @@ import json
 import math
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -19,8 +20,8 @@ def samples(pred, label) -> list[dict]:
     ]
 
 
-def metric(num_classes: int, *names: str) -> IoUMetric:
-    result = IoUMetric(iou_metrics=names)
+def metric(num_classes: int, *names: str, **options) -> IoUMetric:
+    result = IoUMetric(iou_metrics=names, **options)
     result.dataset_meta = dict(classes=[f'c{k}' for k in range(num_classes)])
     return result
 
@@ -73,12 +74,109 @@ def test_images_counted_twice_are_an_error():
 def test_without_labels_nothing_is_measured():
     ours = metric(2, 'mIoU')
     ours.process({}, [dict(pred_sem_seg=dict(data=torch.zeros(1, 2, 2)))])
-    assert ours.evaluate(1) == {}
+    assert ours.evaluate(1) == {} and ours.report() == {}
 
 
 def test_unknown_metric():
     with pytest.raises(ValueError, match='mIou'):
         IoUMetric(iou_metrics=['mIou'])
+
+
+LABEL = torch.tensor([[[0, 0, 1, 1, 1, 255]]], dtype=torch.uint8)
+PRED = torch.tensor([[[0, 1, 1, 1, 0, 1]]])
+
+
+def test_report_and_names():
+    """What evaluate() returns has the names of `keys`; the report has JSON's null."""
+    ours = metric(3, 'mFscore', prefix='val')
+    ours.process({}, samples(PRED, LABEL))
+    means = ours.evaluate(1)
+    assert (
+        list(means)
+        == ours.keys
+        == [
+            *('val/mIoU', 'val/mAcc', 'val/mFscore', 'val/mPrecision', 'val/mRecall'),
+            'val/aAcc',
+        ]
+    )
+    report = json.loads(json.dumps(ours.report()))
+    assert report['num_images'] == 1 and report['mIoU'] == means['val/mIoU']
+    assert report['mIoU'] == pytest.approx(100 * (1 / 3 + 2 / 4) / 2)
+    assert report['per_class']['c1']['Recall'] == pytest.approx(200 / 3)
+    assert report['per_class']['c2']['IoU'] is None
+
+
+def test_beta_weighs_recall():
+    ours = metric(2, 'mFscore', beta=2)
+    ours.process({}, samples(PRED, LABEL))
+    ours.evaluate(1)
+    assert ours.per_class['c0']['Fscore'] == pytest.approx(50)
+    precision = recall = 2 / 3
+    score = 5 * precision * recall / (4 * precision + recall)
+    assert ours.per_class['c1']['Fscore'] == pytest.approx(100 * score)
+
+
+def test_nan_to_num_stands_for_a_class_that_does_not_occur():
+    ours = metric(3, nan_to_num=0)
+    ours.process({}, samples(PRED, LABEL))
+    assert ours.evaluate(1)['mIoU'] == pytest.approx(100 * (1 / 3 + 2 / 4) / 3)
+    assert ours.per_class['c2']['IoU'] == 0
+
+
+def test_another_ignored_label():
+    ours = metric(2, ignore_index=0)
+    ours.process({}, samples(PRED, LABEL))
+    assert ours.evaluate(1)['aAcc'] == pytest.approx(200 / 3)
+
+
+def test_a_matrix_per_image():
+    ours = metric(2, per_image=True)
+    both = samples(PRED.repeat(2, 1, 1), torch.cat([LABEL, LABEL * 0]))
+    for sample, name in zip(both, ['a/0.png', 'b/0.png'], strict=True):
+        sample['rel_path'] = name
+    ours.process({}, both)
+    ours.evaluate(2)
+    assert ours.matrices['a/0.png'].tolist() == [[1, 1], [1, 2]]
+    assert ours.matrices['b/0.png'].tolist() == [[2, 4], [0, 0]]
+
+
+def prediction(folder: Path, name: str = 'x/0.jpg') -> list[dict]:
+    """A predicted sample without a label; its image is in `folder`."""
+    raw_ids = np.arange(0, 25600, 100).astype(np.uint16)
+    facts = dict(img_path=str(folder / name), rel_path=name, raw_ids=raw_ids)
+    return [dict(facts, pred_sem_seg=dict(data=PRED))]
+
+
+def test_format_only_writes_raw_ids(tmp_path):
+    ours = metric(2, output_dir=str(tmp_path / 'out'), format_only=True)
+    for _ in range(2):  # the second replaces the results of the first
+        ours.process({}, prediction(tmp_path / 'images'))
+        assert ours.evaluate(1) == {} and ours.keys == []
+    written = cv2.imread(str(tmp_path / 'out/x/0.png'), cv2.IMREAD_UNCHANGED)
+    assert written.tolist() == (100 * PRED[0]).tolist() and written.dtype == np.uint16
+    with pytest.raises(ValueError, match='set output_dir'):
+        metric(2, format_only=True)
+
+
+def test_results_replace_neither_inputs_nor_each_other(tmp_path):
+    ours = metric(2, output_dir=str(tmp_path / 'out'))
+    ours.process({}, prediction(tmp_path / 'images'))
+    with pytest.raises(ValueError, match=r'Two images are named x/0\.jpg'):
+        ours.process({}, prediction(tmp_path / 'others'))
+    with pytest.raises(ValueError, match=r'is the folder of .*, which the data set'):
+        metric(2, output_dir=str(tmp_path / 'images')).process(
+            {}, prediction(tmp_path / 'images')
+        )
+    labels = prediction(tmp_path / 'images')
+    labels[0]['seg_map_path'] = str(tmp_path / 'labels/x/0.png')
+    with pytest.raises(ValueError, match='labels/x is the folder of'):
+        metric(2, output_dir=str(tmp_path / 'labels')).process({}, labels)
+    assert not (tmp_path / 'images').exists() and not (tmp_path / 'labels').exists()
+    # of a data set that has not been read yet
+    cv2.imwrite(str(tmp_path / 'out/x/1.png'), np.ones((2, 2), np.uint8))
+    with pytest.raises(ValueError, match=r'1\.png exists and is not a result'):
+        ours.process({}, prediction(tmp_path / 'images', 'x/1.jpg'))
+    assert cv2.imread(str(tmp_path / 'out/x/1.png')).sum() == 12
 
 
 def test_table_has_a_line_a_class():

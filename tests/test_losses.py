@@ -1,11 +1,13 @@
 """Losses against PyTorch's own, written the long way."""
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
-from mmseg_fastscnn.models.decode_heads import plain_loss, upsampled_form
-from mmseg_fastscnn.models.losses import CrossEntropyLoss, OhemCrossEntropy
+from mmseg_fastscnn.models.head_losses import plain_loss, upsampled_form
+from mmseg_fastscnn.models.losses import CrossEntropyLoss
+from mmseg_fastscnn.models.ohem import OhemCrossEntropy
 from mmseg_fastscnn.ops.bilinear import BAND_VALUES
 
 WEIGHT = [0.5, 2.0, 1.0, 3.0]
@@ -61,26 +63,21 @@ def test_weights_of_one_change_nothing(batch, use_sigmoid):
     torch.testing.assert_close(plain, weighted)
 
 
-@pytest.mark.parametrize('weight', [None, WEIGHT])
-@pytest.mark.parametrize('thres, min_kept', [(0.3, 5), (0.1, 20), (0.3, 10_000)])
-def test_ohem(batch, thres, min_kept, weight):
-    logits, label = batch
-    ours = OhemCrossEntropy(thres, min_kept, weight)(logits, label)
+@pytest.mark.parametrize('avg_non_ignore', [False, True])
+@pytest.mark.parametrize('weight, factor', [(None, 1), ([3.0], 3), ([0.5, 2.0], 4)])
+def test_one_channel(batch, weight, factor, avg_non_ignore):
+    """Binary cross entropy of class 1; its weight, or the ratio of the two."""
+    logits, label = batch[0][:, :1], batch[1].where(batch[1] == 255, batch[1] % 2)
+    ours = CrossEntropyLoss(True, weight, avg_non_ignore=avg_non_ignore)(logits, label)
     valid = label != 255
-    probability = logits.softmax(1).permute(0, 2, 3, 1)[valid]
-    probability = probability.gather(1, label[valid][:, None])[:, 0]
-    loss = F.cross_entropy(
-        logits,
-        label,
-        weight=None if weight is None else torch.tensor(weight),
-        ignore_index=255,
-        reduction='none',
-    )[valid]
-    ranked = probability.detach().sort().values
-    bar = max(thres, float(ranked[min(min_kept, len(ranked) - 1)]))
-    hard = probability < bar
-    assert 0 < hard.sum() < len(hard)
-    torch.testing.assert_close(ours, loss[hard].mean(), rtol=1e-5, atol=0)
+    total = F.binary_cross_entropy_with_logits(
+        logits[:, 0][valid],
+        label[valid].float(),
+        pos_weight=torch.tensor(float(factor)),
+        reduction='sum',
+    )
+    count = valid.sum() if avg_non_ignore else valid.numel()
+    torch.testing.assert_close(ours, total / count)
 
 
 @pytest.mark.parametrize(
@@ -104,6 +101,25 @@ def test_wrong_number_of_class_weights(batch):
         CrossEntropyLoss(class_weight=[1, 2, 3])(*batch)
 
 
+def test_class_weights_from_a_file(batch, tmp_path):
+    np.save(tmp_path / 'weights.npy', WEIGHT)
+    (tmp_path / 'weights.json').write_text(str(WEIGHT))
+    expected = CrossEntropyLoss(class_weight=WEIGHT)(*batch)
+    for name in ('weights.npy', 'weights.json'):
+        loss = CrossEntropyLoss(class_weight=str(tmp_path / name))
+        assert loss(*batch) == expected and not loss.state_dict()
+    (tmp_path / 'weights.json').write_text('{"road": 1}')
+    with pytest.raises(ValueError, match='holds no list of numbers'):
+        CrossEntropyLoss(class_weight=str(tmp_path / 'weights.json'))
+    with pytest.raises(ValueError, match=r'\.npy and \.json files only'):
+        CrossEntropyLoss(class_weight='weights.pkl')
+
+
+def test_class_weights_that_nobody_has_counted(batch):
+    with pytest.raises(RuntimeError, match="class_weight='auto' is computed when"):
+        CrossEntropyLoss(class_weight='auto')(*batch)
+
+
 UPSAMPLED = {
     'softmax': CrossEntropyLoss(),
     'softmax, weights': CrossEntropyLoss(class_weight=WEIGHT, avg_non_ignore=True),
@@ -125,8 +141,8 @@ def test_of_upsampled_logits(name, size, align_corners, monkeypatch):
     label = torch.randint(0, 4, (2, *size), dtype=torch.uint8)
     label[0, : size[0] // 3] = 255
     loss = UPSAMPLED[name]
-    ours, correct = loss.of_upsampled(logits, label, 255, align_corners)
-    theirs, expected_correct = plain_loss(loss, logits, label, 255, align_corners)
+    ours, correct = loss.of_upsampled(logits, label, align_corners)
+    theirs, expected_correct = plain_loss(loss, None, logits, label, align_corners)
     torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=0)
     assert correct == expected_correct
     (gradient,) = torch.autograd.grad(3 * ours, logits)
@@ -149,7 +165,7 @@ def test_extreme_logits_stay_finite():
     for use_sigmoid in (False, True):
         loss = CrossEntropyLoss(use_sigmoid)
         ours, _ = loss.of_upsampled(logits, label)
-        theirs, _ = plain_loss(loss, logits, label, 255, False)
+        theirs, _ = plain_loss(loss, None, logits, label, False)
         torch.testing.assert_close(ours, theirs)
         assert ours > 100
         diverged, _ = loss.of_upsampled(logits * torch.nan, label)
@@ -159,9 +175,9 @@ def test_extreme_logits_stay_finite():
 def test_a_derived_loss_that_changes_forward_is_computed_by_it():
     class Double(CrossEntropyLoss):
         def forward(self, logits, label, ignore_index=255):
-            return 2 * super().forward(logits, label, ignore_index)
+            return 2 * super().forward(logits, label)
 
     logits, label = torch.randn(1, 4, 3, 3), torch.randint(0, 4, (1, 9, 9))
-    single, _ = upsampled_form(CrossEntropyLoss())(logits, label, 255, False)
-    double, _ = upsampled_form(Double())(logits, label, 255, False)
+    single, _ = upsampled_form(CrossEntropyLoss())(logits, label, False)
+    double, _ = upsampled_form(Double())(logits, label, False)
     torch.testing.assert_close(double, 2 * single)

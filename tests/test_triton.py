@@ -42,7 +42,7 @@ def test_loss(use_sigmoid, weight, size, align_corners):
     label = torch.randint(0, 3, (2, *size), dtype=torch.uint8, device=DEVICE)
     label[0, 0] = 255
     weight = None if weight is None else torch.tensor(weight, device=DEVICE)
-    arguments = (logits, label, use_sigmoid, weight, 255, align_corners)
+    arguments = (logits, label, use_sigmoid, weight, align_corners)
     ours, correct = upsample_triton.TritonCrossEntropy.apply(*arguments)
     theirs, expected_correct = UpsampleCrossEntropy.apply(*arguments)
     torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=0)
@@ -56,6 +56,6 @@ def test_a_label_that_is_no_class_is_no_number():
     logits = torch.randn(1, 3, 2, 2, device=DEVICE)
     label = torch.full((1, 4, 4), 7, dtype=torch.uint8, device=DEVICE)
     total, _ = upsample_triton.TritonCrossEntropy.apply(
-        logits, label, False, None, 255, False
+        logits, label, False, None, False
     )
     assert total.isnan()

@@ -15,6 +15,7 @@ from mmseg_fastscnn.datasets.transforms import (
     label_to_crop,
 )
 from mmseg_fastscnn.registry import TRANSFORMS
+from mmseg_fastscnn.structures import IGNORED
 
 MARGIN = 32  # output pixels that a window may be begun earlier, to begin on a pixel
 CLOSE = 1 / 16  # of an input pixel: how far off that pixel it may be begun
@@ -40,7 +41,7 @@ class LoadRandomCrop(BaseTransform):
         ratio_range: Sequence[float],
         crop_size: Sequence[int],
         cat_max_ratio: float = 1.0,
-        ignore_index: int = 255,
+        ignore_index: int = IGNORED,
     ):
         self.scale = scale
         self.ratio_range = ratio_range

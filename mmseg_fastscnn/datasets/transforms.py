@@ -18,7 +18,7 @@ from mmengine.structures import PixelData
 from PIL import ExifTags, Image
 
 from mmseg_fastscnn.registry import TRANSFORMS
-from mmseg_fastscnn.structures import SegDataSample
+from mmseg_fastscnn.structures import IGNORED, SegDataSample
 
 IDENTITY = np.arange(256, dtype=np.uint8)
 
@@ -116,7 +116,7 @@ class RandomCrop(BaseTransform):
             preprocessor pads it.
         cat_max_ratio: If under 1, up to 10 windows are drawn until one has no class
             with a larger share of its labelled pixels, and more than one class.
-        ignore_index: The label that is not labelled.
+        ignore_index: A label that is not counted there, besides `IGNORED`.
     """
 
     TRIES = 10
@@ -125,7 +125,7 @@ class RandomCrop(BaseTransform):
         self,
         crop_size: Sequence[int],
         cat_max_ratio: float = 1.0,
-        ignore_index: int = 255,
+        ignore_index: int = IGNORED,
     ):
         self.crop_size = tuple(crop_size)
         self.cat_max_ratio = cat_max_ratio
@@ -169,7 +169,7 @@ class RandomCrop(BaseTransform):
     def _is_mixed(self, label: np.ndarray) -> bool:
         # np.bincount takes three times as long
         count = cv2.calcHist([label], [0], None, [256], [0, 256])
-        count[self.ignore_index] = 0
+        count[[IGNORED, self.ignore_index]] = 0
         return np.count_nonzero(count) > 1 and (
             count.max() / count.sum() < self.cat_max_ratio
         )

@@ -1,12 +1,14 @@
 """Files of predictions: label images in raw ids, and pictures."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
-import cv2
 import numpy as np
 from mmengine.hooks import Hook
 
+from mmseg_fastscnn.engine.startup import parts_of
 from mmseg_fastscnn.registry import HOOKS
+from mmseg_fastscnn.result_files import ResultFolder
 from mmseg_fastscnn.structures import SegDataSample
 from mmseg_fastscnn.visualization import result_panel
 
@@ -16,11 +18,15 @@ class PredictionHook(Hook):
     """Write each tested image's prediction under the image's own relative path.
 
     Args:
-        out_dir: For label PNGs in the data set's raw ids (8-bit, or 16-bit where the
-            ids need it).
-        show_dir: For pictures: image | truth | prediction, without the truth where
-            there are no labels.
-        opacity: Of the colours in the pictures, 0 to 1.
+        out_dir: Folder for label PNGs in the data set's raw ids (8-bit, or 16-bit where
+            the ids need it).
+        show_dir: Folder for pictures: image | truth | prediction, without the truth
+            where there are no labels.
+        opacity: Opacity of the colours in the pictures, 0 to 1.
+
+    Raises:
+        ValueError: A result would replace an image, a label or another result; nothing
+            is written then.
     """
 
     def __init__(
@@ -29,10 +35,18 @@ class PredictionHook(Hook):
         show_dir: str | None = None,
         opacity: float = 0.5,
     ):
-        self.out_dir = out_dir
-        self.show_dir = show_dir
+        if out_dir and show_dir and Path(out_dir).resolve() == Path(show_dir).resolve():
+            raise ValueError(
+                f'Label images and pictures would both be written to {out_dir}. Give '
+                f'them two folders.'
+            )
+        self.labels = ResultFolder(out_dir) if out_dir else None
+        self.pictures = ResultFolder(show_dir) if show_dir else None
         self.opacity = opacity
-        self.written: set[str] = set()
+
+    def before_test(self, runner) -> None:
+        for folder in filter(None, (self.labels, self.pictures)):
+            folder.check(image_facts(runner.test_dataloader.dataset))
 
     def after_test_iter(
         self,
@@ -43,35 +57,35 @@ class PredictionHook(Hook):
     ) -> None:
         palette = runner.test_dataloader.dataset.metainfo['palette']
         for sample in outputs:
-            pred = sample.pred_sem_seg.data[0].cpu().numpy().astype(np.uint8)
-            if sample.rel_path in self.written:
-                raise ValueError(
-                    f'Two images are named {sample.rel_path}, so one prediction would '
-                    f'replace the other. Test the data sets one by one.'
-                )
-            self.written.add(sample.rel_path)
-            if self.out_dir is not None:
-                path = Path(self.out_dir, sample.rel_path)
-                if path.parent.resolve() == Path(sample.img_path).parent.resolve():
-                    raise ValueError(
-                        f'--out {self.out_dir} is the folder of the images.'
-                    )
-                write_png(path, sample.raw_ids[pred])
-            if self.show_dir is not None:
+            if self.labels:
+                pred = sample.pred_sem_seg.data[0].cpu().numpy().astype(np.uint8)
+                self.labels.write(sample, sample.raw_ids[pred])
+            if self.pictures:
                 picture = result_panel(sample, palette, self.opacity)
-                write_png(Path(self.show_dir, sample.rel_path), picture)
+                self.pictures.write(sample, picture)
+
+
+def image_facts(dataset: object) -> Iterator[dict]:
+    """Return what a data set knows of its images without reading them.
+
+    Data sets that do not tell (torchvision's) are left out: their results are checked
+    one by one, when they are written.
+    """
+    for part in parts_of(dataset):
+        if hasattr(part, 'get_data_info'):
+            yield from (part.get_data_info(k) for k in range(len(part)))
 
 
 @HOOKS.register_module()
 class SegVisualizationHook(Hook):
     """Draw some results of validation and testing, as mmsegmentation's hook does.
 
-    Pictures (image | truth | prediction) go below the log's folder, to
-    `vis_data/vis_image`.
+    Pictures (image | truth | prediction) go to `vis_data/vis_image` below the log's
+    folder.
 
     Args:
         draw: Whether to draw at all.
-        interval: Draw every so many batches.
+        interval: How many batches there are from one that is drawn to the next.
     """
 
     def __init__(self, draw: bool = False, interval: int = 50):
@@ -90,14 +104,6 @@ class SegVisualizationHook(Hook):
         if self.draw and self.every_n_inner_iters(batch_idx, self.interval):
             opacity = getattr(runner.visualizer, 'alpha', 0.5)
             folder = Path(runner.log_dir, 'vis_data/vis_image', stage)
+            results = ResultFolder(folder)
             for sample in outputs:
-                picture = result_panel(sample, palette, opacity)
-                write_png(folder / sample.rel_path, picture)
-
-
-def write_png(path: Path, image: np.ndarray) -> None:
-    """Write a PNG, its suffix in place of any other, making folders as needed."""
-    path = path.with_suffix('.png')
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if not cv2.imwrite(str(path), image):
-        raise OSError(f'{path} could not be written; is the disk full?')
+                results.write(sample, result_panel(sample, palette, opacity))

@@ -22,6 +22,7 @@ from mmseg_fastscnn.checkpoint import load_weights, read_checkpoint
 from mmseg_fastscnn.checkpoint.classes import carry_over_classes
 from mmseg_fastscnn.checkpoint.load import inflate_first_convolution
 from mmseg_fastscnn.datasets.sampler import InfiniteSampler
+from mmseg_fastscnn.engine.class_weights import ClassWeightHook
 from mmseg_fastscnn.engine.header import RunHeaderHook
 from mmseg_fastscnn.engine.hooks import DataWaitHook, PlainCheckpointHook
 from mmseg_fastscnn.engine.resume import (
@@ -126,6 +127,7 @@ class SegRunner(Runner):
         self.register_hook(RunHeaderHook())
         self.register_hook(PlainCheckpointHook())
         self.register_hook(DataWaitHook())
+        self.register_hook(ClassWeightHook())
         if self.distributed:  # so that all processes validate what is saved
             self.register_hook(dict(type='SyncBuffersHook'))
 

@@ -3,17 +3,24 @@
 from .data_preprocessor import SegDataPreProcessor
 from .decode_heads import DepthwiseSeparableFCNHead, FCNHead
 from .fast_scnn import FastSCNN
-from .losses import CrossEntropyLoss, OhemCrossEntropy
+from .losses import CrossEntropyLoss, FocalLoss
+from .ohem import OhemCrossEntropy, OHEMPixelSampler
+from .region_losses import DiceLoss, LovaszLoss, TverskyLoss
 from .segmentor import EncoderDecoder
 from .test_time_aug import SegTTAModel
 
 __all__ = [
     'CrossEntropyLoss',
     'DepthwiseSeparableFCNHead',
+    'DiceLoss',
     'EncoderDecoder',
     'FCNHead',
     'FastSCNN',
+    'FocalLoss',
+    'LovaszLoss',
+    'OHEMPixelSampler',
     'OhemCrossEntropy',
     'SegDataPreProcessor',
     'SegTTAModel',
+    'TverskyLoss',
 ]

@@ -1,21 +1,21 @@
 """From features to class logits: the main head and the auxiliary ones.
 
-Both heads are convolutions, dropout and a 1x1 classifier; they differ in the kind of
-convolution. Logits stay at the features' resolution; `loss` upsamples them.
+Both kinds of head are convolutions, dropout and a 1x1 classifier; they differ in the
+kind of convolution. Logits stay at the features' resolution; `loss` upsamples them.
 """
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
-import torch.nn.functional as F
 from mmcv.cnn import ConvModule, DepthwiseSeparableConvModule
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from mmseg_fastscnn.models.head_losses import check_losses, upsampled_form
 from mmseg_fastscnn.ops.row_bands import in_row_bands
 from mmseg_fastscnn.registry import MODELS
+from mmseg_fastscnn.structures import IGNORED, with_ignored
 
 
 @MODELS.register_module()
@@ -25,17 +25,27 @@ class FCNHead(BaseModule):
     Args:
         in_channels: Channels of the feature map that is read.
         channels: Channels of the convolutions.
-        num_classes: Number of classes; usually given once, on the segmentor.
+        num_classes: Number of classes, at most 255; usually given once, on the
+            segmentor.
+        out_channels: Channels of the logits; by default `num_classes`. For two classes
+            it may be 1: the logit of class 1 against class 0, for a sigmoid loss.
+        threshold: Probability over which a single channel means class 1; by default
+            0.3, as in mmsegmentation.
         num_convs: Number of convolutions, at least 1.
-        kernel_size: Their kernel.
+        kernel_size: Size of their kernels.
         concat_input: Join the input to the convolutions' output with one more.
         in_index: Which of the backbone's feature maps to read.
         dropout_ratio: Share of channels dropped before the classifier.
-        norm_cfg: Normalisation layer.
+        norm_cfg: Config of the normalisation layers.
         align_corners: Passed to every bilinear interpolation of this head's logits.
-        ignore_index: The label that no loss and no accuracy counts.
-        loss_decode: One loss, or a list of losses with different `loss_name`.
+        ignore_index: A label that no loss and no accuracy counts, besides `IGNORED`.
+        loss_decode: Config of a loss, or a list of them; losses of one name are added.
+        sampler: Config of an `OHEMPixelSampler`, which selects the hard pixels that
+            the losses, all of them `CrossEntropyLoss`, are summed over.
         init_cfg: mmengine's weight initialisation.
+
+    Raises:
+        ValueError: Classes, channels, losses and sampler do not fit together.
     """
 
     def __init__(
@@ -43,6 +53,8 @@ class FCNHead(BaseModule):
         in_channels: int,
         channels: int,
         num_classes: int | None = None,
+        out_channels: int | None = None,
+        threshold: float | None = None,
         num_convs: int = 2,
         kernel_size: int = 3,
         concat_input: bool = True,
@@ -50,19 +62,19 @@ class FCNHead(BaseModule):
         dropout_ratio: float = 0.1,
         norm_cfg: dict | None = None,
         align_corners: bool = False,
-        ignore_index: int = 255,
+        ignore_index: int = IGNORED,
         loss_decode: dict | Sequence[dict] = dict(type='CrossEntropyLoss'),  # noqa: B006
+        sampler: dict | None = None,
         init_cfg: dict | None = None,
     ):
         override = dict(name='conv_seg')
         super().__init__(init_cfg or dict(type='Normal', std=0.01, override=override))
-        if num_classes is None:
-            raise ValueError(
-                f'{type(self).__name__} has no num_classes. Give it once for all '
-                f'heads, model=dict(num_classes=N), or on the head.'
-            )
+        owner = type(self).__name__
         self.in_index = in_index
+        self.out_channels = checked_channels(owner, num_classes, out_channels)
         self.num_classes = num_classes
+        single = (num_classes, self.out_channels) == (2, 1)
+        self.threshold = checked_threshold(threshold, single)
         self.align_corners = align_corners
         self.ignore_index = ignore_index
 
@@ -85,15 +97,17 @@ class FCNHead(BaseModule):
         )
         self.margin = num_convs * (kernel_size // 2)  # rows that a logit looks up
         self.dropout = nn.Dropout2d(dropout_ratio)
-        self.conv_seg = nn.Conv2d(channels, num_classes, kernel_size=1)
+        self.conv_seg = nn.Conv2d(channels, self.out_channels, kernel_size=1)
         losses = [loss_decode] if isinstance(loss_decode, dict) else loss_decode
         self.loss_decode = nn.ModuleList(MODELS.build(loss) for loss in losses)
+        self.sampler = None if sampler is None else MODELS.build(sampler)
+        check_losses(self.loss_decode, sampler is not None, single)
 
     def conv_layer(self, in_channels: int, out_channels: int, **layer) -> nn.Module:
         return ConvModule(in_channels, out_channels, **layer)
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
-        """Return logits (N, num_classes, h, w) at the feature map's resolution."""
+        """Return logits (N, out_channels, h, w) at the feature map's resolution."""
         x = features[self.in_index]
         if self.conv_cat is None:
             layers = [self.convs, self.dropout, self.conv_seg]
@@ -104,17 +118,26 @@ class FCNHead(BaseModule):
     def loss(self, features: Sequence[Tensor], label: Tensor) -> dict[str, Tensor]:
         """Return each loss under its name, and `acc_seg` in percent.
 
+        Losses of one name are added up.
+
         Args:
             features: The backbone's feature maps.
             label: (N, H, W) train ids.
         """
         logits = self(features)
-        result = {}
-        for loss in self.loss_decode:
-            result[loss.loss_name], correct = upsampled_form(loss)(
-                logits, label, self.ignore_index, self.align_corners
+        label = with_ignored(label, self.ignore_index)
+        options, result = {}, {}
+        if self.sampler is not None:
+            options['counted'], correct = self.sampler.sample(
+                logits, label, self.loss_decode, self.align_corners
             )
-        labelled = (label != self.ignore_index).sum().clamp(min=1)
+        for loss in self.loss_decode:
+            form = upsampled_form(loss, self.threshold)
+            value, hits = form(logits, label, self.align_corners, **options)
+            result[loss.loss_name] = result.get(loss.loss_name, 0) + value
+        if self.sampler is None:
+            correct = hits
+        labelled = (label != IGNORED).sum().clamp(min=1)
         result['acc_seg'] = 100 * correct / labelled
         return result
 
@@ -139,27 +162,49 @@ class DepthwiseSeparableFCNHead(FCNHead):
         )
 
 
-def upsampled_form(loss: nn.Module) -> Callable[..., tuple[Tensor, Tensor]]:
-    """`loss.of_upsampled`, unless a class derived from its own changes `forward`."""
-    for kind in type(loss).__mro__:
-        if 'of_upsampled' in vars(kind):
-            return loss.of_upsampled
-        if 'forward' in vars(kind):
-            break
-    return partial(plain_loss, loss)
+def checked_channels(
+    owner: str, num_classes: int | None, out_channels: int | None
+) -> int:
+    """Return the number of channels that predict so many classes.
+
+    Args:
+        owner: What an error calls the head.
+        num_classes: Number of classes.
+        out_channels: Number of channels; by default one per class.
+
+    Raises:
+        ValueError: There are no classes, too many, or another number of channels.
+    """
+    if num_classes is None:
+        raise ValueError(
+            f'{owner} has no num_classes. Give it once for all heads, '
+            f'model=dict(num_classes=N), or on the head.'
+        )
+    if not 0 < num_classes <= IGNORED:
+        raise ValueError(
+            f'{owner} has num_classes={num_classes}; it must be 1 to {IGNORED}, as '
+            f'label maps have 8 bits and {IGNORED} stands for ignored pixels. Merge '
+            f'classes, in label_map and metainfo.'
+        )
+    if out_channels not in (None, num_classes) and (out_channels, num_classes) != (
+        1,
+        2,
+    ):
+        raise ValueError(
+            f'{owner} has out_channels={out_channels} and num_classes={num_classes}. '
+            f'Remove out_channels for one channel per class; out_channels=1 is for '
+            f'num_classes=2.'
+        )
+    return out_channels or num_classes
 
 
-def plain_loss(
-    loss: nn.Module,
-    logits: Tensor,
-    label: Tensor,
-    ignore_index: int,
-    align_corners: bool,
-) -> tuple[Tensor, Tensor]:
-    """`of_upsampled` for losses that have none: upsample, then call them."""
-    logits = F.interpolate(
-        logits.float(), label.shape[1:], mode='bilinear', align_corners=align_corners
-    )
-    label = label.long()
-    correct = (logits.argmax(1) == label) & (label != ignore_index)
-    return loss(logits, label, ignore_index), correct.sum()
+def checked_threshold(threshold: float | None, single_channel: bool) -> float | None:
+    """Return the threshold of a single channel, by default 0.3; else None."""
+    if not single_channel and threshold is not None:
+        raise ValueError(
+            f'threshold={threshold} is for out_channels=1; with one channel per class '
+            f'the best one wins. Set out_channels=1, or remove threshold.'
+        )
+    if threshold is not None and not 0 < threshold < 1:
+        raise ValueError(f'threshold is {threshold}; it is a probability in (0, 1).')
+    return 0.3 if single_channel and threshold is None else threshold

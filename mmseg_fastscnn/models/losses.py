@@ -1,9 +1,9 @@
-"""Pixel losses, in two forms with the same value and gradients.
+"""Losses that are sums over pixels, in two forms with the same value and gradients.
 
-`loss(logits, label)` reads logits (N, C, H, W) of the labels' size. It is one
-pixel-wise difference, a normaliser minus the logit of the pixel's own class, so none
-needs a one-hot label and all have a deterministic backward. What training uses is
-`loss.of_upsampled(logits, label)`, which reads logits (N, C, h, w) of any other size.
+`loss(logits, label)` reads logits (N, C, H, W) of the labels' size. Training uses
+`loss.of_upsampled(logits, label)`, which reads logits (N, C, h, w) of any other size
+and never holds the upsampled ones. No loss makes a one-hot label: what the target adds
+is a term of the one channel that is positive at a pixel.
 """
 
 from collections.abc import Sequence
@@ -12,33 +12,34 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmseg_fastscnn.ops.upsample_loss import (
-    upsample_cross_entropy,
-    upsample_own_probability,
-)
+from mmseg_fastscnn.models.class_weights import ClassWeights
+from mmseg_fastscnn.ops.upsample_loss import upsample_cross_entropy
+from mmseg_fastscnn.ops.upsample_sums import upsample_sums
 from mmseg_fastscnn.registry import MODELS
+from mmseg_fastscnn.structures import IGNORED
 
 
-def own_logit(logits: Tensor, label: Tensor, valid: Tensor) -> Tensor:
-    """Logit of each pixel's class, (N, H, W); of class 0 where not `valid`."""
-    return logits.gather(1, label.masked_fill(~valid, 0)[:, None])[:, 0]
+def positive_channel(label: Tensor, channels: int) -> tuple[Tensor, Tensor]:
+    """Return the channel whose target is 1 at each pixel, and whether there is one.
 
+    With several channels it is the pixel's class, and ignored pixels have none. A
+    single channel is positive where the label is 1.
 
-def softmax_loss(logits: Tensor, own: Tensor, weight: Tensor | None) -> Tensor:
-    """Pixel-wise cross entropy of the softmax; `weight` (N, H, W) per pixel."""
-    loss = logits.logsumexp(1) - own
-    return loss if weight is None else weight * loss
+    Args:
+        label: (N, H, W) class of each pixel, or `IGNORED`.
+        channels: Channels of the logits.
 
-
-def sigmoid_loss(logits: Tensor, own: Tensor, weight: Tensor | None) -> Tensor:
-    """Binary cross entropy summed over the C classes, one of them positive.
-
-    softplus(x) is the loss of a negative class and softplus(-x) = softplus(x) - x
-    of the positive one, which alone takes the class weight (`pos_weight` of
-    `F.binary_cross_entropy_with_logits`).
+    Returns:
+        Two tensors (N, H, W); the channel is 0 where there is none.
     """
-    loss = F.softplus(logits).sum(1) - own
-    return loss if weight is None else loss + (weight - 1) * F.softplus(-own)
+    positive = label == 1 if channels == 1 else label != IGNORED
+    index = label.long() if channels > 1 else torch.zeros_like(label).long()
+    return index.masked_fill(~positive, 0), positive
+
+
+def value_at(values: Tensor, index: Tensor) -> Tensor:
+    """Pick one channel per pixel: values (N, C, H, W) at index (N, H, W)."""
+    return values.gather(1, index[:, None])[:, 0]
 
 
 @MODELS.register_module()
@@ -46,170 +47,196 @@ class CrossEntropyLoss(nn.Module):
     """Cross entropy, softmax or sigmoid.
 
     Args:
-        use_sigmoid: One binary problem a class instead of one softmax.
-        class_weight: One factor a class. Softmax: weighs the pixels of that class,
-            in the sum and in the divisor. Sigmoid: weighs the positive term.
-        loss_weight: Factor on the result.
+        use_sigmoid: One binary problem per class instead of one softmax.
+        class_weight: One factor per class; see `ClassWeights`. Softmax: weighs the
+            pixels of that class, in the sum and in the divisor. Sigmoid: weighs the
+            positive term.
+        loss_weight: Factor of the result.
         loss_name: The key it is logged under; must contain 'loss'.
-        avg_non_ignore: Divide by the labelled pixels; by default by all pixels, as
-            mmsegmentation's released Fast-SCNN was trained.
+        avg_non_ignore: Divide by the number of labelled pixels; by default by that of
+            all pixels, as mmsegmentation's released Fast-SCNN was trained.
     """
 
     def __init__(
         self,
         use_sigmoid: bool = False,
-        class_weight: Sequence[float] | None = None,
+        class_weight: Sequence[float] | str | None = None,
         loss_weight: float = 1.0,
         loss_name: str = 'loss_ce',
         avg_non_ignore: bool = False,
     ):
         super().__init__()
         self.use_sigmoid = use_sigmoid
-        self.class_weight = class_weight
+        self.class_weight = ClassWeights(class_weight)
         self.loss_weight = loss_weight
         self.loss_name = loss_name
         self.avg_non_ignore = avg_non_ignore
 
-    def forward(self, logits: Tensor, label: Tensor, ignore_index: int = 255) -> Tensor:
-        """Return the scalar loss."""
-        valid = label != ignore_index
-        own = own_logit(logits, label, valid)
-        table = class_table(self.class_weight, logits)
-        weight = pixel_weight(table, label, valid)
-        pixel_loss = sigmoid_loss if self.use_sigmoid else softmax_loss
-        total = (pixel_loss(logits, own, weight) * valid).sum()
-        divisor = self._divisor(logits.shape[1], valid, weight)
-        return self.loss_weight * total / divisor
+    def forward(
+        self, logits: Tensor, label: Tensor, counted: Tensor | None = None
+    ) -> Tensor:
+        """Return the scalar loss.
+
+        Args:
+            logits: (N, C, H, W).
+            label: (N, H, W) class of each pixel, or `IGNORED`.
+            counted: (N, H, W) bool, the pixels to sum over, where a sampler selects
+                some; the divisor stays that of all pixels.
+        """
+        loss = self.pixel_loss(logits, label)
+        if counted is not None:
+            loss = loss * counted
+        return self.loss_weight * loss.sum() / self._divisor(logits, label)
 
     def of_upsampled(
         self,
         logits: Tensor,
         label: Tensor,
-        ignore_index: int = 255,
         align_corners: bool = False,
+        counted: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Return the scalar loss of upsampled logits, and the number of correct pixels.
 
         Args:
-            logits: (N, C, h, w).
+            logits: (N, C, h, w) with two or more channels.
             label: (N, H, W), of any integer type.
-            ignore_index: The label that is not counted.
-            align_corners: Of the interpolation.
+            align_corners: Passed to the interpolation.
+            counted: See `forward`; only these are counted as correct, too.
         """
-        table = class_table(self.class_weight, logits)
+        target = label if counted is None else label.masked_fill(~counted, IGNORED)
+        table = self.class_weight(logits)
         total, correct = upsample_cross_entropy(
-            logits, label, self.use_sigmoid, table, ignore_index, align_corners
+            logits, target, self.use_sigmoid, table, align_corners
         )
-        valid = label != ignore_index
-        weight = None if self.use_sigmoid else pixel_weight(table, label, valid)
-        divisor = self._divisor(logits.shape[1], valid, weight)
+        divisor = self._divisor(logits, label)
         return self.loss_weight * total / divisor, correct
 
-    def _divisor(self, classes: int, valid: Tensor, weight: Tensor | None) -> Tensor:
+    def pixel_loss(self, logits: Tensor, label: Tensor) -> Tensor:
+        """Return the loss of each pixel, (N, H, W), zero where it is ignored."""
+        index, positive = positive_channel(label, logits.shape[1])
+        own = value_at(logits, index)
+        table = self.class_weight(logits)
+        weight = 1 if table is None else table[index]
+        if not self.use_sigmoid:
+            return weight * (logits.logsumexp(1) - own) * positive
+        # softplus(x) is the loss of a negative class, softplus(-x) = softplus(x) - x
+        # that of a positive one, which alone takes the class weight.
+        loss = F.softplus(logits).sum(1) - own * positive
+        if table is not None:
+            loss = loss + (weight - 1) * F.softplus(-own) * positive
+        return loss * (label != IGNORED)
+
+    def _divisor(self, logits: Tensor, label: Tensor) -> Tensor | int:
         """What the sum is divided by; never zero.
 
-        A pixel counts 1 (softmax: its class weight), an ignored one 1 or, with
-        `avg_non_ignore`, 0. Sigmoid has C terms a pixel and counts each.
+        A pixel counts 1 (softmax: its class weight); an ignored one counts 1 or, with
+        `avg_non_ignore`, 0. Sigmoid has C terms per pixel and counts each.
         """
-        count = valid if self.avg_non_ignore else torch.ones_like(valid)
-        if self.use_sigmoid:
-            return (count.sum() * classes).clamp(min=1)
-        if weight is None:
-            return count.sum().clamp(min=1)
-        weight = torch.where(valid, weight, torch.ones_like(weight))
-        return (count * weight).sum().clamp(min=torch.finfo(weight.dtype).tiny)
-
-
-def class_table(class_weight: Sequence[float] | None, logits: Tensor) -> Tensor | None:
-    """The class weights as a tensor (C,) beside the logits; None without any.
-
-    Raises:
-        ValueError: There is not one weight a class.
-    """
-    if class_weight is None:
-        return None
-    if len(class_weight) != logits.shape[1]:
-        raise ValueError(
-            f'class_weight has {len(class_weight)} values for {logits.shape[1]} '
-            f'classes; give one a class.'
-        )
-    return torch.as_tensor(class_weight, dtype=torch.float32, device=logits.device)
-
-
-def pixel_weight(table: Tensor | None, label: Tensor, valid: Tensor) -> Tensor | None:
-    """Class weight of each pixel, (N, H, W); None without class weights."""
-    return None if table is None else table[label.masked_fill(~valid, 0).long()]
+        table = None if self.use_sigmoid else self.class_weight(logits)
+        valid = label != IGNORED
+        if table is None:
+            terms = logits.shape[1] if self.use_sigmoid else 1
+            if self.avg_non_ignore:
+                return (valid.sum() * terms).clamp(min=1)
+            return label.numel() * terms
+        weight = table[label.masked_fill(~valid, 0).long()]
+        weight = torch.where(valid, weight, 0.0 if self.avg_non_ignore else 1.0)
+        return weight.sum().clamp(min=torch.finfo(weight.dtype).tiny)
 
 
 @MODELS.register_module()
-class OhemCrossEntropy(nn.Module):
-    """Softmax cross entropy over the hard pixels only (online hard example mining).
+class FocalLoss(nn.Module):
+    """Focal loss (Lin et al., https://arxiv.org/abs/1708.02002), one binary per class.
 
-    A pixel is hard if the probability of its own class is under `thres`, or under
-    that of the `min_kept`-th hardest pixel of the batch, so that enough remain.
+    With p the sigmoid of a logit, a positive term is -alpha (1 - p)^gamma log(p) and a
+    negative one -(1 - alpha) p^gamma log(1 - p).
 
     Args:
-        thres: Probability in (0, 1].
-        min_kept: Pixels of the batch kept at least.
-        class_weight: One factor a class.
-        loss_weight: Factor on the result.
+        use_sigmoid: Only True; the softmax form is not defined by mmsegmentation.
+        gamma: How strongly well classified pixels are weighed down, at least 0.
+        alpha: Weight of positive terms, 0 to 1; one value or one per class.
+        reduction: 'mean' over all pixels and classes, ignored pixels included as in
+            mmsegmentation, or 'sum'. 'none' is averaged when losses are added up, so
+            it is 'mean', too.
+        class_weight: One factor per class, of positive and negative terms; see
+            `ClassWeights`.
+        loss_weight: Factor of the result.
         loss_name: The key it is logged under; must contain 'loss'.
     """
 
     def __init__(
         self,
-        thres: float = 0.7,
-        min_kept: int = 100_000,
-        class_weight: Sequence[float] | None = None,
+        use_sigmoid: bool = True,
+        gamma: float = 2.0,
+        alpha: float | Sequence[float] = 0.5,
+        reduction: str = 'mean',
+        class_weight: Sequence[float] | str | None = None,
         loss_weight: float = 1.0,
-        loss_name: str = 'loss_ohem',
+        loss_name: str = 'loss_focal',
     ):
         super().__init__()
-        self.thres = thres
-        self.min_kept = min_kept
-        self.class_weight = class_weight
+        if not use_sigmoid:
+            raise ValueError(
+                'FocalLoss has use_sigmoid=False, a form that mmsegmentation has not '
+                'either. Set use_sigmoid=True.'
+            )
+        self.use_sigmoid = use_sigmoid
+        self.gamma = gamma
+        alphas = torch.tensor(alpha, dtype=torch.float32)
+        self.register_buffer('alpha', alphas, persistent=False)
+        self.reduction = checked_reduction(reduction)
+        self.class_weight = ClassWeights(class_weight)
         self.loss_weight = loss_weight
         self.loss_name = loss_name
 
-    def forward(self, logits: Tensor, label: Tensor, ignore_index: int = 255) -> Tensor:
-        """Return the scalar loss; zero, with gradients, where nothing is labelled."""
-        valid = label != ignore_index
-        if not valid.any():
-            return logits.sum() * 0
-        table = class_table(self.class_weight, logits)
-        weight = pixel_weight(table, label, valid)
-        own = own_logit(logits, label, valid)
-        with torch.no_grad():
-            hard = self._hard((own - logits.logsumexp(1)).exp(), valid)
-        loss = softmax_loss(logits, own, weight)[hard]
-        return self.loss_weight * loss.sum() / max(loss.numel(), 1)
+    def forward(self, logits: Tensor, label: Tensor) -> Tensor:
+        """Return the scalar loss of logits (N, C, H, W), labels (N, H, W)."""
+        return self._reduced(self._sums(logits, label), logits, label)
 
     def of_upsampled(
-        self,
-        logits: Tensor,
-        label: Tensor,
-        ignore_index: int = 255,
-        align_corners: bool = False,
+        self, logits: Tensor, label: Tensor, align_corners: bool = False
     ) -> tuple[Tensor, Tensor]:
-        """See `CrossEntropyLoss`. Walks twice: for the probabilities, for the loss."""
-        where = dict(ignore_index=ignore_index, align_corners=align_corners)
-        valid = label != ignore_index
-        if not valid.any():
-            return logits.sum() * 0, valid.sum()
-        probability, correct = upsample_own_probability(logits, label, **where)
-        hard = self._hard(probability, valid)
-        total, _ = upsample_cross_entropy(
-            logits,
-            label.long().masked_fill(~hard, ignore_index),
-            use_sigmoid=False,
-            class_weight=class_table(self.class_weight, logits),
-            **where,
-        )
-        return self.loss_weight * total / hard.sum().clamp(min=1), correct
+        """See `CrossEntropyLoss.of_upsampled`."""
+        sums, correct = upsample_sums(self._sums, logits, label, align_corners)
+        return self._reduced(sums, logits, label), correct
 
-    def _hard(self, probability: Tensor, valid: Tensor) -> Tensor:
-        """Which pixels are hard, given the probability of each one's own class."""
-        probability = probability[valid]
-        rank = min(self.min_kept + 1, probability.numel())
-        bar = probability.kthvalue(rank).values.clamp(min=self.thres)
-        return valid.masked_scatter(valid, probability < bar)
+    def _sums(self, logits: Tensor, label: Tensor) -> Tensor:
+        """Return the sum of each image, (N,): negative terms, and what differs."""
+        index, positive = positive_channel(label, logits.shape[1])
+        table = self.class_weight(logits)
+        weight = torch.ones_like(logits[0, :, 0, 0]) if table is None else table
+        alpha = self._alphas(logits)
+        negative = weight * (1 - alpha)
+        own = value_at(logits, index)
+        right = (weight * alpha)[index] * self._negative_term(-own)
+        wrong = negative[index] * self._negative_term(own)
+        loss = (negative.view(-1, 1, 1) * self._negative_term(logits)).sum(1)
+        loss = loss + (right - wrong) * positive
+        return (loss * (label != IGNORED)).sum((1, 2))
+
+    def _alphas(self, logits: Tensor) -> Tensor:
+        """Return alpha per channel, (C,)."""
+        alpha = self.alpha.to(logits.device)
+        if alpha.ndim and len(alpha) != logits.shape[1]:
+            raise ValueError(
+                f'alpha has {len(alpha)} values for {logits.shape[1]} classes; give '
+                f'one value, or one per class.'
+            )
+        return alpha.expand(logits.shape[1])
+
+    def _negative_term(self, logits: Tensor) -> Tensor:
+        """Return -p^gamma log(1 - p); that of -x is the positive term of x."""
+        # p^gamma as an exponential: its gradient is finite for a small p, too
+        return torch.exp(-self.gamma * F.softplus(-logits)) * F.softplus(logits)
+
+    def _reduced(self, sums: Tensor, logits: Tensor, label: Tensor) -> Tensor:
+        terms = 1 if self.reduction == 'sum' else label.numel() * logits.shape[1]
+        return self.loss_weight * sums.sum() / terms
+
+
+def checked_reduction(reduction: str) -> str:
+    if reduction not in ('mean', 'sum', 'none'):
+        raise ValueError(
+            f"reduction is {reduction!r}; it must be 'mean', 'sum' or 'none'."
+        )
+    return reduction

@@ -1,10 +1,10 @@
 """Cross entropy of upsampled logits without holding the upsampled logits.
 
-At 1/8 resolution the logits of a batch are small; upsampled to the labels they are 64
-times as many, and the loss's own intermediate results as many again. So the labels'
-rows are walked over in bands: a band of logits is interpolated, its loss and gradient
-are computed in the cache, and the gradient is carried back to the low resolution, which
-is all that is kept.
+At 1/8 resolution the logits of a batch are small. Upsampled to the labels' size they
+are 64 times as many, and the intermediate results of the loss are as many again. So the
+rows of the labels are processed in bands: a band of logits is interpolated, its loss
+and gradient are computed while it is in the cache, and the gradient is carried back to
+the low resolution, which is all that is kept.
 """
 
 from collections.abc import Iterator
@@ -16,6 +16,7 @@ from torch.autograd.function import once_differentiable
 
 from mmseg_fastscnn.ops.bilinear import LEAST_LOG, Band, Upsampling
 from mmseg_fastscnn.ops.has_triton import has_triton
+from mmseg_fastscnn.structures import IGNORED
 
 
 def upsample_cross_entropy(
@@ -23,41 +24,35 @@ def upsample_cross_entropy(
     label: Tensor,
     use_sigmoid: bool,
     class_weight: Tensor | None = None,
-    ignore_index: int = 255,
     align_corners: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Sum the cross entropy of bilinearly upsampled logits over the labelled pixels.
 
     Args:
         logits: (N, C, h, w); may require gradients.
-        label: (N, H, W) class of each pixel, of any integer type.
-        use_sigmoid: One binary problem a class, summed, instead of one softmax.
-        class_weight: (C,). Softmax: factor of the pixels of a class; sigmoid: factor
+        label: (N, H, W) class of each pixel, or `IGNORED`, of any integer type.
+        use_sigmoid: One binary problem per class, summed, instead of one softmax.
+        class_weight: (C,). Softmax: factor of the pixels of a class. Sigmoid: factor
             of the positive term.
-        ignore_index: The label that is not counted.
-        align_corners: Of the interpolation.
+        align_corners: Passed to the interpolation.
 
     Returns:
-        The sum (a scalar), and the number of pixels whose best logit is their class
-        (of equal best logits any may be the pixel's).
+        The sum (a scalar), and the number of pixels whose best logit is that of their
+        class (where several logits are equally good, any of them counts).
     """
     form = UpsampleCrossEntropy
     if has_triton(logits):
         from mmseg_fastscnn.ops.upsample_triton import TritonCrossEntropy
 
         form = TritonCrossEntropy
-    return form.apply(
-        logits, label, use_sigmoid, class_weight, ignore_index, align_corners
-    )
+    return form.apply(logits, label, use_sigmoid, class_weight, align_corners)
 
 
 class UpsampleCrossEntropy(torch.autograd.Function):
     """See `upsample_cross_entropy`; the gradient is computed with the value."""
 
     @staticmethod
-    def forward(
-        ctx, logits, label, use_sigmoid, class_weight, ignore_index, align_corners
-    ):
+    def forward(ctx, logits, label, use_sigmoid, class_weight, align_corners):
         pixel_loss = sigmoid_loss_ if use_sigmoid else softmax_loss_
         needs_grad = ctx.needs_input_grad[0]
         gradient = torch.zeros_like(logits, dtype=torch.float32)
@@ -67,9 +62,7 @@ class UpsampleCrossEntropy(torch.autograd.Function):
             for n, image in enumerate(logits.float()):
                 image = -image if use_sigmoid else image - image.amax(0)
                 slopes = gradient.new_zeros((*image.shape[:2], up.widths[-1]))
-                for band, z, own, index, valid in walk(
-                    image, label[n], ignore_index, up
-                ):
+                for band, z, own, index, valid in walk(image, label[n], up):
                     weight = None if class_weight is None else class_weight[index]
                     loss, hit = pixel_loss(z, own, index, valid, weight)
                     sums.append(loss)
@@ -91,54 +84,36 @@ class UpsampleCrossEntropy(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, factor, _):
         (gradient,) = ctx.saved_tensors
-        return (gradient * factor).to(ctx.dtype), None, None, None, None, None
-
-
-@torch.no_grad()
-def upsample_own_probability(
-    logits: Tensor, label: Tensor, ignore_index: int = 255, align_corners: bool = False
-) -> tuple[Tensor, Tensor]:
-    """Return the softmax probability of each pixel's own class, and the correct pixels.
-
-    Arguments as above. The first is (N, H, W) float32, of class 0 where the label is
-    ignored; the second a number.
-    """
-    hits = []
-    result = torch.empty(label.shape, device=logits.device)
-    with torch.autocast(logits.device.type, enabled=False):
-        up = Upsampling(logits, [label.shape[1:]], align_corners)
-        for n, image in enumerate(logits.float()):
-            for band, z, own, _, valid in walk(image, label[n], ignore_index, up):
-                hits.append(((own >= z.amax(0)) & valid).sum())
-                result[n, band.rows] = (own - z.logsumexp(0)).exp()
-    return result, sum(hits)
+        return (gradient * factor).to(ctx.dtype), None, None, None, None
 
 
 def walk(
-    image: Tensor, label: Tensor, ignore_index: int, up: Upsampling
+    image: Tensor, label: Tensor, up: Upsampling
 ) -> Iterator[tuple[Band, Tensor, Tensor, Tensor, Tensor]]:
-    """Interpolate (C, h, w) to the size of `label`, band after band.
+    """Interpolate (C, h, w) to the size of `label`, one band after the other.
 
     Yields:
-        The band; the values z (C, rows, W); of each pixel the one of its class, its
-        class (0 where it is ignored), and whether it is not ignored, all (rows, W).
+        The band; its values z (C, rows, W); and for each pixel, (rows, W): the value
+        of its class, its class (0 where it is ignored), and whether it counts.
     """
     wide = up.widen(image)
     for band in up.bands:
         z = band.weights @ wide[:, band.low]
         index = label[band.rows].long()
-        valid = index != ignore_index
+        valid = index != IGNORED
         index = index.masked_fill(~valid, 0)
         yield band, z, z.gather(0, index[None])[0], index, valid
 
 
-def softmax_loss_(z, own, index, valid, weight) -> tuple[Tensor, Tensor]:
-    """Return the summed loss of a band and its correct pixels.
+def softmax_loss_(
+    z: Tensor, own: Tensor, index: Tensor, valid: Tensor, weight: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Return the summed loss of a band and its number of correct pixels.
 
     Args:
-        z: Logits (C, rows, W) less any number a pixel, which should be about that of
-            the largest; the gradient is left here.
-        own: (rows, W) Logit of each pixel's class, less the same.
+        z: (C, rows, W) Logits minus a per-pixel constant near their maximum;
+            overwritten with the gradient.
+        own: (rows, W) Logit of each pixel's class, minus the same constant.
         index: (rows, W) Class of each pixel.
         valid: (rows, W) False where a pixel does not count.
         weight: (rows, W) Factor of each pixel, or None.
@@ -146,7 +121,7 @@ def softmax_loss_(z, own, index, valid, weight) -> tuple[Tensor, Tensor]:
     weight = valid.float() if weight is None else weight * valid
     best = z.amax(0)
     hits = ((own >= best) & valid).sum()
-    if best.min() < LEAST_LOG:
+    if best.min() < LEAST_LOG:  # the sum of exponentials might underflow to zero
         z, own = z.sub_(best), own - best
     normaliser = z.exp_().sum(0)
     loss = (normaliser.log() - own).mul_(weight).sum()
@@ -155,12 +130,17 @@ def softmax_loss_(z, own, index, valid, weight) -> tuple[Tensor, Tensor]:
     return loss, hits
 
 
-def sigmoid_loss_(z, own, index, valid, weight) -> tuple[Tensor, Tensor]:
-    """Likewise, of minus the logits; what is left in z is 1 minus the gradient.
+def sigmoid_loss_(
+    z: Tensor, own: Tensor, index: Tensor, valid: Tensor, weight: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Return what `softmax_loss_` does, for one binary problem per class.
+
+    z and own are minus the logits here, and z is overwritten with 1 minus the gradient.
 
     The loss, binary cross entropy summed over the classes, is minus the logarithm of a
-    product of probabilities: of each negative class to be absent and of the positive
-    one to be there. One logarithm serves as many of them as cannot underflow.
+    product of probabilities: that each negative class is absent and that the positive
+    one is there. As many factors as cannot underflow share one logarithm, which is the
+    slowest operation here.
     """
     least = z.amin(0)
     hits = ((own <= least) & valid).sum()

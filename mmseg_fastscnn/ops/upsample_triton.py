@@ -17,6 +17,7 @@ import triton.language as tl
 from torch import Tensor
 
 from mmseg_fastscnn.ops.bilinear import source_position
+from mmseg_fastscnn.structures import IGNORED
 
 PIXELS = 128  # output pixels, or logits, that a program has side by side
 
@@ -70,9 +71,7 @@ class TritonCrossEntropy(torch.autograd.Function):
     """The form of `UpsampleCrossEntropy` for CUDA, with the same arguments."""
 
     @staticmethod
-    def forward(
-        ctx, logits, label, use_sigmoid, class_weight, ignore_index, align_corners
-    ):
+    def forward(ctx, logits, label, use_sigmoid, class_weight, align_corners):
         exact = logits.detach().float().contiguous()
         count, classes, h, w = exact.shape
         height, width = size = label.shape[1:]
@@ -87,10 +86,10 @@ class TritonCrossEntropy(torch.autograd.Function):
         with torch.cuda.device_of(exact):
             loss_kernel[programs](
                 *(exact, label, class_weight, grid.y, grid.x, normaliser, sums, hits),
-                *(classes, h, w, height, width, ignore_index, use_sigmoid, PIXELS),
+                *(classes, h, w, height, width, IGNORED, use_sigmoid, PIXELS),
             )
         ctx.save_for_backward(exact, label, class_weight, normaliser)
-        ctx.settings = grid, use_sigmoid, ignore_index, logits.dtype
+        ctx.settings = grid, use_sigmoid, logits.dtype
         total, correct = sums.double().sum().float(), hits.sum()
         ctx.mark_non_differentiable(correct)
         return total, correct
@@ -99,15 +98,15 @@ class TritonCrossEntropy(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx, factor, _):
         exact, label, class_weight, normaliser = ctx.saved_tensors
-        grid, use_sigmoid, ignore_index, dtype = ctx.settings
+        grid, use_sigmoid, dtype = ctx.settings
         count, classes, h, w = exact.shape
         gradient = torch.empty_like(exact)
         gradient_kernel[(count * classes * h, triton.cdiv(w, PIXELS))](
             *(exact, label, class_weight, grid.y, grid.x, grid.first_y, grid.first_x),
-            *(normaliser, gradient, classes, h, w, *label.shape[1:], ignore_index),
+            *(normaliser, gradient, classes, h, w, *label.shape[1:], IGNORED),
             *(grid.reach_y, grid.reach_x, use_sigmoid, PIXELS),
         )
-        return (gradient * factor).to(dtype), None, None, None, None, None
+        return (gradient * factor).to(dtype), None, None, None, None
 
 
 @triton.jit
@@ -164,7 +163,7 @@ def loss_kernel(
     w,
     height,
     width,
-    ignore_index,
+    ignored,
     USE_SIGMOID: tl.constexpr,
     PIXELS: tl.constexpr,
 ):
@@ -176,7 +175,7 @@ def loss_kernel(
     image = logits + (row // height).to(tl.int64) * classes * h * w
     place = row.to(tl.int64) * width + columns
     label = tl.load(labels + place, mask=inside, other=0).to(tl.int32)
-    valid = inside & (label != ignore_index)
+    valid = inside & (label != ignored)
     weight = tl.load(class_weight + label, mask=valid & (label < classes), other=0.0)
 
     best = tl.full((PIXELS,), float('-inf'), dtype=tl.float32)
@@ -221,7 +220,7 @@ def gradient_kernel(
     w,
     height,
     width,
-    ignore_index,
+    ignored,
     REACH_Y: tl.constexpr,
     REACH_X: tl.constexpr,
     USE_SIGMOID: tl.constexpr,
@@ -248,7 +247,7 @@ def gradient_kernel(
             wide = tl.maximum(1 - tl.abs(x - i), 0.0)
             place = (n * height + row) * width + column
             label = tl.load(labels + place, mask=reached, other=0).to(tl.int32)
-            valid = reached & (label != ignore_index)
+            valid = reached & (label != ignored)
             known = valid & (label < classes)
             weight = tl.load(class_weight + label, mask=known, other=0.0)
             z = interpolate(plane, y, x, h, w, reached)

@@ -1,0 +1,122 @@
+"""Class weights that balance a data set: count the pixels of its labels, then weigh."""
+
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+
+import cv2
+import numpy as np
+from mmengine.dataset import ClassBalancedDataset, RepeatDataset
+from torch.utils.data import ConcatDataset, Dataset
+
+from mmseg_fastscnn.datasets.torchvision_dataset import TorchvisionDataset
+
+EXACT = 1 << 24  # a float32 counts no further, and OpenCV's histograms are of these
+
+
+def class_pixel_counts(
+    dataset: Dataset, part: int = 0, parts: int = 1, threads: int = 1
+) -> np.ndarray:
+    """Count the labelled pixels of each class over all label files of a data set.
+
+    Args:
+        dataset: Ours, or one of mmengine's wrappers around ours. A label that these
+            repeat counts as often.
+        part: Which share of the labels to count, 0 to `parts - 1`; the counts of all
+            shares add up to those of the data set.
+        parts: Number of shares.
+        threads: How many files are read at once.
+
+    Returns:
+        (2, num_classes) int64: pixels of each class, and labelled pixels of the images
+        in which the class occurs.
+    """
+    classes = len(dataset.metainfo['classes'])
+    times = samples(dataset)
+    mine = list(times)[part::parts]
+
+    def count(sample: tuple[Dataset, int]) -> np.ndarray:
+        pixels = histogram(read_label(*sample))[:classes]
+        return times[sample] * np.stack([pixels, (pixels > 0) * pixels.sum()])
+
+    total = np.zeros((2, classes), np.int64)
+    with ThreadPoolExecutor(threads) as pool:
+        return sum(pool.map(count, mine), total)
+
+
+def samples(dataset: Dataset) -> Counter:
+    """How often each (data set of files, index) occurs in a data set or a wrapper."""
+    if isinstance(dataset, ConcatDataset):
+        return sum((samples(part) for part in dataset.datasets), Counter())
+    if isinstance(dataset, RepeatDataset):
+        inner = samples(dataset.dataset)
+        return Counter({sample: n * dataset.times for sample, n in inner.items()})
+    if isinstance(dataset, ClassBalancedDataset):
+        inner = list(samples(dataset.dataset).elements())
+        return Counter(inner[k] for k in dataset.repeat_indices)
+    return Counter((dataset, k) for k in range(len(dataset)))
+
+
+def read_label(dataset: Dataset, index: int) -> np.ndarray:
+    """Read one label of a data set of files: (H, W) uint8 train ids.
+
+    Raises:
+        ValueError: The data set has no label for that image, or none that is a file.
+    """
+    if isinstance(dataset, TorchvisionDataset):
+        _, label = dataset.dataset[index]
+        return dataset.label_map.encode(label, f'{dataset.name}[{index}]')
+    info = dataset.get_data_info(index) if hasattr(dataset, 'get_data_info') else {}
+    if 'label_map' not in info or info.get('seg_map_path') is None:
+        raise ValueError(
+            f'{type(dataset).__name__} has no label file for sample {index}, so the '
+            f'pixels of its classes cannot be counted. Give class_weight as a list.'
+        )
+    return info['label_map'].read(info['seg_map_path'])
+
+
+def histogram(label: np.ndarray) -> np.ndarray:
+    """Count each of the 256 values of (H, W) uint8, faster than np.bincount."""
+    strips = np.array_split(label, -(-label.size // EXACT))
+    counts = [cv2.calcHist([strip], [0], None, [256], [0, 256]) for strip in strips]
+    return sum(count.ravel().astype(np.int64) for count in counts)
+
+
+def enet(pixels: np.ndarray, of_images: np.ndarray) -> np.ndarray:
+    """1 / ln(1.02 + share of all pixels) (https://arxiv.org/abs/1606.02147)."""
+    return 1 / np.log(1.02 + pixels / pixels.sum())
+
+
+def median_frequency(pixels: np.ndarray, of_images: np.ndarray) -> np.ndarray:
+    """Median frequency by frequency, a class's share of the images that have it.
+
+    As in Eigen and Fergus (https://arxiv.org/abs/1411.4734), but of labelled pixels.
+    """
+    frequency = pixels / of_images
+    return np.median(frequency) / frequency
+
+
+# 'auto' is ENet's form, because it is bounded: 1.4 to 50, however rare a class is.
+FORMS = {'auto': enet, 'enet': enet, 'median_frequency': median_frequency}
+
+
+def check_form(form: str) -> None:
+    """Raise ValueError if there is no such way to weigh classes."""
+    if form not in FORMS:
+        raise ValueError(
+            f'class_weight is {form!r}; it must be one value per class, a .npy or '
+            f'.json file of these, or one of {", ".join(FORMS)}.'
+        )
+
+
+def balanced_weights(counts: np.ndarray, form: str) -> np.ndarray:
+    """Return one factor per class, (num_classes,) float64; 1 where none has pixels.
+
+    Args:
+        counts: See `class_pixel_counts`.
+        form: A name in `FORMS`.
+    """
+    check_form(form)
+    weights = np.ones(counts.shape[1])
+    found = counts[0] > 0
+    weights[found] = FORMS[form](*counts[:, found].astype(np.float64))
+    return weights

@@ -1,0 +1,302 @@
+"""Losses that compare regions: ratios of sums over all pixels of an image or a batch.
+
+Options and values are mmsegmentation's, with two exceptions. Ignored pixels never count
+(its Dice sums the predictions there). And a single channel is the probability of class
+1 (in its Dice, that of class 0).
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mmseg_fastscnn.models.class_weights import ClassWeights
+from mmseg_fastscnn.models.losses import (
+    checked_reduction,
+    positive_channel,
+    value_at,
+)
+from mmseg_fastscnn.ops.upsample_sums import upsample_sums
+from mmseg_fastscnn.registry import MODELS
+from mmseg_fastscnn.structures import IGNORED, with_ignored
+
+
+def overlap_and_size(
+    probability: Tensor, label: Tensor, squared: bool = False
+) -> Tensor:
+    """Sum per image and channel over the labelled pixels, (N, 2, C).
+
+    First the probability where the channel is positive, then that of all pixels.
+
+    Args:
+        probability: (N, C, H, W).
+        label: (N, H, W) class of each pixel, or `IGNORED`.
+        squared: Square the probabilities of the second sum.
+    """
+    index, positive = positive_channel(label, probability.shape[1])
+    own = (value_at(probability, index) * positive)[:, None]
+    overlap = torch.zeros_like(probability).scatter(1, index[:, None], own)
+    size = probability.square() if squared else probability
+    size = size * (label != IGNORED)[:, None]
+    return torch.stack([overlap.sum((2, 3)), size.sum((2, 3))], dim=1)
+
+
+def positive_pixels(label: Tensor, channels: int) -> Tensor:
+    """Count the pixels at which each channel is positive, per image: (N, C)."""
+    classes = [1] if channels == 1 else range(channels)
+    return torch.stack([(label == k).sum((1, 2)) for k in classes], dim=1)
+
+
+def kept_channels(channels: int, ignore_index: int) -> list[int]:
+    """All channels but that of a class that is not counted."""
+    return [k for k in range(channels) if k != ignore_index]
+
+
+@MODELS.register_module()
+class DiceLoss(nn.Module):
+    """1 minus the Dice coefficient of each image, over all its pixels and classes.
+
+    With p the probabilities and t the one-hot labels, the coefficient is
+    2 sum(p t) / (sum(p^2) + sum(t^2) + 2 eps), as in V-Net
+    (https://arxiv.org/abs/1606.04797).
+
+    Args:
+        use_sigmoid: Probabilities by the sigmoid of each logit instead of the softmax.
+        activate: If False, the logits are taken as probabilities.
+        reduction: 'mean' or 'sum' over the images of the batch. 'none' is averaged
+            when losses are added up, so it is 'mean', too.
+        naive_dice: (2 sum(p t) + eps) / (sum(p) + sum(t) + eps) instead.
+        loss_weight: Factor of the result.
+        ignore_index: A class whose channel is left out of the sums, such as that of
+            the background. Its pixels stay negatives of the other classes.
+        eps: Keeps the ratio defined where nothing is predicted or labelled.
+        loss_name: The key it is logged under; must contain 'loss'.
+    """
+
+    def __init__(
+        self,
+        use_sigmoid: bool = True,
+        activate: bool = True,
+        reduction: str = 'mean',
+        naive_dice: bool = False,
+        loss_weight: float = 1.0,
+        ignore_index: int = IGNORED,
+        eps: float = 1e-3,
+        loss_name: str = 'loss_dice',
+    ):
+        super().__init__()
+        self.use_sigmoid = use_sigmoid
+        self.activate = activate
+        self.reduction = checked_reduction(reduction)
+        self.naive_dice = naive_dice
+        self.loss_weight = loss_weight
+        self.ignore_index = ignore_index
+        self.eps = eps
+        self.loss_name = loss_name
+
+    def forward(self, logits: Tensor, label: Tensor) -> Tensor:
+        """Return the scalar loss of logits (N, C, H, W), labels (N, H, W)."""
+        return self._ratio(self._sums(logits, label), label)
+
+    def of_upsampled(
+        self, logits: Tensor, label: Tensor, align_corners: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        """See `CrossEntropyLoss.of_upsampled`."""
+        sums, correct = upsample_sums(self._sums, logits, label, align_corners)
+        return self._ratio(sums, label), correct
+
+    def _sums(self, logits: Tensor, label: Tensor) -> Tensor:
+        probability = logits
+        if self.activate:
+            probability = logits.sigmoid() if self.use_sigmoid else logits.softmax(1)
+        return overlap_and_size(probability, label, squared=not self.naive_dice)
+
+    def _ratio(self, sums: Tensor, label: Tensor) -> Tensor:
+        channels = sums.shape[2]
+        kept = kept_channels(channels, self.ignore_index)
+        overlap, predicted = sums[..., kept].sum(2).unbind(1)
+        labelled = positive_pixels(label, channels)[:, kept].sum(1)
+        if self.naive_dice:
+            dice = (2 * overlap + self.eps) / (predicted + labelled + self.eps)
+        else:
+            dice = 2 * overlap / (predicted + labelled + 2 * self.eps)
+        loss = (1 - dice).sum() if self.reduction == 'sum' else (1 - dice).mean()
+        return self.loss_weight * loss
+
+
+@MODELS.register_module()
+class TverskyLoss(nn.Module):
+    """1 minus the Tversky index of the softmax, averaged over images and classes.
+
+    With the true positive, false positive and false negative probability of a class in
+    an image, the index is (TP + smooth) / (TP + alpha FP + beta FN + smooth)
+    (https://arxiv.org/abs/1706.05721).
+
+    Args:
+        smooth: Keeps the ratio defined where nothing is predicted or labelled.
+        class_weight: One factor per class; see `ClassWeights`.
+        loss_weight: Factor of the result.
+        ignore_index: A further label whose pixels are not counted; its class is left
+            out of the sum, which is still divided by the number of all classes.
+        alpha: Weight of false positives.
+        beta: Weight of false negatives.
+        loss_name: The key it is logged under; must contain 'loss'.
+    """
+
+    use_sigmoid = False
+
+    def __init__(
+        self,
+        smooth: float = 1,
+        class_weight: Sequence[float] | str | None = None,
+        loss_weight: float = 1.0,
+        ignore_index: int = IGNORED,
+        alpha: float = 0.3,
+        beta: float = 0.7,
+        loss_name: str = 'loss_tversky',
+    ):
+        super().__init__()
+        self.smooth = smooth
+        self.class_weight = ClassWeights(class_weight)
+        self.loss_weight = loss_weight
+        self.ignore_index = ignore_index
+        self.alpha = alpha
+        self.beta = beta
+        self.loss_name = loss_name
+
+    def forward(self, logits: Tensor, label: Tensor) -> Tensor:
+        """Return the scalar loss of logits (N, C, H, W), labels (N, H, W)."""
+        return self._ratio(self._sums(logits, label), label)
+
+    def of_upsampled(
+        self, logits: Tensor, label: Tensor, align_corners: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        """See `CrossEntropyLoss.of_upsampled`."""
+        sums, correct = upsample_sums(self._sums, logits, label, align_corners)
+        return self._ratio(sums, label), correct
+
+    def _sums(self, logits: Tensor, label: Tensor) -> Tensor:
+        counted = with_ignored(label, self.ignore_index)
+        return overlap_and_size(logits.softmax(1), counted)
+
+    def _ratio(self, sums: Tensor, label: Tensor) -> Tensor:
+        overlap, predicted = sums.unbind(1)
+        channels = overlap.shape[1]
+        labelled = positive_pixels(label, channels)
+        wrong = self.alpha * (predicted - overlap) + self.beta * (labelled - overlap)
+        index = (overlap + self.smooth) / (overlap + wrong + self.smooth)
+        loss = (1 - index).mean(0)
+        table = self.class_weight(sums[:, 0])
+        if table is not None:
+            loss = loss * table
+        kept = kept_channels(channels, self.ignore_index)
+        return self.loss_weight * loss[kept].sum() / channels
+
+
+@MODELS.register_module()
+class LovaszLoss(nn.Module):
+    """Lovasz extension of 1 minus the IoU (https://arxiv.org/abs/1705.08790).
+
+    It sorts all pixels of the batch for each class, so it has no form in bands: the
+    logits are upsampled and held.
+
+    Args:
+        loss_type: 'multi_class', of the softmax; or 'binary', the hinge form for one
+            channel.
+        classes: Which classes to average: those 'present' in the labels, 'all', or
+            a list.
+        per_image: Compute the loss of each image instead of that of the batch.
+        reduction: 'mean' or 'sum' over the images if `per_image`; 'none' is averaged
+            when losses are added up, so it is 'mean', too.
+        class_weight: One factor per class; see `ClassWeights`. Multi-class only.
+        loss_weight: Factor of the result.
+        loss_name: The key it is logged under; must contain 'loss'.
+    """
+
+    def __init__(
+        self,
+        loss_type: str = 'multi_class',
+        classes: str | Sequence[int] = 'present',
+        per_image: bool = False,
+        reduction: str = 'mean',
+        class_weight: Sequence[float] | str | None = None,
+        loss_weight: float = 1.0,
+        loss_name: str = 'loss_lovasz',
+    ):
+        super().__init__()
+        if loss_type not in ('multi_class', 'binary'):
+            raise ValueError(
+                f"loss_type is {loss_type!r}; it must be 'multi_class' or 'binary'."
+            )
+        if isinstance(classes, str) and classes not in ('present', 'all'):
+            raise ValueError(
+                f"classes is {classes!r}; it must be 'present', 'all' or a list of ids."
+            )
+        self.use_sigmoid = loss_type == 'binary'
+        self.classes = classes
+        self.per_image = per_image
+        self.reduction = checked_reduction(reduction)
+        self.class_weight = ClassWeights(class_weight)
+        self.loss_weight = loss_weight
+        self.loss_name = loss_name
+
+    def forward(self, logits: Tensor, label: Tensor) -> Tensor:
+        """Return the scalar loss of logits (N, C, H, W), labels (N, H, W).
+
+        Raises:
+            ValueError: The binary form gets more than one channel.
+        """
+        if self.use_sigmoid and logits.shape[1] > 1:
+            raise ValueError(
+                f"LovaszLoss(loss_type='binary') got {logits.shape[1]} channels and "
+                f'needs one. Set out_channels=1 on the head, or use '
+                f"loss_type='multi_class'."
+            )
+        one_loss = self._hinge if self.use_sigmoid else self._multi_class
+        if not self.per_image:
+            return self.loss_weight * one_loss(logits, label)
+        images = zip(logits.split(1), label.split(1), strict=True)
+        losses = torch.stack([one_loss(*image) for image in images])
+        return self.loss_weight * (
+            losses.sum() if self.reduction == 'sum' else losses.mean()
+        )
+
+    def _hinge(self, logits: Tensor, label: Tensor) -> Tensor:
+        positive = label == 1
+        errors = F.relu(1 - logits[:, 0] * (2.0 * positive - 1))
+        return lovasz_extension(errors * (label != IGNORED), positive)
+
+    def _multi_class(self, logits: Tensor, label: Tensor) -> Tensor:
+        probability, valid = logits.softmax(1), label != IGNORED
+        listed = not isinstance(self.classes, str)
+        table = self.class_weight(logits)
+        losses, counted = [], []
+        for k in self.classes if listed else range(logits.shape[1]):
+            positive = label == k
+            errors = (positive.float() - probability[:, k]).abs() * valid
+            loss = lovasz_extension(errors, positive)
+            losses.append(loss if table is None else loss * table[k])
+            counted.append(positive.any() | (self.classes != 'present'))
+        counted = torch.stack(counted)
+        return (torch.stack(losses) * counted).sum() / counted.sum().clamp(min=1)
+
+
+def lovasz_extension(errors: Tensor, positive: Tensor) -> Tensor:
+    """Return the scalar product of the sorted errors and the slopes of 1 minus IoU.
+
+    Args:
+        errors: How wrong each pixel is, at least 0; 0 where it does not count: those
+            come last, and add nothing.
+        positive: Of the same shape, which pixels are of the class.
+    """
+    errors, positive = errors.flatten(), positive.flatten()
+    order = errors.detach().argsort(descending=True, stable=True)
+    found = positive[order]
+    total = found.sum()
+    # counts, so that the sum is exact and the same every time
+    missed, wrong = found.cumsum(0), (~found).cumsum(0)
+    loss = 1 - (total - missed).double() / (total + wrong)
+    loss[1:] = loss[1:] - loss[:-1]  # slopes: differences near 1, hence the doubles
+    slopes = torch.zeros_like(errors).scatter(0, order, loss.to(errors.dtype))
+    return (errors * slopes).sum()

@@ -1,0 +1,90 @@
+"""Class weights that are counted from the labels."""
+
+import re
+
+import numpy as np
+import pytest
+from conftest import ROOT, TOY, free_port, run, small_run
+from mmengine.dataset import ClassBalancedDataset, ConcatDataset, RepeatDataset
+from PIL import Image
+
+from mmseg_fastscnn.datasets import CityscapesDataset
+from mmseg_fastscnn.datasets.cityscapes import CLASSES
+from mmseg_fastscnn.datasets.class_weights import balanced_weights, class_pixel_counts
+
+
+def streets_data(root, split: str) -> CityscapesDataset:
+    prefix = dict(img_path=f'leftImg8bit/{split}', seg_map_path=f'gtFine/{split}')
+    return CityscapesDataset(str(root), prefix)
+
+
+def counted(root, split: str) -> np.ndarray:
+    """Pixels of each class, and labelled pixels of the images that have it."""
+    total = np.zeros((2, 19), int)
+    for path in (root / 'gtFine' / split).rglob('*_labelIds.png'):
+        raw = np.asarray(Image.open(path))
+        pixels = np.array([(raw == label_id).sum() for _, label_id, _ in CLASSES])
+        total += np.stack([pixels, np.where(pixels > 0, pixels.sum(), 0)])
+    return total
+
+
+def test_every_label_is_counted(streets):
+    train, val = streets_data(streets, 'train'), streets_data(streets, 'val')
+    expected = counted(streets, 'train')
+    assert (class_pixel_counts(train, threads=3) == expected).all()
+    parts = [class_pixel_counts(train, part, 4) for part in range(4)]
+    assert (sum(parts) == expected).all() and (parts[0] != parts[1]).any()
+    assert (class_pixel_counts(RepeatDataset(train, 3)) == 3 * expected).all()
+    both = class_pixel_counts(ConcatDataset([train, val]))
+    assert (both == expected + counted(streets, 'val')).all()
+
+
+def test_labels_that_are_repeated_count_as_often(streets):
+    train = streets_data(streets, 'train')
+    train.get_cat_ids = lambda index: [0] if index < 5 else [1]
+    balanced = ClassBalancedDataset(train, oversample_thr=2 / 3)
+    assert balanced.repeat_indices == [0, 1, 2, 3, 4, 5, 5]
+    again = streets_data(streets, 'train')
+    once = class_pixel_counts(again, part=5, parts=6)  # the last of 6 images
+    expected = class_pixel_counts(again) + once
+    assert (class_pixel_counts(balanced) == expected).all()
+
+
+def test_labels_are_needed(streets):
+    data = CityscapesDataset(str(streets), dict(img_path='leftImg8bit/train'))
+    with pytest.raises(ValueError, match='no label file for sample 0'):
+        class_pixel_counts(data)
+
+
+def test_balanced_weights():
+    counts = np.array([[600, 0, 300, 100], [1000, 0, 600, 1000]])
+    enet = [1 / np.log(1.62), 1, 1 / np.log(1.32), 1 / np.log(1.12)]
+    assert balanced_weights(counts, 'auto') == pytest.approx(enet)
+    assert balanced_weights(counts, 'enet') == pytest.approx(enet)
+    median = [0.5 / 0.6, 1, 1, 0.5 / 0.1]  # frequencies 0.6, none, 0.5, 0.1
+    assert balanced_weights(counts, 'median_frequency') == pytest.approx(median)
+    with pytest.raises(ValueError, match="class_weight is 'atuo'; it must be"):
+        balanced_weights(counts, 'atuo')
+
+
+CONFIG = """
+_base_ = ['{base}']
+loss = dict(type='CrossEntropyLoss', class_weight='auto')
+model = dict(
+    decode_head=dict(loss_decode=dict(_delete_=True, **loss)), auxiliary_head=None
+)
+custom_hooks = [dict(type='ClassWeightHook')]
+"""
+
+
+def test_two_processes_count_before_they_train(streets, tmp_path):
+    config = tmp_path / 'config.py'
+    config.write_text(CONFIG.format(base=ROOT / TOY))
+    options = ['--work-dir', tmp_path, '--data-root', streets, *small_run(2)]
+    printed = run('tools/dist_train.sh', config, 2, *options, PORT=free_port())
+    assert printed.count("class_weight='auto'") == 1
+    weights = balanced_weights(counted(streets, 'train'), 'enet')
+    for (name, *_), weight in zip(CLASSES, weights, strict=True):
+        (shown,) = re.findall(rf'^  {name} +[\d.]+ % +([\d.]+)$', printed, re.M)
+        assert float(shown) == pytest.approx(weight, abs=6e-4)
+    assert 'Iter(train) [2/2]' in printed
