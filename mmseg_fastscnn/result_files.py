@@ -1,18 +1,31 @@
-"""Files of results: never written over an input, nor over another result of the run."""
+"""PNG files of results, which never replace a file that is something else."""
 
+import struct
+import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-INPUTS = ('img_path', 'seg_map_path')
+from mmseg_fastscnn.structures import SegDataSample
+
+
+def png_chunk(kind: bytes, content: bytes) -> bytes:
+    check = zlib.crc32(kind + content)
+    return struct.pack('>I', len(content)) + kind + content + struct.pack('>I', check)
+
+
+# What files of results end in: a text chunk that viewers ignore, then the last chunk.
+END = png_chunk(b'IEND', b'')
+SIGNATURE = png_chunk(b'tEXt', b'Software\0mmseg_fastscnn') + END
 
 
 class ResultFolder:
     """A folder of PNGs, one per image, under the image's own relative path.
 
-    Files of an earlier run are replaced.
+    Files of an earlier run are replaced. They are known by a text chunk in them, so
+    that no image, no label and no file of another program is ever written over.
 
     Args:
         folder: The folder; it is made when the first file is written.
@@ -20,34 +33,19 @@ class ResultFolder:
 
     def __init__(self, folder: str | Path):
         self.folder = Path(folder)
-        self.written: dict[Path, str] = {}
+        self.written: set[Path] = set()
 
     def check(self, samples: Iterable[Mapping]) -> None:
-        """Check all results of a run before the first one is written.
-
-        Args:
-            samples: Facts of each image; see `write`.
+        """Check where all results of a run would go, before the first one is written.
 
         Raises:
-            ValueError: See `write`; or a result would replace any image or label.
+            ValueError: See `write`.
         """
-        samples = list(samples)
-        inputs = {
-            Path(sample[key]).resolve()
-            for sample in samples
-            for key in INPUTS
-            if sample.get(key)
-        }
-        targets: dict[Path, str] = {}
+        claimed: set[Path] = set()
         for sample in samples:
-            path = self._claim(sample, targets)
-            if path.resolve() in inputs:
-                raise ValueError(
-                    f'The result {path} would be written over a file that is read. '
-                    f'Choose another folder for results.'
-                )
+            self._claim(sample, claimed)
 
-    def write(self, sample: Mapping, image: np.ndarray) -> None:
+    def write(self, sample: SegDataSample | Mapping, image: np.ndarray) -> None:
         """Write the result of one image.
 
         Args:
@@ -56,39 +54,57 @@ class ResultFolder:
             image: (H, W) or (H, W, 3) BGR, uint8 or uint16.
 
         Raises:
-            ValueError: The file would replace the result of another image, lie outside
-                the folder, or in the folder of the image or of its label.
+            ValueError: The file would lie outside the folder or in that of the image or
+                its label, or replace the result of another image of this run, or
+                anything that is no result.
         """
         write_png(self._claim(sample, self.written), image)
 
-    def _claim(self, sample: Mapping, claimed: dict[Path, str]) -> Path:
-        """Return where a result goes, and note in `claimed` whose result it is."""
-        path = (self.folder / sample['rel_path']).with_suffix('.png')
-        source = str(sample.get('img_path', sample['rel_path']))
+    def _claim(self, sample: SegDataSample | Mapping, claimed: set[Path]) -> Path:
+        """Return where a result goes, and add it to the paths claimed in this run."""
+        name = sample.get('rel_path')
+        path = (self.folder / name).with_suffix('.png')
         if self.folder.resolve() not in path.resolve().parents:
             raise ValueError(
-                f'The result of {source} would be written to {path}, outside '
+                f'The result of {name} would be written to {path}, outside of '
                 f'{self.folder}. Rename the image, or correct the split file.'
             )
-        for key in INPUTS:
+        for key in ('img_path', 'seg_map_path'):
             used = sample.get(key)
             if used and Path(used).resolve().parent == path.resolve().parent:
                 raise ValueError(
-                    f'Results would be written to {path.parent}, where the data set '
-                    f'has {used}. Choose another folder for results.'
+                    f'{path.parent} is the folder of {used}, which the data set reads. '
+                    f'Choose another folder for results.'
                 )
-        other = claimed.setdefault(path, source)
-        if other != source:
+        if path in claimed:
             raise ValueError(
-                f'{other} and {source} would both be written to {path}. Test the data '
-                f'sets one by one, each with a folder of its own.'
+                f'Two images would give the result {path}, so one would replace the '
+                f'other. Test the data sets one by one.'
             )
+        if path.exists() and not is_result(path):
+            raise ValueError(
+                f'{path} exists and is not a result of this program. Choose another '
+                f'folder for results, or remove the file.'
+            )
+        claimed.add(path)
         return path
 
 
+def is_result(path: Path) -> bool:
+    """Return whether `write_png` wrote a file."""
+    with path.open('rb') as file:
+        file.seek(max(path.stat().st_size - len(SIGNATURE), 0))
+        return file.read() == SIGNATURE
+
+
 def write_png(path: Path, image: np.ndarray) -> None:
-    """Write a PNG, its suffix in place of any other, making folders as needed."""
+    """Write a PNG, its suffix in place of any other, making folders as needed.
+
+    Args:
+        path: The file.
+        image: (H, W) or (H, W, 3) BGR, uint8 or uint16.
+    """
     path = path.with_suffix('.png')
     path.parent.mkdir(parents=True, exist_ok=True)
-    if not cv2.imwrite(str(path), image):
-        raise OSError(f'{path} could not be written; is the disk full?')
+    content = cv2.imencode('.png', image)[1].tobytes().removesuffix(END)
+    path.write_bytes(content + SIGNATURE)
