@@ -110,7 +110,7 @@ MMSEGMENTATION = """
     LoadSingleRSImageFromFile PackSegInputs PhotoMetricDistortion RGB2Gray RandomCrop
     RandomCutOut RandomDepthMix RandomFlip RandomMosaic RandomRotFlip RandomRotate
     Rerange Resize ResizeShortestEdge ResizeToMultiple SegRescale
-    CenterCrop MultiScaleFlipAug Normalize Pad RandomApply RandomChoice
+    CenterCrop Normalize Pad RandomApply RandomChoice
     RandomChoiceResize RandomGrayscale RandomResize TestTimeAug
 """
 
@@ -121,4 +121,5 @@ def test_each_step_of_mmsegmentation_exists_or_has_a_counterpart():
         assert (TRANSFORMS.get(name) is None) == (advice is not None), name
         assert advice is None or advice.startswith(f'{name} does not exist here: ')
     assert counterparts.counterpart('NoSuchStep') is None
+    assert 'TestTimeAug' in counterparts.counterpart('MultiScaleFlipAug')
     assert 'size_divisor' in counterparts.counterpart('ResizeToMultiple')

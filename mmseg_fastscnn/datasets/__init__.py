@@ -4,7 +4,8 @@ from .albu import Albu
 from .camvid import CamVidDataset
 from .cityscapes import CityscapesDataset
 from .colour import PhotoMetricDistortion, RandomGrayscale
-from .geometry import Pad, RandomCutOut, RandomFlip, RandomRotate, Resize
+from .cut_out import RandomCutOut
+from .geometry import Pad, RandomFlip, RandomRotate, Resize
 from .random_crop import LoadRandomCrop
 from .seg_dataset import SegDataset
 from .test_pipeline import TestTimeAug

@@ -34,6 +34,9 @@ COUNTERPARTS = {
     'LoadMultipleRSImageFromFile': f'{PAIRS}; for one image {BANDS}',
     'LoadOneDLAnnotations': 'use LoadAnnotations, on label images',
     'LoadSingleRSImageFromFile': BANDS,
+    'MultiScaleFlipAug': (  # mmcv has it, for packing steps that are not here
+        'use TestTimeAug, as tta_pipeline in configs/_base_/datasets/cityscapes.py does'
+    ),
     'RandomDepthMix': DEPTH,
     'RandomMosaic': 'it has no counterpart; RandomResize and RandomCrop vary the scene',
     'RandomRotFlip': (
@@ -60,7 +63,7 @@ def counterpart(name: str) -> str | None:
     """Return a sentence on what to use in place of a step of mmsegmentation.
 
     Args:
-        name: `type` of a step that is not registered here.
+        name: `type` of a step.
 
     Returns:
         For instance 'CLAHE does not exist here: use Albu ...', or None if the name is
