@@ -74,7 +74,16 @@ def test_tables_are_the_arithmetic_of_colours():
         np.testing.assert_array_equal(ours, long_way(image))
 
 
-def drawn_as_by_the_pipeline(hue_delta: int = 18) -> tuple[Draws, bool]:
+def test_each_change_can_be_turned_off():
+    image = np.random.default_rng(0).integers(0, 256, (9, 9, 3), dtype=np.uint8)
+    off = dict(contrast_range=(1, 1), saturation_range=(1, 1), hue_delta=0)
+    step = PhotoMetricDistortion(brightness_delta=0, **off)
+    for _ in range(20):
+        changed = step(dict(img=image))['img'].astype(int)
+        assert np.abs(changed - image).max() <= 5  # 180 hues and back
+
+
+def drawn_as_by_the_pipeline() -> tuple[Draws, bool]:
     """Draw as `PhotoMetricDistortion` does; and whether it changes to HSV and back."""
     draw, coin = np.random.uniform, lambda: np.random.randint(2)
     brightness = draw(-32, 32) if coin() else 0
@@ -83,7 +92,7 @@ def drawn_as_by_the_pipeline(hue_delta: int = 18) -> tuple[Draws, bool]:
         contrast = draw(0.5, 1.5)
     saturates, shifts = coin(), coin()
     saturation = draw(0.5, 1.5) if saturates else 1
-    hue = np.random.randint(-hue_delta, hue_delta) if shifts else 0
+    hue = np.random.randint(-18, 18) if shifts else 0
     if not is_first and coin():
         contrast = draw(0.5, 1.5)
     contrasts = (contrast, 1) if is_first else (1, contrast)

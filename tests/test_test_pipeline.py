@@ -73,7 +73,11 @@ def test_one_label_is_decoded_once(tmp_path, monkeypatch):
         ([LOAD[0], dict(type='TestTimeAug', transforms=VIEWS)], None, None, None),
         (
             [*LOAD, dict(type='TestTimeAug', transforms=[*VIEWS[:2], [PACK]])],
-            *('Resize', 'RandomFlip', None),
+            *('Resize', None, None),  # the first view is not flipped
+        ),
+        (
+            [*LOAD, dict(type='TestTimeAug', transforms=[[FLIP], [PACK]])],
+            *(None, 'RandomFlip', None),
         ),
         (
             [*LOAD, dict(type='RandomApply', transforms=dict(type='RandomResize'))],

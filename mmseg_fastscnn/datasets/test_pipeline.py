@@ -37,11 +37,8 @@ class TestTimeAug(TestTimeAugOfMMCV):
         # mmcv puts the steps that it builds into the lists, which are the config's
         super().__init__([list(steps) for steps in transforms])
         for view in self.subroutines[1:]:
-            view.transforms = [
-                step
-                for step in view.transforms
-                if not isinstance(step, LoadAnnotations)
-            ]
+            steps = view.transforms
+            view.transforms = [s for s in steps if not isinstance(s, LoadAnnotations)]
 
 
 def training_steps(pipeline: Iterable) -> list[str]:
@@ -58,7 +55,8 @@ def label_is_resized(pipeline: Iterable) -> str | None:
     Args:
         pipeline: Configs of the steps of a test pipeline.
     """
-    return first_after(pipeline, {'LoadAnnotations'}, RESIZING | CROPPING_OR_PADDING)
+    changes = RESIZING | CROPPING_OR_PADDING
+    return first_after(first_view(pipeline), {'LoadAnnotations'}, changes)
 
 
 def label_is_flipped(pipeline: Iterable) -> str | None:
@@ -66,7 +64,7 @@ def label_is_flipped(pipeline: Iterable) -> str | None:
 
     The prediction of a flipped image is flipped back, and its label is not.
     """
-    return first_after(pipeline, {'LoadAnnotations'}, {'RandomFlip'})
+    return first_after(first_view(pipeline), {'LoadAnnotations'}, {'RandomFlip'})
 
 
 def resized_after_padding(pipeline: Iterable) -> str | None:
@@ -75,6 +73,14 @@ def resized_after_padding(pipeline: Iterable) -> str | None:
     Prediction cuts off `Pad`'s pixels as they were added, so `Pad` comes last.
     """
     return first_after(pipeline, {'Pad'}, RESIZING)
+
+
+def first_view(pipeline: Iterable) -> Iterator:
+    """Give the steps, of ms+flip those of the first view: its label is the one used."""
+    for step in pipeline:
+        if isinstance(step, Mapping) and step.get('type') == 'TestTimeAug':
+            step = dict(step, transforms=[steps[:1] for steps in step['transforms']])
+        yield step
 
 
 def first_after(

@@ -1,9 +1,9 @@
 """The steps that every pipeline has: load, crop, pack.
 
-A pipeline is a list of these, of the steps in `geometry.py`, `colour.py`, `cut_out.py`
-and `albu.py`, and of mmcv's (`RandomResize`, `RandomApply`, ...). Each changes one `results` dict: `img`
-(H, W, C), uint8 BGR by default; `gt_seg_map` (H, W) uint8 train ids; and facts about
-them (`img_shape`, `ori_shape`, ..., all (h, w)).
+A pipeline is a list of these, of those in `geometry.py`, `colour.py`, `cut_out.py` and
+`albu.py`, and of mmcv's (`RandomResize`, `RandomApply`, ...). Each changes one
+`results` dict: `img` (H, W, C), uint8 BGR by default; `gt_seg_map` (H, W) uint8 train
+ids; and facts about them (`img_shape`, `ori_shape`, ..., all (h, w)).
 """
 
 from collections.abc import Callable, Sequence
