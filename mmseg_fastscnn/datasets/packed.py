@@ -30,7 +30,7 @@ from mmseg_fastscnn.datasets.label_map import LabelMap
 from mmseg_fastscnn.datasets.transforms import LoadAnnotations, LoadImageFromFile
 
 GIB = 2**30
-LOAD_IMAGE, LOAD_LABEL = LoadImageFromFile(), LoadAnnotations()
+DECODE = (LoadImageFromFile(), LoadAnnotations())
 
 
 class PackedCopy:
@@ -88,8 +88,9 @@ class PackedCopy:
     def _write(self, results: dict) -> None:
         name = results['rel_path']
         offset, height, width = self.entries[name]
-        sources = {key: value for key, value in results.items() if key != 'packed'}
-        decoded = decode(sources)
+        decoded = {key: value for key, value in results.items() if key != 'packed'}
+        for step in DECODE:
+            decoded = step(decoded)
         image, label = decoded['img'], decoded['gt_seg_map']
         if image.shape != (height, width, 3):
             raise ValueError(
@@ -105,11 +106,6 @@ class PackedCopy:
         with open(self.folder / 'done.bin', 'r+b') as file:
             file.seek(self.number[name])
             file.write(b'\1')
-
-
-def decode(results: dict) -> dict:
-    """Load image and label from their files; a pipeline's first two steps."""
-    return LOAD_LABEL(LOAD_IMAGE(results))
 
 
 def digest(pairs: Sequence[dict], label_map: LabelMap) -> str:

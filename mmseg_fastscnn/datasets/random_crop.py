@@ -9,7 +9,7 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 
 from mmseg_fastscnn.datasets.geometry import channelwise
-from mmseg_fastscnn.datasets.packed import decode
+from mmseg_fastscnn.datasets.packed import DECODE
 from mmseg_fastscnn.datasets.transforms import RandomCrop, label_to_crop
 from mmseg_fastscnn.registry import TRANSFORMS
 
@@ -48,7 +48,8 @@ class LoadRandomCrop(BaseTransform):
             image, label = results['packed'].read(results)
             results['ori_shape'] = image.shape[:2]
         else:
-            results = decode(results)
+            for step in DECODE:
+                results = step(results)
             image, label = results['img'], label_to_crop(results)
         height, width = image.shape[:2]
         size = new_height, new_width = self._scaled_size(height, width)

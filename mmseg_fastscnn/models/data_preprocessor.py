@@ -8,7 +8,7 @@ from mmengine.model import BaseDataPreprocessor
 from mmengine.structures import PixelData
 from torch import Tensor
 
-from mmseg_fastscnn.models.photometric import PhotometricDistortion
+from mmseg_fastscnn.models.photometric import build_photometric
 from mmseg_fastscnn.registry import MODELS
 
 
@@ -31,7 +31,7 @@ class SegDataPreProcessor(BaseDataPreprocessor):
         dtype: Of the inputs; see `EncoderDecoder.for_inference`.
 
     Raises:
-        TypeError: `photometric` has an option that `PhotoMetricDistortion` has not.
+        ValueError: `photometric` has an option that `PhotoMetricDistortion` has not.
     """
 
     dtype = torch.float32
@@ -49,7 +49,7 @@ class SegDataPreProcessor(BaseDataPreprocessor):
         super().__init__()
         self.photometric = None
         if photometric is not None:
-            self.photometric = PhotometricDistortion(**photometric)
+            self.photometric = build_photometric(photometric, bgr_to_rgb)
         self.bgr_to_rgb = bgr_to_rgb
         self.size = size
         self.pad_val = pad_val
@@ -91,12 +91,12 @@ class SegDataPreProcessor(BaseDataPreprocessor):
             device=images[0].device,
             memory_format=torch.channels_last,
         )
-        if training and self.photometric is not None:
-            images = self.photometric(images)
         for image, place in zip(images, inputs, strict=True):
             channels = [*image]
             if self.bgr_to_rgb:
                 channels[:3] = channels[2::-1]
+            if training and self.photometric is not None:
+                channels = self.photometric(torch.stack(channels))
             mean, std = (v.expand(len(channels), 1, 1) for v in (self.mean, self.std))
             for k, channel in enumerate(channels):
                 channel = channel.float().sub_(mean[k]).div_(std[k])

@@ -1,10 +1,12 @@
 """PhotoMetricDistortion of the training pipeline, on the device and batched."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+OPTIONS = ('brightness_delta', 'contrast_range', 'saturation_range', 'hue_delta')
 
 
 class Draws(NamedTuple):
@@ -39,6 +41,7 @@ class PhotometricDistortion:
         saturation_range: The factor on S of HSV is drawn from low to high.
         hue_delta: The summand on H of HSV, in units of 2 degrees, is a whole number
             drawn from -delta to delta - 1.
+        is_rgb: Images are RGB; otherwise BGR.
     """
 
     def __init__(
@@ -47,33 +50,33 @@ class PhotometricDistortion:
         contrast_range: Sequence[float] = (0.5, 1.5),
         saturation_range: Sequence[float] = (0.5, 1.5),
         hue_delta: int = 18,
+        is_rgb: bool = False,
     ):
         self.brightness_delta = brightness_delta
         self.contrast_range = contrast_range
         self.saturation_range = saturation_range
         self.hue_delta = hue_delta
+        self.is_rgb = is_rgb
 
-    def __call__(self, images: Sequence[Tensor]) -> list[Tensor]:
-        """Return changed images (3, H, W) BGR, float32 of 0..255.
+    def __call__(self, images: Tensor) -> Tensor:
+        """Return changed images, float32 of 0..255; each has its own draws.
 
         Args:
-            images: (3, H, W) BGR, uint8 or float of 0..255, of any sizes.
+            images: (3, H, W), or several (N, 3, H, W), uint8 or float of 0..255.
 
         Raises:
-            ValueError: An image has other channels or another type.
+            ValueError: The images have other channels or another type.
         """
-        for image in images:
-            if len(image) != 3 or image.dtype not in (torch.uint8, torch.float32):
-                raise ValueError(
-                    f'data_preprocessor.photometric needs (3, H, W) images with values '
-                    f'of 0 to 255, found {tuple(image.shape)} {image.dtype}. Remove '
-                    f'photometric, or load 8-bit colour.'
-                )
-        sizes = {image.shape for image in images}
-        if len(sizes) > 1:
-            return [self([image])[0] for image in images]
-        batch = torch.stack(list(images)).float()
-        return list(distorted(batch, self.draw(len(images), batch.device)))
+        allowed = (torch.uint8, torch.float32)
+        if images.shape[-3] != 3 or images.dtype not in allowed:
+            raise ValueError(
+                f'data_preprocessor.photometric needs (3, H, W) images with values of '
+                f'0 to 255, found {tuple(images.shape[-3:])} {images.dtype}. Remove '
+                f'photometric, or load 8-bit colour.'
+            )
+        batch = images.float().view(-1, *images.shape[-3:])
+        draws = self.draw(len(batch), batch.device)
+        return distorted(batch, draws, self.is_rgb).view(images.shape)
 
     def draw(self, count: int, device: torch.device) -> Draws:
         """Draw for `count` images, on the device so that nothing waits for a copy."""
@@ -100,17 +103,31 @@ class PhotometricDistortion:
         )
 
 
-def distorted(images: Tensor, draws: Draws) -> Tensor:
-    """Apply the changes to images (N, 3, H, W), BGR of 0..255."""
+def build_photometric(options: Mapping, is_rgb: bool) -> PhotometricDistortion:
+    """Build it from `data_preprocessor.photometric`; ValueError on unknown options."""
+    unknown = sorted(set(options) - set(OPTIONS))
+    if unknown:
+        raise ValueError(
+            f'data_preprocessor.photometric has no options {", ".join(unknown)}; its '
+            f'options are those of PhotoMetricDistortion: {", ".join(OPTIONS)}.'
+        )
+    return PhotometricDistortion(**options, is_rgb=is_rgb)
+
+
+def distorted(images: Tensor, draws: Draws, is_rgb: bool = False) -> Tensor:
+    """Apply the changes to images (N, 3, H, W), BGR or RGB of 0..255."""
     images = (images + draws.brightness).clamp(0, 255)
     images = (images * draws.contrast_first).clamp(0, 255)
-    images = shifted_colours(images, draws.saturation, draws.hue)
+    images = shifted_colours(images, draws.saturation, draws.hue, is_rgb)
     return (images * draws.contrast_last).clamp(0, 255)
 
 
-def shifted_colours(images: Tensor, saturation: Tensor, hue: Tensor) -> Tensor:
-    """Scale S and shift H of HSV, for images (N, 3, H, W), BGR of 0..255."""
-    blue, green, red = images.split(1, dim=1)
+def shifted_colours(
+    images: Tensor, saturation: Tensor, hue: Tensor, is_rgb: bool
+) -> Tensor:
+    """Scale S and shift H of HSV, for images (N, 3, H, W), BGR or RGB of 0..255."""
+    channels = images.split(1, dim=1)
+    red, green, blue = channels if is_rgb else reversed(channels)
     value = images.amax(dim=1, keepdim=True)
     chroma = value - images.amin(dim=1, keepdim=True)
     divisor = chroma.clamp(min=1e-6)  # grey has no hue: any will do
@@ -124,6 +141,7 @@ def shifted_colours(images: Tensor, saturation: Tensor, hue: Tensor) -> Tensor:
     sextant = sextant + hue / 30  # H in units of 60 degrees
     chroma = torch.minimum(chroma * saturation, value)  # S = chroma / value, at most 1
     # A channel has V within 1 sextant of its own hue, V - chroma from 2 sextants on
-    own = torch.arange(4, -1, -2, device=images.device).view(1, 3, 1, 1)  # B, G, R
+    own = torch.arange(0, 6, 2, device=images.device)  # red, green, blue
+    own = (own if is_rgb else own.flip(0)).view(1, 3, 1, 1)
     distance = ((sextant - own + 3).remainder(6) - 3).abs()
     return value - chroma * (distance - 1).clamp(0, 1)
