@@ -70,7 +70,7 @@ class Albu(BaseTransform):
 
 
 def albumentations() -> ModuleType:
-    """Import the package, which albumentationsX has the same name of."""
+    """Import the package; albumentationsX is imported by the same name."""
     try:
         return importlib.import_module('albumentations')
     except ImportError as error:
