@@ -152,6 +152,8 @@ def problems_in(value: object, path: tuple) -> list[Problem]:
     if isinstance(value, Mapping):
         problems += problems_of_keys(value, path)
         children = value.items()
+        if value.get('type') == 'Albu':  # whose transforms are of albumentations
+            children = [(key, item) for key, item in children if key != 'transforms']
     elif isinstance(value, list | tuple):
         children = enumerate(value)
     else:

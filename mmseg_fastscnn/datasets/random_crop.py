@@ -8,17 +8,14 @@ import mmcv
 import numpy as np
 from mmcv.transforms import BaseTransform
 
-from mmseg_fastscnn.datasets.transforms import (
-    LoadAnnotations,
-    LoadImageFromFile,
-    RandomCrop,
-    label_to_crop,
-)
+from mmseg_fastscnn.datasets.geometry import channelwise
+from mmseg_fastscnn.datasets.packed import DECODE
+from mmseg_fastscnn.datasets.transforms import RandomCrop, label_to_crop
 from mmseg_fastscnn.registry import TRANSFORMS
 from mmseg_fastscnn.structures import IGNORED
 
-MARGIN = 32  # output pixels that a window may be begun earlier, to begin on a pixel
-CLOSE = 1 / 16  # of an input pixel: how far off that pixel it may be begun
+MARGIN = 32  # output pixels that a window may start earlier, to start on a pixel
+CLOSE = 1 / 16  # of an input pixel: how far off that pixel the start may be
 
 
 @TRANSFORMS.register_module()
@@ -30,8 +27,8 @@ class LoadRandomCrop(BaseTransform):
     same to the pixel; the image's grid may lie up to 1/16 pixel off.
 
     Args:
-        scale: (w, h) that images are fitted into, keeping their ratio of sides.
-        ratio_range: Factor on that, drawn from low to high.
+        scale: (w, h) that images are fitted into, keeping their aspect ratio.
+        ratio_range: The factor on `scale` is drawn from low to high.
         crop_size, cat_max_ratio, ignore_index: See `RandomCrop`.
     """
 
@@ -46,37 +43,37 @@ class LoadRandomCrop(BaseTransform):
         self.scale = scale
         self.ratio_range = ratio_range
         self.crop = RandomCrop(crop_size, cat_max_ratio, ignore_index)
-        self.steps = [LoadImageFromFile(), LoadAnnotations()]
 
     def transform(self, results: dict) -> dict:
         if 'packed' in results:
             image, label = results['packed'].read(results)
             results['ori_shape'] = image.shape[:2]
         else:
-            for step in self.steps:
+            for step in DECODE:
                 results = step(results)
             image, label = results['img'], label_to_crop(results)
-        low, high = self.ratio_range
-        ratio = low + (high - low) * np.random.random_sample()
-        scale = tuple(int(side * ratio) for side in self.scale)
         height, width = image.shape[:2]
-        new_width, new_height = mmcv.rescale_size((width, height), scale)
-        y = nearest(height, new_height)
-        x = nearest(width, new_width)
-
-        size = (new_height, new_width)
-        rows, columns, cut = self.crop.choose(
+        size = new_height, new_width = self._scaled_size(height, width)
+        y, x = nearest(height, new_height), nearest(width, new_width)
+        rows, columns, cropped = self.crop.choose(
             size, lambda rows, columns: label[y[rows]].take(x[columns], axis=1)
         )
         results['img'] = resized_window(image, size, rows, columns)
-        results['gt_seg_map'] = cut
+        results['gt_seg_map'] = cropped
         results['img_shape'] = results['img'].shape[:2]
         results['scale_factor'] = (new_width / width, new_height / height)
         return results
 
+    def _scaled_size(self, height: int, width: int) -> tuple[int, int]:
+        """Draw the (h, w) that an image is resized to."""
+        low, high = self.ratio_range
+        ratio = low + (high - low) * np.random.random_sample()
+        scale = tuple(int(side * ratio) for side in self.scale)
+        return mmcv.rescale_size((width, height), scale)[::-1]
+
 
 def nearest(size: int, new_size: int) -> np.ndarray:
-    """Which of `size` pixels each of `new_size` is, as `cv2.INTER_NEAREST` has it."""
+    """For each of `new_size` pixels, its source of `size`, as `cv2.INTER_NEAREST`."""
     step = 1 / (new_size / size)  # not always size / new_size, in the last bit
     return np.minimum((np.arange(new_size) * step).astype(int), size - 1)
 
@@ -86,39 +83,49 @@ def resized_window(
 ) -> np.ndarray:
     """Resize (H, W, C) to `size` (h, w) bilinearly, but only rows and columns given.
 
-    `cv2.resize` starts at a pixel's edge. So the window is begun up to `MARGIN` output
-    pixels earlier, where the output's grid comes closest to one of the input's. Where
-    that is not close, `cv2.warpAffine` does it, which starts anywhere but is slower.
+    `cv2.resize` starts at the edge of a pixel. So the window starts up to `MARGIN`
+    output pixels earlier, where the output's grid comes closest to one of the input's.
+    Where that is not close, `cv2.warpAffine` is used: it starts anywhere but is slower.
     """
-    y = begin(image.shape[0], size[0], rows)
-    x = begin(image.shape[1], size[1], columns)
+    y = window_start(image.shape[0], size[0], rows)
+    x = window_start(image.shape[1], size[1], columns)
     if max(y.off, x.off) > CLOSE:
-        (top, height), (left, width) = (
-            (first, last - first)
-            for first, last, _ in (rows.indices(size[0]), columns.indices(size[1]))
-        )
-        sx, sy = image.shape[1] / size[1], image.shape[0] / size[0]
-        to_input = np.array(
-            [[sx, 0, (left + 0.5) * sx - 0.5], [0, sy, (top + 0.5) * sy - 0.5]]
-        )
-        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        return cv2.warpAffine(
-            image, to_input, (width, height), None, flags, cv2.BORDER_REPLICATE
-        )
+        return warped_window(image, size, rows, columns)
     part = image[y.input, x.input]
-    factors = [new / old for new, old in zip(size, image.shape, strict=False)]
-    if factors != [1, 1]:
-        part = cv2.resize(part, None, fx=factors[1], fy=factors[0])
+    fy, fx = (new / old for new, old in zip(size, image.shape, strict=False))
+    if (fy, fx) != (1, 1):
+        part = channelwise(lambda p: cv2.resize(p, None, fx=fx, fy=fy), part)
     return part[y.window, x.window]
 
 
-class Begin(NamedTuple):
-    """Where along one axis a window is begun.
+def warped_window(
+    image: np.ndarray, size: tuple[int, int], rows: slice, columns: slice
+) -> np.ndarray:
+    """`resized_window` by an affine map from output to input pixels."""
+    (top, height), (left, width) = (
+        (first, last - first)
+        for first, last, _ in (rows.indices(size[0]), columns.indices(size[1]))
+    )
+    sx, sy = image.shape[1] / size[1], image.shape[0] / size[0]
+    to_input = np.array(
+        [[sx, 0, (left + 0.5) * sx - 0.5], [0, sy, (top + 0.5) * sy - 0.5]]
+    )
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return channelwise(
+        lambda part: cv2.warpAffine(
+            part, to_input, (width, height), None, flags, cv2.BORDER_REPLICATE
+        ),
+        image,
+    )
+
+
+class WindowStart(NamedTuple):
+    """Where along one axis resizing starts.
 
     Attributes:
-        input: The input pixels that are resized.
+        input: The input pixels to resize.
         window: The window in what comes out.
-        off: How far off its grid is, in input pixels.
+        off: How far the two grids are apart, in input pixels.
     """
 
     input: slice
@@ -126,20 +133,21 @@ class Begin(NamedTuple):
     off: float
 
 
-def begin(size: int, new_size: int, window: slice) -> Begin:
+def window_start(size: int, new_size: int, window: slice) -> WindowStart:
+    """Find where to start, along one axis that is resized from `size` to `new_size`."""
     first, last, _ = window.indices(new_size)
     step = size / new_size
-    # from one pixel earlier: the first that comes out is of the edge, not of the image
+    # at least one pixel earlier: what comes out first is of the edge, not of the image
     earlier = np.arange(min(1, first), min(MARGIN, first) + 1)
     position = (first - earlier) * step
     off = np.abs(position - np.rint(position))
     best = off.argmin()
     start, skip = int(np.rint(position[best])), int(earlier[best])
     stop = min(size, int(np.ceil(last * step)) + 2)
-    return Begin(slice(start, stop), slice(skip, skip + last - first), off[best])
+    return WindowStart(slice(start, stop), slice(skip, skip + last - first), off[best])
 
 
-def fused(pipeline: Sequence) -> list:
+def join_loading_steps(pipeline: Sequence) -> list:
     """Put `LoadRandomCrop` in the place of the four steps where they begin a pipeline.
 
     A pipeline that begins otherwise, or whose steps have other options, is left alone.

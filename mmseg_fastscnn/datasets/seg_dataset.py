@@ -11,7 +11,7 @@ from mmengine.fileio import list_from_file
 
 from mmseg_fastscnn.datasets.label_map import LabelMap, shorten
 from mmseg_fastscnn.datasets.packed import PackedCopy
-from mmseg_fastscnn.datasets.random_crop import fused
+from mmseg_fastscnn.datasets.random_crop import join_loading_steps
 from mmseg_fastscnn.registry import DATASETS
 
 IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.webp', '.tif', '.tiff')
@@ -84,7 +84,7 @@ class SegDataset(BaseDataset):
             data_root=data_root,
             # an empty prefix would be joined with data_root like any other
             data_prefix={k: v for k, v in data_prefix.items() if v or k == 'img_path'},
-            pipeline=fused(pipeline) if fuse else list(pipeline),
+            pipeline=join_loading_steps(pipeline) if fuse else list(pipeline),
             **kwargs,
         )
 

@@ -1,6 +1,6 @@
 """From a batch of uint8 samples to what the network reads."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -8,6 +8,7 @@ from mmengine.model import BaseDataPreprocessor
 from mmengine.structures import PixelData
 from torch import Tensor
 
+from mmseg_fastscnn.models.photometric import build_photometric
 from mmseg_fastscnn.registry import MODELS
 
 
@@ -22,16 +23,15 @@ class SegDataPreProcessor(BaseDataPreprocessor):
         size: (h, w) that training images and labels are padded to, right and bottom.
         pad_val: Value of padded pixels after normalisation.
         seg_pad_val: Label of padded pixels.
-        photometric: Change the colours of training images here, on the device, with
-            torchvision's `v2.RandomPhotometricDistort` and these arguments ({}: its
-            own), in place of `PhotoMetricDistortion` in the pipeline. Its brightness
-            is a factor, not an addition.
+        photometric: Change the colours of training images here, on the device, as
+            `PhotoMetricDistortion` in the pipeline does, with these options of it
+            ({}: its defaults). Remove that step from the pipeline.
 
     Attributes:
         dtype: Of the inputs; see `EncoderDecoder.for_inference`.
 
     Raises:
-        ImportError: `photometric` is given and torchvision does not work.
+        ValueError: `photometric` has an option that `PhotoMetricDistortion` has not.
     """
 
     dtype = torch.float32
@@ -49,7 +49,7 @@ class SegDataPreProcessor(BaseDataPreprocessor):
         super().__init__()
         self.photometric = None
         if photometric is not None:
-            self.photometric = random_photometric_distort(photometric)
+            self.photometric = build_photometric(photometric, bgr_to_rgb)
         self.bgr_to_rgb = bgr_to_rgb
         self.size = size
         self.pad_val = pad_val
@@ -102,19 +102,6 @@ class SegDataPreProcessor(BaseDataPreprocessor):
                 channel = channel.float().sub_(mean[k]).div_(std[k])
                 place[k].copy_(padded(channel, size, self.pad_val))
         return dict(inputs=inputs, data_samples=samples)
-
-
-def random_photometric_distort(options: Mapping) -> Callable[[Tensor], Tensor]:
-    """torchvision's transform, imported only where it is used."""
-    try:
-        from torchvision.transforms import v2
-    except (ImportError, RuntimeError) as error:
-        raise ImportError(
-            f'data_preprocessor.photometric needs a torchvision that works with torch '
-            f'{torch.__version__} ({error}). Install it, or remove photometric and '
-            f'have PhotoMetricDistortion in the pipeline.'
-        ) from error
-    return v2.RandomPhotometricDistort(**options)
 
 
 def check_fits(image: Tensor, size: tuple[int, int]) -> None:

@@ -1,0 +1,101 @@
+"""Holes in training images."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from mmcv.transforms import BaseTransform
+
+from mmseg_fastscnn.datasets.geometry import checked_probability
+from mmseg_fastscnn.registry import TRANSFORMS
+
+
+@TRANSFORMS.register_module()
+class RandomCutOut(BaseTransform):
+    """Fill random rectangles of the image (DeVries and Taylor, Cutout).
+
+    Args:
+        prob: Probability that an image gets holes.
+        n_holes: How many, or (fewest, most).
+        cutout_shape: (w, h) of a hole in pixels, or several to draw from.
+        cutout_ratio: (w, h) of a hole as parts of the image's, or several to draw from;
+            in place of `cutout_shape`.
+        fill_in: Value in the holes, one per channel.
+        seg_fill_in: Label in the holes; by default the label is left as it is.
+
+    Raises:
+        ValueError: An option is out of its range, or `fill_in` does not fit the image.
+    """
+
+    def __init__(
+        self,
+        prob: float,
+        n_holes: int | Sequence[int],
+        cutout_shape: Sequence | None = None,
+        cutout_ratio: Sequence | None = None,
+        fill_in: Sequence[float] = (0, 0, 0),
+        seg_fill_in: int | None = None,
+    ):
+        if (cutout_shape is None) == (cutout_ratio is None):
+            raise ValueError(
+                f'RandomCutOut needs cutout_shape or cutout_ratio, one of the two; '
+                f'found cutout_shape={cutout_shape}, cutout_ratio={cutout_ratio}.'
+            )
+        n_holes = (n_holes, n_holes) if isinstance(n_holes, int) else tuple(n_holes)
+        if len(n_holes) != 2 or not 0 <= n_holes[0] <= n_holes[1]:
+            raise ValueError(
+                f'RandomCutOut: n_holes is {n_holes}; it must be a number, or '
+                f'(fewest, most).'
+            )
+        if seg_fill_in is not None and not 0 <= seg_fill_in <= 255:
+            raise ValueError(
+                f'RandomCutOut: seg_fill_in is {seg_fill_in}; labels are 0..255.'
+            )
+        self.prob = checked_probability('RandomCutOut', prob)
+        self.n_holes = n_holes
+        self.is_ratio = cutout_shape is None
+        sizes = cutout_ratio if self.is_ratio else cutout_shape
+        self.sizes = sizes if isinstance(sizes[0], Sequence) else [sizes]
+        self.fill_in = fill_in
+        self.seg_fill_in = seg_fill_in
+
+    def transform(self, results: dict) -> dict:
+        if np.random.rand() >= self.prob:
+            return results
+        height, width = results['img'].shape[:2]
+        fewest, most = self.n_holes
+        holes = []
+        for _ in range(np.random.randint(fewest, most + 1)):
+            x, y = np.random.randint(0, width), np.random.randint(0, height)
+            w, h = self.sizes[np.random.randint(0, len(self.sizes))]
+            if self.is_ratio:
+                w, h = int(w * width), int(h * height)
+            holes.append((slice(y, y + h), slice(x, x + w)))
+        results['img'] = filled(results['img'], holes, self._fill_in(results))
+        if self.seg_fill_in is not None and results.get('gt_seg_map') is not None:
+            label = filled(results['gt_seg_map'], holes, self.seg_fill_in)
+            results['gt_seg_map'] = label
+        return results
+
+    def _fill_in(self, results: dict) -> float | Sequence[float]:
+        """Return one value for all channels, or one per channel."""
+        image = results['img']
+        channels = 1 if image.ndim == 2 else image.shape[2]
+        if len(set(self.fill_in)) == 1:
+            return self.fill_in[0]
+        if len(self.fill_in) != channels:
+            raise ValueError(
+                f'{results.get("img_path")}: the image has {channels} channels, '
+                f'RandomCutOut.fill_in={tuple(self.fill_in)} has {len(self.fill_in)} '
+                f'values. Give one value per channel.'
+            )
+        return self.fill_in
+
+
+def filled(
+    image: np.ndarray, holes: Sequence[tuple], value: float | Sequence[float]
+) -> np.ndarray:
+    """Return a copy with a value in its holes: others may hold the same pixels."""
+    image = image.copy()
+    for hole in holes:
+        image[hole] = value
+    return image

@@ -1,0 +1,197 @@
+"""Steps that move pixels: resize, pad, flip and rotate.
+
+The image follows bilinearly, its label by nearest neighbour. Any number of channels
+and any type that OpenCV interpolates (uint8, uint16, float32) will do.
+"""
+
+from collections.abc import Callable, Sequence
+
+import cv2
+import mmcv
+import numpy as np
+from mmcv.transforms import BaseTransform
+from mmcv.transforms import Pad as PadOfMMCV
+from mmcv.transforms import RandomFlip as RandomFlipOfMMCV
+from mmcv.transforms import Resize as ResizeOfMMCV
+
+from mmseg_fastscnn.registry import TRANSFORMS
+
+GROUP = 4  # channels that every function of OpenCV takes and fills borders of
+
+
+def channelwise(
+    function: Callable[[np.ndarray], np.ndarray], image: np.ndarray
+) -> np.ndarray:
+    """Apply a function of OpenCV to an image of any number of channels.
+
+    Args:
+        function: Takes and returns (H, W) or (H, W, C), for C up to 4.
+        image: (H, W) or (H, W, C).
+    """
+    if image.ndim == 2 or image.shape[2] <= GROUP:
+        return function(image)
+    groups = np.split(image, range(GROUP, image.shape[2], GROUP), axis=2)
+    return np.dstack([function(np.ascontiguousarray(group)) for group in groups])
+
+
+def run_channelwise(step: Callable[[dict], None], results: dict) -> None:
+    """Run a step of mmcv that changes `results['img']`, a few channels at a time."""
+
+    def changed(channels: np.ndarray) -> np.ndarray:
+        results['img'] = channels
+        step(results)
+        return results['img']
+
+    results['img'] = channelwise(changed, results['img'])
+
+
+@TRANSFORMS.register_module()
+class Resize(ResizeOfMMCV):
+    """mmcv's Resize, for any number of channels."""
+
+    def _resize_img(self, results: dict) -> None:
+        run_channelwise(super()._resize_img, results)
+
+
+@TRANSFORMS.register_module()
+class Pad(PadOfMMCV):
+    """mmcv's Pad, which can be undone after prediction, for any number of channels.
+
+    Pads at the right and at the bottom: the image with `pad_val['img']` (0 by default),
+    its label with `pad_val['seg']` (255 by default). `img_shape` stays the (h, w)
+    before padding, where mmcv's becomes the padded one; `pad_shape` is the (h, w)
+    after it.
+    """
+
+    def _pad_img(self, results: dict) -> None:
+        before = results.get('img_shape', results['img'].shape[:2])
+        run_channelwise(super()._pad_img, results)
+        results['img_shape'] = before
+        results['pad_shape'] = results['img'].shape[:2]
+
+
+@TRANSFORMS.register_module()
+class RandomFlip(RandomFlipOfMMCV):
+    """mmcv's RandomFlip with contiguous results.
+
+    A view of negative stride, as mmcv's returns, slows every later step. What `Pad` has
+    added stays at the right and at the bottom: the image alone is flipped, so that
+    prediction can cut the padding off without knowing which step came first.
+    """
+
+    CODES = {'vertical': 0, 'horizontal': 1, 'diagonal': -1}
+
+    def _flip(self, results: dict) -> None:
+        direction, image = results['flip_direction'], results['img']
+        window = image_window(results)
+        results['img'] = self._flipped(image, direction, window)
+        if results.get('gt_seg_map') is not None:
+            flipped = self._flipped(results['gt_seg_map'], direction, window)
+            results['gt_seg_map'] = self._swapped(flipped)
+
+    def _swapped(self, label: np.ndarray) -> np.ndarray:
+        """Exchange the labels of left and right, `swap_seg_labels`."""
+        swapped = label.copy() if self.swap_seg_labels else label
+        for one, other in self.swap_seg_labels or ():
+            swapped[label == one], swapped[label == other] = other, one
+        return swapped
+
+    def _flipped(
+        self, image: np.ndarray, direction: str, window: tuple[int, int] | None
+    ) -> np.ndarray:
+        """Return a flipped copy, of which only a window (h, w) may be flipped."""
+        if window is not None:
+            height, width = window
+            copy = image.copy()
+            copy[:height, :width] = mmcv.imflip(image[:height, :width], direction)
+            return copy
+        code = self.CODES[direction]
+        flipped = channelwise(lambda part: cv2.flip(part, code), image)
+        return flipped.reshape(image.shape)  # OpenCV drops an axis of one channel
+
+
+def image_window(results: dict) -> tuple[int, int] | None:
+    """Return the (h, w) of the image inside of what `Pad` has made, if it has."""
+    shape = results['img'].shape[:2]
+    if results.get('pad_shape') == shape and results['img_shape'] != shape:
+        return results['img_shape']
+    return None
+
+
+@TRANSFORMS.register_module()
+class RandomRotate(BaseTransform):
+    """Rotate image and label about a point by a random angle.
+
+    Args:
+        prob: Probability that an image is rotated.
+        degree: Angles are drawn from -degree to degree, or from (low, high), in
+            degrees; positive ones turn clockwise.
+        pad_val: Value of the corners that come in, in all channels.
+        seg_pad_val: Label of these corners.
+        center: (x, y) of the point; by default the middle of the image.
+        auto_bound: Enlarge the image to hold all of the rotated one.
+
+    Raises:
+        ValueError: An option is out of its range, or center and auto_bound are both
+            given.
+    """
+
+    def __init__(
+        self,
+        prob: float,
+        degree: float | Sequence[float],
+        pad_val: float = 0,
+        seg_pad_val: int = 255,
+        center: Sequence[float] | None = None,
+        auto_bound: bool = False,
+    ):
+        if not isinstance(degree, Sequence):
+            degree = (-degree, degree)
+        if len(degree) != 2:
+            raise ValueError(
+                f'RandomRotate: degree is {degree!r}; it must be a number, or '
+                f'(low, high).'
+            )
+        if center is not None and auto_bound:
+            raise ValueError(
+                'RandomRotate: auto_bound=True rotates about the middle of the image; '
+                'remove center or auto_bound.'
+            )
+        self.prob = checked_probability('RandomRotate', prob)
+        self.degree = sorted(degree)
+        self.pad_val = pad_val
+        self.seg_pad_val = seg_pad_val
+        self.center = None if center is None else tuple(center)
+        self.auto_bound = auto_bound
+
+    def transform(self, results: dict) -> dict:
+        rotates = np.random.rand() < self.prob
+        degree = np.random.uniform(*self.degree)
+        if not rotates:
+            return results
+
+        def rotated(image: np.ndarray, value: float, interpolation: str) -> np.ndarray:
+            return mmcv.imrotate(
+                image,
+                degree,
+                self.center,
+                border_value=[value] * GROUP,  # of a number, OpenCV pads one channel
+                interpolation=interpolation,
+                auto_bound=self.auto_bound,
+            )
+
+        results['img'] = channelwise(
+            lambda part: rotated(part, self.pad_val, 'bilinear'), results['img']
+        )
+        if results.get('gt_seg_map') is not None:
+            label = results['gt_seg_map']
+            results['gt_seg_map'] = rotated(label, self.seg_pad_val, 'nearest')
+        results['img_shape'] = results['img'].shape[:2]
+        return results
+
+
+def checked_probability(step: str, prob: float) -> float:
+    """Return `prob`; raise ValueError, naming the step, if it is no probability."""
+    if not 0 <= prob <= 1:
+        raise ValueError(f'{step}: prob is {prob}; it must be from 0 to 1.')
+    return prob

@@ -1,0 +1,147 @@
+"""PhotoMetricDistortion of the training pipeline, on the device and batched."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+OPTIONS = ('brightness_delta', 'contrast_range', 'saturation_range', 'hue_delta')
+
+
+class Draws(NamedTuple):
+    """What is done to N images, each (N, 1, 1, 1).
+
+    Attributes:
+        brightness: Summand, 0 for no change.
+        contrast_first: Factor before saturation and hue, 1 for no change.
+        saturation: Factor on S of HSV, 1 for no change.
+        hue: Summand on H of HSV, in units of 2 degrees, 0 for no change.
+        contrast_last: Factor after saturation and hue, 1 for no change.
+    """
+
+    brightness: Tensor
+    contrast_first: Tensor
+    saturation: Tensor
+    hue: Tensor
+    contrast_last: Tensor
+
+
+class PhotometricDistortion:
+    """Change brightness, contrast, saturation and hue, each with probability 1/2.
+
+    The draws have the distribution of `PhotoMetricDistortion` in the pipeline, and the
+    options are the same. Values stay floats, where the pipeline rounds them down to 8
+    bits after each change and hues to 2 degrees. So from the same draws results differ
+    by half a level on average, and by 12 of 255 at most.
+
+    Args:
+        brightness_delta: The summand is drawn from -delta to delta.
+        contrast_range: The factor is drawn from low to high.
+        saturation_range: The factor on S of HSV is drawn from low to high.
+        hue_delta: The summand on H of HSV, in units of 2 degrees, is a whole number
+            drawn from -delta to delta - 1.
+        is_rgb: Images are RGB; otherwise BGR.
+    """
+
+    def __init__(
+        self,
+        brightness_delta: int = 32,
+        contrast_range: Sequence[float] = (0.5, 1.5),
+        saturation_range: Sequence[float] = (0.5, 1.5),
+        hue_delta: int = 18,
+        is_rgb: bool = False,
+    ):
+        self.brightness_delta = brightness_delta
+        self.contrast_range = contrast_range
+        self.saturation_range = saturation_range
+        self.hue_delta = hue_delta
+        self.is_rgb = is_rgb
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Return changed images, float32 of 0..255; each has its own draws.
+
+        Args:
+            images: (3, H, W), or several (N, 3, H, W), uint8 or float of 0..255.
+
+        Raises:
+            ValueError: The images have other channels or another type.
+        """
+        allowed = (torch.uint8, torch.float32)
+        if images.shape[-3] != 3 or images.dtype not in allowed:
+            raise ValueError(
+                f'data_preprocessor.photometric needs (3, H, W) images with values of '
+                f'0 to 255, found {tuple(images.shape[-3:])} {images.dtype}. Remove '
+                f'photometric, or load 8-bit colour.'
+            )
+        batch = images.float().view(-1, *images.shape[-3:])
+        draws = self.draw(len(batch), batch.device)
+        return distorted(batch, draws, self.is_rgb).view(images.shape)
+
+    def draw(self, count: int, device: torch.device) -> Draws:
+        """Draw for `count` images, on the device so that nothing waits for a copy."""
+        shape = (count, 1, 1, 1)
+
+        def coin() -> Tensor:
+            return torch.rand(shape, device=device) < 0.5
+
+        def uniform(low: float, high: float) -> Tensor:
+            return low + (high - low) * torch.rand(shape, device=device)
+
+        delta = self.brightness_delta
+        brightness = torch.where(coin(), uniform(-delta, delta), 0)
+        contrast = torch.where(coin(), uniform(*self.contrast_range), 1)
+        is_first = coin()
+        saturation = torch.where(coin(), uniform(*self.saturation_range), 1)
+        hue = uniform(-self.hue_delta, self.hue_delta).floor()
+        return Draws(
+            brightness,
+            torch.where(is_first, contrast, 1),
+            saturation,
+            torch.where(coin(), hue, 0),
+            torch.where(is_first, 1, contrast),
+        )
+
+
+def build_photometric(options: Mapping, is_rgb: bool) -> PhotometricDistortion:
+    """Build it from `data_preprocessor.photometric`; ValueError on unknown options."""
+    unknown = sorted(set(options) - set(OPTIONS))
+    if unknown:
+        raise ValueError(
+            f'data_preprocessor.photometric has no options {", ".join(unknown)}; its '
+            f'options are those of PhotoMetricDistortion: {", ".join(OPTIONS)}.'
+        )
+    return PhotometricDistortion(**options, is_rgb=is_rgb)
+
+
+def distorted(images: Tensor, draws: Draws, is_rgb: bool = False) -> Tensor:
+    """Apply the changes to images (N, 3, H, W), BGR or RGB of 0..255."""
+    images = (images + draws.brightness).clamp(0, 255)
+    images = (images * draws.contrast_first).clamp(0, 255)
+    images = shifted_colours(images, draws.saturation, draws.hue, is_rgb)
+    return (images * draws.contrast_last).clamp(0, 255)
+
+
+def shifted_colours(
+    images: Tensor, saturation: Tensor, hue: Tensor, is_rgb: bool
+) -> Tensor:
+    """Scale S and shift H of HSV, for images (N, 3, H, W), BGR or RGB of 0..255."""
+    channels = images.split(1, dim=1)
+    red, green, blue = channels if is_rgb else reversed(channels)
+    value = images.amax(dim=1, keepdim=True)
+    chroma = value - images.amin(dim=1, keepdim=True)
+    divisor = chroma.clamp(min=1e-6)  # grey has no hue: any will do
+    sextant = torch.where(
+        value == red,
+        (green - blue) / divisor,
+        torch.where(
+            value == green, 2 + (blue - red) / divisor, 4 + (red - green) / divisor
+        ),
+    )
+    sextant = sextant + hue / 30  # H in units of 60 degrees
+    chroma = torch.minimum(chroma * saturation, value)  # S = chroma / value, at most 1
+    # A channel has V within 1 sextant of its own hue, V - chroma from 2 sextants on
+    own = torch.arange(0, 6, 2, device=images.device)  # red, green, blue
+    own = (own if is_rgb else own.flip(0)).view(1, 3, 1, 1)
+    distance = ((sextant - own + 3).remainder(6) - 3).abs()
+    return value - chroma * (distance - 1).clamp(0, 1)
