@@ -8,8 +8,7 @@ from mmseg_fastscnn.commands import options
 from mmseg_fastscnn.commands.entrance import run_command
 from mmseg_fastscnn.config import load_config
 from mmseg_fastscnn.engine.dry_run import dry_run
-from mmseg_fastscnn.engine.outputs import check_work_dir
-from mmseg_fastscnn.engine.resume import last_checkpoint
+from mmseg_fastscnn.engine.resume import check_work_dir, last_checkpoint
 from mmseg_fastscnn.engine.runner import SegRunner
 from mmseg_fastscnn.machine import leave_process_group
 

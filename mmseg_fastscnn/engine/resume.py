@@ -6,12 +6,14 @@ only known keys of known types are handed to it, and names of files only if they
 checkpoints in this run's own folder.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from numbers import Real
 from pathlib import Path
 
 import numpy as np
 import torch
+from mmengine.config import Config
 from mmengine.hooks import CheckpointHook
 from mmengine.logging import HistoryBuffer
 from mmengine.runner import Runner
@@ -20,6 +22,7 @@ from torch.utils.data import DataLoader
 
 from mmseg_fastscnn.checkpoint import read_checkpoint
 
+OF_A_RUN = re.compile(r'((iter|epoch)_\d+|best_.+)\.pth')  # names that training writes
 POINTER = 'last_checkpoint'  # mmengine's name of the file that names the last one
 
 
@@ -31,6 +34,22 @@ def last_checkpoint(work_dir: str | Path) -> Path | None:
     named = Path(pointer.read_text().strip())
     moved = Path(work_dir, named.name)
     return moved if moved.exists() else named
+
+
+def check_work_dir(config: Config) -> None:
+    """Check that training in a work dir writes over nothing that it was given.
+
+    Raises:
+        ValueError: The checkpoint to start from has a name that training would write.
+    """
+    work_dir = Path(config.work_dir).resolve()
+    start = Path(config.get('load_from') or '')
+    replaced = start.resolve().parent == work_dir and OF_A_RUN.fullmatch(start.name)
+    if replaced and not config.get('resume'):
+        raise ValueError(
+            f'--load-from {start} lies in the work dir, where training would write '
+            f'over it. Choose another --work-dir, or go on with that run by --resume.'
+        )
 
 
 def seed_of(path: str | Path) -> int | None:

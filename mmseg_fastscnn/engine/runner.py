@@ -92,12 +92,16 @@ class SegRunner(Runner):
                 raise
 
     def dump_config(self) -> None:
-        """Keep the config that trained in the work dir; a test's goes to its log."""
-        if self.trains:
+        """Keep the config that trained in the work dir, and a test's beside its log.
+
+        A config that was read from the work dir is not written over.
+        """
+        given = Path(self.cfg.filename or 'config.py')
+        is_there = given.resolve().parent == Path(self.work_dir).resolve()
+        if self.trains and not is_there:
             super().dump_config()
         elif self.rank == 0:
-            name = Path(self.cfg.filename or 'config.py').name
-            self.cfg.dump(Path(self.log_dir, name))
+            self.cfg.dump(Path(self.log_dir, given.name))
 
     def setup_env(self, env_cfg: dict) -> None:
         if self.distributed and not torch.cuda.is_available() and not is_distributed():
