@@ -18,7 +18,7 @@ setup(
     # Ranges, so that nothing a user already has is replaced. torchvision is optional.
     install_requires=[
         'torch>=2.6',
-        'mmengine>=0.10.7',
+        'mmengine>=0.10.7,<0.11',
         'mmcv-lite>=2.2.0',
         'numpy>=1.24',
         'opencv-python>=4.8',

@@ -48,13 +48,35 @@ class SegRunner(Runner):
     file has everything), SyncBN and data parallel training work on CPUs, and the
     learning rate is scaled by the whole batch, accumulated steps included.
 
+    Args:
+        model: The segmentor or its config.
+        work_dir: Folder for checkpoints and logs.
+        train_cfg: Config of the training loop; without one the run only tests.
+        resume: Whether to go on with the run of the checkpoint that is loaded.
+        kwargs: Other arguments of mmengine's `Runner`.
+
     Attributes:
+        trains: Whether this is a run that trains.
+        resumes: Whether this is a run that goes on with another.
         weights: Which of a checkpoint's weights to load, 'ema' or 'raw'.
         test_dtype: Type of the network's weights in a run that only tests.
     """
 
     weights = 'ema'
     test_dtype = torch.float32
+
+    def __init__(
+        self,
+        model: nn.Module | dict,
+        work_dir: str,
+        *,
+        train_cfg: dict | None = None,
+        resume: bool = False,
+        **kwargs,
+    ):
+        self.trains = train_cfg is not None
+        self.resumes = resume
+        super().__init__(model, work_dir, train_cfg=train_cfg, resume=resume, **kwargs)
 
     @classmethod
     def from_cfg(cls, cfg: Config) -> 'SegRunner':
@@ -70,11 +92,6 @@ class SegRunner(Runner):
             if seed is not None:
                 cfg.randomness = {**cfg.get('randomness', {}), 'seed': seed}
         return super().from_cfg(cfg)
-
-    @property
-    def trains(self) -> bool:
-        """Whether this is a run that trains, built or not."""
-        return self._train_loop is not None
 
     def train(self) -> nn.Module:
         with warnings.catch_warnings():
@@ -159,7 +176,7 @@ class SegRunner(Runner):
         """
         checkpoint = read_checkpoint(filename, self.weights)
         model = unwrapped(self.model)
-        if self._resume:
+        if self.resumes:
             schedulers = self.param_schedulers or ()
             folder = checkpoint_folder(self)
             checkpoint = resumable(checkpoint, filename, folder, schedulers)
@@ -174,7 +191,7 @@ class SegRunner(Runner):
         elif self.trains:
             checkpoint['state_dict'] = self._fit_to_task(model, checkpoint)
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
-        starts_training = self.trains and not self._resume
+        starts_training = self.trains and not self.resumes
         report = load_weights(
             model, checkpoint['state_dict'], strict=not starts_training
         )
@@ -220,7 +237,7 @@ class SegRunner(Runner):
         """
         if not auto_scale_lr or not auto_scale_lr.get('enable', False):
             return
-        if self._resume and self.cfg.get('load_from'):
+        if self.resumes and self.cfg.get('load_from'):
             return
         real, base = self.images_per_step, auto_scale_lr['base_batch_size']
         for group in optim_wrapper.optimizer.param_groups:

@@ -1,0 +1,35 @@
+"""Which private names of mmengine and torch the package uses, and that these exist."""
+
+import ast
+from collections import defaultdict
+
+from conftest import ROOT
+from mmengine.optim import OptimWrapper
+
+PACKAGE = ROOT / 'mmseg_fastscnn'
+# file: {name: whose it is}; each has no public counterpart
+USED = {'engine/amp.py': {'_clip_grad': OptimWrapper}}
+
+
+def test_private_names_of_mmengine_are_few_and_exist():
+    own, used = {'_exit'}, defaultdict(set)  # os._exit is public
+    for path in PACKAGE.rglob('*.py'):
+        for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
+            if isinstance(node, ast.FunctionDef):
+                own.add(node.name)
+            elif isinstance(node, ast.Attribute) and is_private(node.attr):
+                if isinstance(node.ctx, ast.Store):
+                    own.add(node.attr)
+                else:
+                    used[path.relative_to(PACKAGE).as_posix()].add(node.attr)
+    foreign = {file: names - own for file, names in used.items() if names - own}
+    assert foreign == {file: set(names) for file, names in USED.items()}
+    source = (ROOT / 'setup.py').read_text()
+    assert "'mmengine>=0.10.7,<0.11'" in source  # the versions that have them
+    for names in USED.values():
+        for name, owner in names.items():
+            assert hasattr(owner, name)
+
+
+def is_private(name: str) -> bool:
+    return name.startswith('_') and not name.startswith('__')
