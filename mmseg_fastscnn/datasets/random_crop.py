@@ -8,12 +8,8 @@ import mmcv
 import numpy as np
 from mmcv.transforms import BaseTransform
 
-from mmseg_fastscnn.datasets.transforms import (
-    LoadAnnotations,
-    LoadImageFromFile,
-    RandomCrop,
-    label_to_crop,
-)
+from mmseg_fastscnn.datasets.loading import LoadAnnotations, LoadImageFromFile
+from mmseg_fastscnn.datasets.transforms import RandomCrop, label_to_crop
 from mmseg_fastscnn.registry import TRANSFORMS
 
 MARGIN = 32  # output pixels that a window may be begun earlier, to begin on a pixel
