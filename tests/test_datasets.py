@@ -8,6 +8,7 @@ from PIL import Image
 from mmseg_fastscnn.datasets import CamVidDataset, CityscapesDataset, SegDataset
 from mmseg_fastscnn.datasets.cityscapes import CLASSES, LABEL_IDS
 from mmseg_fastscnn.datasets.label_map import LabelMap
+from mmseg_fastscnn.models import EncoderDecoder, SegDataPreProcessor
 
 init_default_scope('mmseg_fastscnn')
 LOAD = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations')]
@@ -197,6 +198,16 @@ def test_without_labels(folder):
     prefix = dict(img_path='images', seg_map_path='')
     data = dataset(folder, data_prefix=prefix)
     assert 'gt_seg_map' not in data[0] and data[0]['img'].shape == (2, 4, 3)
+
+
+def test_training_without_labels_says_what_is_missing(folder):
+    prefix = dict(img_path='images', seg_map_path='')
+    pipeline = [*LOAD, dict(type='PackSegInputs')]
+    item = dataset(folder, data_prefix=prefix, pipeline=pipeline)[0]
+    batch = {key: [value] for key, value in item.items()}
+    prepared = SegDataPreProcessor(mean=[0] * 3, std=[1] * 3, size=(8, 8))(batch, True)
+    with pytest.raises(ValueError, match=r'images without labels.*seg_map_path'):
+        EncoderDecoder.loss(None, **prepared)
 
 
 def turn_image(folder):

@@ -18,6 +18,7 @@ from mmseg_fastscnn.datasets import (
     decoding,
 )
 from mmseg_fastscnn.datasets.image_header import read_header, read_orientation
+from mmseg_fastscnn.datasets.picture import read_picture
 
 try:
     import tifffile
@@ -91,7 +92,8 @@ def test_images_are_read_in_the_grid_of_the_file(tmp_path, suffix, backend):
         gray = load(path, imdecode_backend=backend, color_type='grayscale')
         assert gray.shape == (64, 96)
         with open(path, 'rb') as file:
-            assert read_orientation(file) == orientation
+            header = read_header(file, str(path))
+            assert read_orientation(file, header) == orientation
 
 
 @pytest.mark.parametrize('suffix', ['.jpg', '.png', '.webp'])
@@ -168,6 +170,17 @@ def test_arrays_and_bands(tmp_path):
     np.save(tmp_path / 'i.npy', np.array([{}]), allow_pickle=True)
     with pytest.raises(ValueError, match=r'i\.npy: cannot be read as an image'):
         load(tmp_path / 'i.npy')
+
+
+def test_pictures_of_any_image(images):
+    write_turned(images / 'i.jpg', 6)
+    np.save(images / 'i.npy', BANDS)
+    assert read_picture(str(images / 'i.jpg')).shape == (64, 96, 3)
+    shown = read_picture(str(images / 'i.npy')).astype(float)
+    assert (shown.min(), shown.max()) == (0, 255)
+    bands = BANDS[..., :3].astype(float)
+    expected = (bands - bands.min()) / (bands.max() - bands.min()) * 255
+    assert np.abs(shown - expected).max() <= 0.5
 
 
 def tiff_of_bands(path, bands: np.ndarray) -> None:

@@ -37,6 +37,7 @@ class Header(NamedTuple):
         for_opencv: Whether OpenCV reads every channel. Of a TIFF that is not RGB it
             silently reads the first.
         planar: Whether the channels lie one after the other, as (C, H, W).
+        exif: EXIF's orientation, 1 to 8, except of a PNG; see `read_orientation`.
     """
 
     height: int
@@ -47,6 +48,7 @@ class Header(NamedTuple):
     has_palette: bool = False
     for_opencv: bool = True
     planar: bool = False
+    exif: int = 1
 
 
 def read_header(file: BinaryIO, path: str) -> Header | None:
@@ -112,6 +114,7 @@ def _tiff_header(tags: TiffImagePlugin.ImageFileDirectory_v2) -> Header:
         has_palette=photometric == palette,
         for_opencv=gray or colour,
         planar=planar,
+        exif=tags.get(ExifTags.Base.Orientation, 1),
     )
 
 
@@ -134,33 +137,28 @@ def _pillow_header(file: BinaryIO) -> Header:
         depth = {'F': 'float32', 'I': 'int32'}.get(image.mode, 'uint8')
         if image.mode.startswith('I;16'):
             depth = 'uint16'
-        palette = image.mode in ('P', 'PA')
-        channels = 3 if palette else len(image.getbands())
-        width, height = image.size
-        return Header(height, width, channels, depth, image.format, palette)
+        return Header(
+            height=image.height,
+            width=image.width,
+            channels=3 if image.mode in ('P', 'PA') else len(image.getbands()),
+            dtype=depth,
+            format=image.format,
+            has_palette=image.mode in ('P', 'PA'),
+            exif=image.getexif().get(ExifTags.Base.Orientation, 1),
+        )
 
 
-def read_orientation(file: BinaryIO) -> int:
+def read_orientation(file: BinaryIO, header: Header | None) -> int:
     """Return EXIF's orientation, 1 to 8; 1 is upright and the default.
 
     Args:
-        file: Open for reading at its beginning, where it is left again.
+        file: The file, open for reading; of a PNG it is read to its end, where this
+            entry may be.
+        header: Header of the file.
     """
-    start = file.read(8)
-    file.seek(0)
-    try:
-        if start == PNG:
-            return _png_orientation(file)
-        if start[:4] in TIFF:
-            return _tiff_tags(file).get(ExifTags.Base.Orientation, 1)
-        if start[:6] == NPY:
-            return 1
-        with open_image(file) as image:
-            return image.getexif().get(ExifTags.Base.Orientation, 1)
-    except UnidentifiedImageError:
+    if header is None:
         return 1
-    finally:
-        file.seek(0)
+    return _png_orientation(file) if header.format == 'PNG' else header.exif
 
 
 def _png_orientation(file: BinaryIO) -> int:

@@ -121,7 +121,7 @@ def look_at(dataset: SegDataset | TorchvisionDataset, index: int, facts: LabelFa
 def describe_file(path: str, facts: LabelFacts) -> None:
     with open(path, 'rb') as file:
         header = read_header(file, path)
-        orientation = read_orientation(file)
+        orientation = read_orientation(file, header)
     if header is None:
         facts.image_kinds['unknown'] += 1
         return

@@ -15,7 +15,6 @@ from mmseg_fastscnn.datasets.image_header import (
     check_pixels,
     open_image,
     read_header,
-    read_orientation,
 )
 
 
@@ -41,7 +40,7 @@ def read_label_file(path: str, max_pixels: int = MAX_PIXELS) -> RawLabel:
     header = read_header(io.BytesIO(data), path)
     if header is not None:
         check_pixels(header, path, max_pixels)
-        check_header(header, data, path)
+        check_header(header, path)
     try:
         if data.startswith(NPY):
             return check_kind(np.load(io.BytesIO(data), allow_pickle=False), path)
@@ -54,9 +53,9 @@ def read_label_file(path: str, max_pixels: int = MAX_PIXELS) -> RawLabel:
         ) from error
 
 
-def check_header(header: Header, data: bytes, path: str) -> None:
+def check_header(header: Header, path: str) -> None:
     """Raise ValueError for what Pillow would turn or reduce without a word."""
-    if header.format == 'TIFF' and read_orientation(io.BytesIO(data)) != 1:
+    if header.format == 'TIFF' and header.exif != 1:
         raise ValueError(
             f'{path}: this label is a TIFF with an orientation, by which it would be '
             f'turned, but not its image. Save it upright, without that tag.'

@@ -111,7 +111,7 @@ class LoadImageFromFile(BaseTransform):
         header = read_header(io.BytesIO(data), path)
         if header is not None:
             check_pixels(header, path, results.get('max_pixels', MAX_PIXELS))
-        orientation = read_orientation(io.BytesIO(data))
+        orientation = read_orientation(io.BytesIO(data), header)
         image = decode(
             data, header, path, self.color_type, self.imdecode_backend, orientation
         )
