@@ -213,6 +213,8 @@ def test_bands_of_a_tiff(tmp_path, channels, monkeypatch):
     if tifffile is not None:
         image = load(path, color_type='unchanged')
         np.testing.assert_array_equal(image, BANDS[..., :channels])
+        image = load(path, imdecode_backend='tifffile')
+        np.testing.assert_array_equal(image, BANDS[..., :channels])
     monkeypatch.setattr(decoding.importlib.util, 'find_spec', lambda name: None)
     with pytest.raises(ImportError, match=r'i\.tif: .*pip install tifffile'):
         load(path, color_type='unchanged')

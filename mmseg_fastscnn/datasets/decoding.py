@@ -48,7 +48,7 @@ def decode(
     """
     if header is not None and header.format == 'NPY':
         return read_array(data, path)
-    if header is not None and color_type != 'unchanged':
+    if header is not None and color_type != 'unchanged' and backend != 'tifffile':
         check_depth(header, path, color_type, backend)
     if header is not None and not header.for_opencv and backend == 'cv2':
         backend = 'tifffile'

@@ -35,7 +35,8 @@ class LoadImageFromFile(BaseTransform):
             'unchanged' for the file's own channels (BGR, BGRA, or in the order of
             the file) and depth: (H, W) or (H, W, C) of uint8, uint16 or float32.
         imdecode_backend: 'cv2', 'pillow' or 'tifffile'. With 'cv2', a TIFF whose
-            channels OpenCV does not read is given to tifffile.
+            channels OpenCV does not read is given to tifffile. With 'tifffile',
+            `color_type` has no effect and all channels are in the order of the file.
         ignore_empty: Skip an unreadable file with a warning: the data set gives
             another image in its place.
         backend_args: Arguments of mmengine's file backend.

@@ -29,7 +29,7 @@ class SegDataset(BaseDataset):
         data_prefix: `img_path` and `seg_map_path`, the two folders, searched through
             all levels; hidden files and folders are left out. Without `seg_map_path`
             there are no labels (prediction only).
-        ann_file: A split file, which names one image per line (see `pairs.SplitFile`).
+        ann_file: A split file, which names one image per line (see `split_file.py`).
             By default every image found.
         img_suffix: What image names end in, one or several; a label has the image's
             relative path with this replaced by `seg_map_suffix`.
