@@ -16,7 +16,7 @@ from torch import nn
 from mmseg_fastscnn.checkpoint import load_weights, read_checkpoint
 from mmseg_fastscnn.config import load_config
 from mmseg_fastscnn.datasets import LoadImageFromFile, SegDataset
-from mmseg_fastscnn.datasets.seg_dataset import complete_metainfo
+from mmseg_fastscnn.datasets.metainfo import complete_metainfo
 from mmseg_fastscnn.registry import DATASETS, MODELS
 from mmseg_fastscnn.structures import SegDataSample
 from mmseg_fastscnn.visualization import overlay

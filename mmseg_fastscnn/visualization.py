@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-import mmcv
 import numpy as np
 from mmengine.visualization import Visualizer
 
+from mmseg_fastscnn.datasets.picture import read_picture
 from mmseg_fastscnn.registry import VISUALIZERS
 from mmseg_fastscnn.structures import SegDataSample
 
@@ -53,7 +53,7 @@ def result_panel(
     sample: SegDataSample, palette: Sequence[Sequence[int]], opacity: float
 ) -> np.ndarray:
     """Draw image | truth | prediction, without the truth where there is none."""
-    image = mmcv.imread(sample.img_path)
+    image = read_picture(sample.img_path)
     seg_maps = [sample.pred_sem_seg]
     if 'gt_sem_seg' in sample:
         seg_maps.insert(0, sample.gt_sem_seg)

@@ -9,6 +9,7 @@ import torch
 from conftest import ROOT, TOY
 from formulas import fill, uint8_image
 from mmengine.registry import init_default_scope
+from PIL import Image
 from test_golden import model_config
 
 from mmseg_fastscnn.apis import inference_model, init_model, show_result_pyplot
@@ -49,6 +50,16 @@ def test_images_of_any_size_by_file_or_array(checkpoint, tmp_path):
     assert abs(picture.astype(int) - expected).max() <= 1
     written = cv2.imread(str(tmp_path / 'out/shown.png'))
     np.testing.assert_array_equal(written, picture[..., ::-1])
+
+
+def test_a_turned_file_is_predicted_in_its_own_grid(checkpoint, tmp_path):
+    model = init_model(ROOT / TOY, checkpoint, device='cpu')
+    image, path = uint8_image(64, 96), tmp_path / 'turned.png'
+    exif = Image.Exif()
+    exif[0x0112] = 6  # viewers show it turned by 90 degrees
+    Image.fromarray(np.ascontiguousarray(image[..., ::-1])).save(path, exif=exif)
+    expected = inference_model(model, image).pred_sem_seg.data
+    assert torch.equal(inference_model(model, path).pred_sem_seg.data, expected)
 
 
 def test_without_a_checkpoint_classes_come_from_the_config():

@@ -8,6 +8,7 @@ from PIL import Image
 from mmseg_fastscnn.datasets import CamVidDataset, CityscapesDataset, SegDataset
 from mmseg_fastscnn.datasets.cityscapes import CLASSES, LABEL_IDS
 from mmseg_fastscnn.datasets.label_map import LabelMap
+from mmseg_fastscnn.models import EncoderDecoder, SegDataPreProcessor
 
 init_default_scope('mmseg_fastscnn')
 LOAD = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations')]
@@ -146,6 +147,51 @@ def test_linked_folders_and_capital_suffixes_count(folder, tmp_path_factory):
     (folder / 'images/sub').rename(elsewhere / 'sub')
     (folder / 'images/sub').symlink_to(elsewhere / 'sub')
     assert len(labels(dataset(folder))) == 3
+    # links back, to what was visited and to what contains it all, add nothing
+    (elsewhere / 'sub/back').symlink_to(folder / 'images')
+    (folder / 'images/a_loop').symlink_to(folder / 'images')
+    (folder / 'images/all').symlink_to(folder)
+    # nor do copies that an editor hides
+    (folder / 'images/.ipynb_checkpoints').mkdir()
+    for hidden in ('.ipynb_checkpoints/a.jpg', '._a.jpg'):
+        (folder / 'images' / hidden).write_bytes(b'not for us')
+    names = [pair['rel_path'] for pair in dataset(folder).load_data_list()]
+    assert names == ['a.jpg', 'b.JPG', 'sub/c.jpg']
+
+
+def test_split_files_of_other_tools(folder):
+    lines = [
+        '\ufeff# comment',
+        '',
+        'images/a.jpg labels/a.png',
+        f'{folder}/images/b.jpg,{folder}/labels/b.png',
+        '.\\images\\sub\\c.jpg\t.\\labels\\sub\\c.png',
+    ]
+    split = folder / 'split.txt'
+    split.write_text('\r\n'.join(lines), encoding='utf-8')
+    data = dataset(folder, ann_file='split.txt')
+    assert [data[k]['rel_path'] for k in range(3)] == ['a.jpg', 'b.jpg', 'sub/c.jpg']
+    assert all(np.array_equal(label, TRAIN) for label in labels(data))
+    split.write_text('a\n./images/b.jpg\nsub/c')
+    names = [pair['rel_path'] for pair in dataset(folder, ann_file='split.txt')]
+    assert names == ['a.jpg', 'b.jpg', 'sub/c.jpg']
+
+
+@pytest.mark.parametrize(
+    'line, error, message',
+    [
+        ('../a.jpg', ValueError, r'split\.txt, line 2: \.\./a\.jpg leaves its folder'),
+        ('a ../x.png', ValueError, r'line 2: \.\./x\.png leaves its folder'),
+        (f'{__file__}', ValueError, r'line 2: /.* is not below .*data_root'),
+        ('z.jpg', FileNotFoundError, r'1 image\(s\) .* \[line 2: z\.jpg\]'),
+        ('a.jpg 1', FileNotFoundError, r'line 2: the label 1 does not exist'),
+        ('a.jpg images/a.jpg', ValueError, r"line 2: .*seg_map_suffix='\.png'"),
+    ],
+)
+def test_lines_of_split_files_that_cannot_be_used(folder, line, error, message):
+    (folder / 'split.txt').write_text(f'b\n{line}\n')
+    with pytest.raises(error, match=message):
+        dataset(folder, ann_file='split.txt')
 
 
 def test_without_labels(folder):
@@ -154,11 +200,21 @@ def test_without_labels(folder):
     assert 'gt_seg_map' not in data[0] and data[0]['img'].shape == (2, 4, 3)
 
 
+def test_training_without_labels_says_what_is_missing(folder):
+    prefix = dict(img_path='images', seg_map_path='')
+    pipeline = [*LOAD, dict(type='PackSegInputs')]
+    item = dataset(folder, data_prefix=prefix, pipeline=pipeline)[0]
+    batch = {key: [value] for key, value in item.items()}
+    prepared = SegDataPreProcessor(mean=[0] * 3, std=[1] * 3, size=(8, 8))(batch, True)
+    with pytest.raises(ValueError, match=r'images without labels.*seg_map_path'):
+        EncoderDecoder.loss(None, **prepared)
+
+
 def turn_image(folder):
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.new('RGB', (2, 4)).save(folder / 'images/b.jpg', exif=exif)
-    return ValueError, r'images/b\.jpg: its EXIF orientation is 6'
+    return ValueError, r'images/b\.jpg is stored as 4x2, and its EXIF orientation 6'
 
 
 def add_twin(folder):
@@ -229,6 +285,8 @@ def test_bad_data_is_named(folder, damage):
     [
         (dict(metainfo={}), 'no class names'),
         (dict(label_map={'0': 1}), r"the keys \['0'\]; a key is an id"),
+        (dict(metainfo=dict(clases=('a',))), "no key 'clases'; did you mean 'classes'"),
+        (dict(reduce_zero_label=True), 'reduce_zero_label=True is a label_map'),
         (dict(label_map={0: 5}), r'train ids \[5\]; with 2 classes'),
         (
             dict(metainfo=dict(classes=['a', 'b'], palette=[(0, 0, 0)])),

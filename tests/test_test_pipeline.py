@@ -48,7 +48,9 @@ def test_one_label_is_decoded_once(tmp_path, monkeypatch):
     folder, reads = write_pairs(tmp_path), []
     read = LabelMap.read
     monkeypatch.setattr(
-        LabelMap, 'read', lambda self, path: reads.append(path) or read(self, path)
+        LabelMap,
+        'read',
+        lambda self, path, *limits: reads.append(path) or read(self, path, *limits),
     )
     pipeline = [LOAD[0], dict(type='TestTimeAug', transforms=VIEWS)]
     ours = evaluated(dataset(folder, pipeline))

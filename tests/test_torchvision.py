@@ -7,7 +7,7 @@ import torch
 from mmengine.registry import init_default_scope
 from PIL import Image
 
-from mmseg_fastscnn.datasets import TorchvisionDataset
+from mmseg_fastscnn.datasets import TorchvisionDataset, occurring_classes
 from mmseg_fastscnn.registry import DATASETS
 
 try:
@@ -63,6 +63,12 @@ def test_voc(voc):
     assert sample.rel_path == 'b.jpg' and sample.ori_shape == (24, 32)
     both = DATASETS.build(dict(type='ConcatDataset', datasets=[settings, settings]))
     assert len(both) == 4
+    facts = occurring_classes(both, seconds=60)
+    assert facts.labelled == facts.label_palettes == 4
+    counted = [4 * int((label == k).sum()) for k in (0, 1, 2, 255)]
+    assert [*facts.pixels.values(), facts.ignored] == counted
+    balanced = dict(type='ClassBalancedDataset', dataset=settings, oversample_thr=0.1)
+    assert len(DATASETS.build(balanced)) == 2 and data.get_cat_ids(0) == [0, 1, 2]
     assert item['inputs'].dtype == torch.uint8  # (C, H, W), BGR
     assert (
         item['inputs'][2].float().mean() > 190 > 10 > item['inputs'][0].float().mean()

@@ -6,12 +6,13 @@ system's own file cache where that has room.
 
     FOLDER/<digest>/pixels.bin   image (H, W, 3) uint8 BGR, label (H, W) uint8 train
                                  ids; image after image
-    FOLDER/<digest>/done.bin     one byte a sample: 1 once its pixels are written
+    FOLDER/<digest>/done.bin     one byte per sample: 1 once its pixels are written
     FOLDER/<digest>/index.json   where each sample is, and its size
 
-The digest is that of all source files' names, sizes and times and of the label map. So
-what has changed gets another copy, and one that is being read is never written over. A
+The digest is made of all source files' names, sizes and times and of the label map. So
+changed data gets another copy, and a copy that is being read is never written over. A
 sample is decoded by whoever reads it first; if two processes do, they write the same.
+Images of 16 bits or of other channels do not fit this form and are refused.
 """
 
 import hashlib
@@ -24,25 +25,26 @@ from pathlib import Path
 
 import numpy as np
 from mmengine.logging import MMLogger
-from PIL import Image
 
-from mmseg_fastscnn.datasets.label_map import LabelMap
-from mmseg_fastscnn.datasets.transforms import LoadAnnotations, LoadImageFromFile
+from mmseg_fastscnn.datasets.image_header import Header, UnreadableImage, read_header
+from mmseg_fastscnn.datasets.label_map import HIGHEST, LabelMap
+from mmseg_fastscnn.datasets.loading import LoadAnnotations, LoadImageFromFile
 
 GIB = 2**30
 DECODE = (LoadImageFromFile(), LoadAnnotations())
 
 
 class PackedCopy:
-    """The copy of some pairs of image and label; begun if there is none yet.
+    """The copy of some pairs of image and label; created if there is none yet.
 
     Args:
-        folder: Where copies are, each in a folder of its own.
+        folder: Folder of copies, each in a folder of its own.
         pairs: Dicts with `img_path`, `seg_map_path` and `rel_path`.
-        label_map: What labels are read with.
+        label_map: Label map that the labels are read with.
 
     Raises:
-        ValueError: There is a pair without a label, or too little space for the copy.
+        ValueError: A pair has no label, an image is not 8-bit, or there is too little
+            space for the copy.
     """
 
     def __init__(self, folder: str | Path, pairs: Sequence[dict], label_map: LabelMap):
@@ -55,7 +57,7 @@ class PackedCopy:
             )
         self.folder = Path(folder, digest(pairs, label_map))
         if not self.folder.exists():
-            begin(self.folder, pairs)
+            lay_out(self.folder, pairs)
         index = json.loads((self.folder / 'index.json').read_text())
         self.entries = {name: entry for name, *entry in index}
         self.number = {name: k for k, name in enumerate(self.entries)}
@@ -92,10 +94,11 @@ class PackedCopy:
         for step in DECODE:
             decoded = step(decoded)
         image, label = decoded['img'], decoded['gt_seg_map']
-        if image.shape != (height, width, 3):
+        if image.shape != (height, width, 3) or image.dtype != np.uint8:
             raise ValueError(
-                f'{results["img_path"]} is {image.shape} where its header says '
-                f'{(height, width, 3)}; it cannot be packed.'
+                f'{results["img_path"]} is {image.dtype} of shape {image.shape} where '
+                f'a packed copy holds uint8 of {(height, width, 3)}. Remove packed '
+                f'from the data set.'
             )
         with open(self.folder / 'pixels.bin', 'r+b') as file:
             file.seek(offset)
@@ -109,9 +112,12 @@ class PackedCopy:
 
 
 def digest(pairs: Sequence[dict], label_map: LabelMap) -> str:
-    """Name what a copy would hold: of the sources' names, sizes and times."""
+    """Name what a copy would hold, from the sources' names, sizes and times."""
     content = hashlib.sha256(label_map.table.tobytes())
     content.update(repr(sorted(label_map.colours.items())).encode())
+    beyond = {k: v for k, v in label_map.ids.items() if not 0 <= k <= HIGHEST}
+    if beyond:  # ids that the table does not hold
+        content.update(repr(sorted(beyond.items())).encode())
     for pair in pairs:
         stats = [os.stat(pair[key]) for key in ('img_path', 'seg_map_path')]
         facts = [(stat.st_size, stat.st_mtime_ns) for stat in stats]
@@ -119,12 +125,26 @@ def digest(pairs: Sequence[dict], label_map: LabelMap) -> str:
     return content.hexdigest()[:16]
 
 
-def begin(folder: Path, pairs: Sequence[dict]) -> None:
-    """Lay out an empty copy; safe if several processes do so at once."""
+def header_of(path: str) -> Header:
+    """Read the header of an image; ValueError if it is not one of 8-bit colours."""
+    with open(path, 'rb') as file:
+        header = read_header(file, path)
+    if header is None:
+        raise UnreadableImage(path, 'it is of no known kind')
+    if header.dtype != 'uint8' or not header.for_opencv:
+        raise ValueError(
+            f'{path} has {header.channels} channel(s) of {header.dtype} '
+            f'({header.format}). A packed copy holds (H, W, 3) uint8 BGR, so it would '
+            f'lose some of that. Remove packed from the data set.'
+        )
+    return header
+
+
+def lay_out(folder: Path, pairs: Sequence[dict]) -> None:
+    """Create an empty copy; safe if several processes do so at once."""
     index, offset = [], 0
     for pair in pairs:
-        with Image.open(pair['img_path']) as image:
-            width, height = image.size
+        height, width, *_ = header_of(pair['img_path'])
         index.append((pair['rel_path'], offset, height, width))
         offset += 4 * height * width
     folder.parent.mkdir(parents=True, exist_ok=True)

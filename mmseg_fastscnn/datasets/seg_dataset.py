@@ -1,46 +1,53 @@
 """Images with label images beside them; other data sets are this class with facts."""
 
-import os
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 from mmengine.dataset import BaseDataset
-from mmengine.fileio import list_from_file
 
-from mmseg_fastscnn.datasets.label_map import LabelMap, shorten
+from mmseg_fastscnn.datasets.image_header import MAX_PIXELS
+from mmseg_fastscnn.datasets.label_map import LabelMap, reduced_zero
+from mmseg_fastscnn.datasets.loading import check_local
+from mmseg_fastscnn.datasets.metainfo import complete_metainfo, has_own_palette
 from mmseg_fastscnn.datasets.packed import PackedCopy
+from mmseg_fastscnn.datasets.pairs import find_pairs
 from mmseg_fastscnn.datasets.random_crop import join_loading_steps
 from mmseg_fastscnn.registry import DATASETS
 
-IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.webp', '.tif', '.tiff')
+IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.webp', '.tif', '.tiff', '.npy')
 
 
 @DATASETS.register_module(name=['SegDataset', 'BaseSegDataset'])
 class SegDataset(BaseDataset):
     """A folder of images and a folder of label images with the same names.
 
+    A data set with classes of its own is a class that sets `METAINFO` and, where they
+    differ from the defaults, `LABEL_MAP`, `REDUCE_ZERO_LABEL` and the suffixes.
+
     Args:
-        data_root: What the other paths are relative to.
-        data_prefix: `img_path` and `seg_map_path`, the two folders (searched through
-            all levels). Without `seg_map_path` there are no labels (prediction only).
-        ann_file: A split file: one image a line, relative to `img_path`, with or
-            without its suffix. By default every image found.
+        data_root: Folder that the other paths are relative to.
+        data_prefix: `img_path` and `seg_map_path`, the two folders, searched through
+            all levels; hidden files and folders are left out. Without `seg_map_path`
+            there are no labels (prediction only).
+        ann_file: A split file, which names one image per line (see `split_file.py`).
+            By default every image found.
         img_suffix: What image names end in, one or several; a label has the image's
             relative path with this replaced by `seg_map_suffix`.
         seg_map_suffix: What label names end in.
-        metainfo: `classes`, names in the order of the train ids, and `palette`, an
-            (r, g, b) each (by default that of VOC). Where the class defines its
+        metainfo: `classes`, names in the order of the train ids, and `palette`, one
+            (r, g, b) per class (by default that of VOC). Where the class defines its
             classes, a subset of their names trains on these and ignores the others.
         label_map: raw id -> train id (see `LabelMap`); by default the ids in the
             files are the train ids.
+        reduce_zero_label: Ignore the raw id 0 and make k of each raw id k + 1.
         ignore_index: Train id of what is not counted.
+        max_pixels: How many pixels an image or a label may have.
         pipeline: Transforms, given a `results` dict.
         packed: Folder of a decoded copy to read from, written while it is first read
             (see `packed.py`); by default the files are read.
         fuse: Run loading, resizing and cropping for training as one step, where the
             pipeline begins with these (see `random_crop.py`).
+        backend_args: None or dict(backend='local'), as files are on the local disk.
         kwargs: Further arguments of mmengine's `BaseDataset` (`indices`,
             `test_mode`, `lazy_init`, ...).
 
@@ -51,37 +58,52 @@ class SegDataset(BaseDataset):
 
     METAINFO: dict = {}
     LABEL_MAP: Mapping[int, int] | None = None
+    REDUCE_ZERO_LABEL = False
+    IMG_SUFFIX: str | Sequence[str] = IMAGE_SUFFIXES
+    SEG_MAP_SUFFIX = '.png'
 
     def __init__(
         self,
-        data_root: str = '',
+        data_root: str | None = '',
         data_prefix: Mapping[str, str] = dict(img_path='', seg_map_path=''),
         ann_file: str = '',
-        img_suffix: str | Sequence[str] = IMAGE_SUFFIXES,
-        seg_map_suffix: str = '.png',
+        img_suffix: str | Sequence[str] | None = None,
+        seg_map_suffix: str | None = None,
         metainfo: Mapping | None = None,
         label_map: Mapping | None = None,
+        reduce_zero_label: bool | None = None,
         ignore_index: int = 255,
+        max_pixels: int = MAX_PIXELS,
         pipeline: Sequence = (),
         packed: str | None = None,
         fuse: bool = True,
+        backend_args: Mapping | None = None,
         **kwargs,
     ):
+        check_local(backend_args)
         self.packed_folder = packed
         self.packed: PackedCopy | None = None
-        self.img_suffix = (img_suffix,) if isinstance(img_suffix, str) else img_suffix
-        self.seg_map_suffix = seg_map_suffix
+        suffixes = img_suffix or self.IMG_SUFFIX
+        self.img_suffix = (suffixes,) if isinstance(suffixes, str) else suffixes
+        self.seg_map_suffix = seg_map_suffix or self.SEG_MAP_SUFFIX
+        if reduce_zero_label is None:
+            reduce_zero_label = self.REDUCE_ZERO_LABEL and label_map is None
+        self.reduce_zero_label = reduce_zero_label
+        self.ignore_index = ignore_index
+        self.max_pixels = max_pixels
+        check_palette = has_own_palette(type(self), metainfo)
         metainfo = complete_metainfo(type(self), metainfo)
         self.label_map = LabelMap(
-            self.choose_label_map(label_map, metainfo['classes'], ignore_index),
+            self.choose_label_map(label_map, metainfo['classes']),
             len(metainfo['classes']),
             ignore_index,
             metainfo['palette'],
+            check_palette,
         )
         super().__init__(
             ann_file=ann_file,
             metainfo=metainfo,
-            data_root=data_root,
+            data_root=data_root or '',
             # an empty prefix would be joined with data_root like any other
             data_prefix={k: v for k, v in data_prefix.items() if v or k == 'img_path'},
             pipeline=join_loading_steps(pipeline) if fuse else list(pipeline),
@@ -96,131 +118,60 @@ class SegDataset(BaseDataset):
             self.packed = PackedCopy(self.packed_folder, pairs, self.label_map)
 
     def choose_label_map(
-        self, label_map: Mapping | None, classes: Sequence[str], ignore_index: int
+        self, label_map: Mapping | None, classes: Sequence[str]
     ) -> Mapping:
         """The user's map; else the data set's own, on the classes that are used."""
         if label_map is not None:
+            if self.reduce_zero_label:
+                raise ValueError(
+                    'reduce_zero_label=True is a label_map: 0 is ignored, k is class '
+                    'k - 1. Give one of the two.'
+                )
             return label_map
         all_classes = self.METAINFO.get('classes', classes)
-        own = self.LABEL_MAP or {k: k for k in range(len(all_classes))}
+        raw_to_class = self.LABEL_MAP or {k: k for k in range(len(all_classes))}
+        if self.reduce_zero_label:
+            raw_to_class = reduced_zero(len(all_classes), self.ignore_index)
         train_id = {
-            k: classes.index(name) if name in classes else ignore_index
+            k: classes.index(name)
             for k, name in enumerate(all_classes)
+            if name in classes
         }
-        return {raw: train_id.get(k, ignore_index) for raw, k in own.items()}
+        return {
+            raw: train_id.get(k, self.ignore_index) for raw, k in raw_to_class.items()
+        }
 
     def load_data_list(self) -> list[dict]:
-        """One dict a pair: `img_path`, `seg_map_path`, `rel_path`."""
-        folder = Path(self.data_prefix['img_path'])
-        labels = self.data_prefix.get('seg_map_path')
-        pairs = []
-        for rel_path in self.image_names(folder):
-            pair = dict(img_path=str(folder / rel_path), rel_path=rel_path)
-            if labels:
-                suffix = next(s for s in self.img_suffix if ends_in(rel_path, s))
-                name = rel_path[: -len(suffix)] + self.seg_map_suffix
-                pair['seg_map_path'] = os.path.join(labels, name)
-            pairs.append(pair)
-        count = Counter(pair['rel_path'].rpartition('.')[0] for pair in pairs)
-        twins = [name for name, times in count.items() if times > 1]
-        if twins:
-            raise ValueError(
-                f'Below {folder}, images differ only in their suffix or are named '
-                f'twice: {shorten(twins)}. They would share a label; remove one of '
-                f'each, or set img_suffix.'
-            )
-        for key in ('img_path', 'seg_map_path'):
-            missing = [p[key] for p in pairs if key in p and not os.path.exists(p[key])]
-            if missing:
-                raise FileNotFoundError(
-                    f'{len(missing)} of {len(pairs)} pairs have no '
-                    f'{"image" if key == "img_path" else "label"}: '
-                    f'{shorten(missing)}. Add the files, name in a split file '
-                    f'(ann_file) the images to use, or correct data_prefix, '
-                    f'img_suffix={self.img_suffix} or '
-                    f'seg_map_suffix={self.seg_map_suffix!r}. To predict without '
-                    f"labels, set data_prefix.seg_map_path=''."
-                )
-        return pairs
-
-    def image_names(self, folder: Path) -> list[str]:
-        """Paths relative to `folder`: all images, sorted, or those of the split."""
-        if not folder.is_dir():
-            raise FileNotFoundError(
-                f'The image folder {folder} does not exist. Set data_root '
-                f'(--data-root) and data_prefix.img_path to where the images are.'
-            )
-        if self.ann_file:
-            if not os.path.isfile(self.ann_file):
-                raise FileNotFoundError(f'The split file {self.ann_file} is missing.')
-            lines = [line.strip() for line in list_from_file(self.ann_file)]
-            return [self._with_suffix(folder, line) for line in lines if line]
-        names = sorted(
-            Path(root, name).relative_to(folder).as_posix()
-            for root, _, files in os.walk(folder, followlinks=True)
-            for name in files
-            if ends_in(name, *self.img_suffix)
+        """One dict per pair; see `pairs.py`."""
+        return find_pairs(
+            self.data_prefix['img_path'],
+            self.data_prefix.get('seg_map_path'),
+            self.img_suffix,
+            self.seg_map_suffix,
+            self.ann_file,
+            self.data_root,
         )
-        if not names:
-            raise FileNotFoundError(
-                f'No image ends in {" or ".join(self.img_suffix)} below {folder}. '
-                f'Correct data_prefix.img_path or img_suffix.'
-            )
-        return names
-
-    def _with_suffix(self, folder: Path, name: str) -> str:
-        if ends_in(name, *self.img_suffix):
-            return name
-        found = [name + s for s in self.img_suffix if (folder / (name + s)).exists()]
-        return found[0] if found else name + self.img_suffix[0]
 
     def get_data_info(self, idx: int) -> dict:
         """The pair's dict, with what loading it needs, and the way back to raw ids."""
         info = super().get_data_info(idx)
-        info.update(label_map=self.label_map, raw_ids=self.label_map.raw_ids)
+        info.update(
+            label_map=self.label_map,
+            raw_ids=self.label_map.raw_ids,
+            reduce_zero_label=self.reduce_zero_label,
+            max_pixels=self.max_pixels,
+        )
         if self.packed is not None:
             info['packed'] = self.packed
         return info
 
-
-def ends_in(name: str, *suffixes: str) -> bool:
-    """Whether a file name has one of the suffixes, in small or capital letters."""
-    return name.lower().endswith(tuple(suffix.lower() for suffix in suffixes))
-
-
-def complete_metainfo(dataset: type, metainfo: Mapping | None) -> dict:
-    """Join a data set's own classes and palette with those of the config."""
-    own = dataset.METAINFO
-    result = {**own, **(metainfo or {})}
-    classes = result.get('classes')
-    if not classes or isinstance(classes, str):
-        raise ValueError(
-            f'{dataset.__name__} has no class names (classes={classes!r}); set '
-            f"metainfo=dict(classes=('road', ...)) in the config."
-        )
-    result['classes'] = classes = tuple(classes)
-    if own and not set(classes) <= set(own['classes']):
-        unknown = [name for name in classes if name not in own['classes']]
-        raise ValueError(
-            f'{dataset.__name__} has no classes {unknown}; its classes are '
-            f'{", ".join(own["classes"])}. For other labels use SegDataset.'
-        )
-    if own and 'palette' not in (metainfo or {}):
-        colours = dict(zip(own['classes'], own['palette'], strict=True))
-        result['palette'] = [colours[name] for name in classes]
-    result.setdefault('palette', voc_palette(len(classes)))
-    if len(result['palette']) != len(classes):
-        raise ValueError(
-            f'palette has {len(result["palette"])} colours for {len(classes)} classes; '
-            f'give one (r, g, b) a class.'
-        )
-    result['palette'] = [tuple(colour) for colour in result['palette']]
-    return result
-
-
-def voc_palette(count: int) -> list[tuple[int, int, int]]:
-    """PASCAL VOC's colours (r, g, b): bits of the index, spread from the highest."""
-    index = np.arange(count)[:, None]
-    channel = np.arange(3)[None]
-    colours = sum((index >> (3 * bit + channel) & 1) << (7 - bit) for bit in range(8))
-    return [tuple(map(int, colour)) for colour in colours]
+    def get_cat_ids(self, idx: int) -> list[int]:
+        """Train ids that occur in a label, for mmengine's `ClassBalancedDataset`."""
+        info = super().get_data_info(idx)
+        if 'seg_map_path' not in info:
+            raise ValueError(
+                f'{info["img_path"]} has no label, so there are no classes to balance. '
+                f'Set data_prefix.seg_map_path.'
+            )
+        found = np.unique(self.label_map.read(info['seg_map_path'], self.max_pixels))
+        return [k for k in found.tolist() if k != self.ignore_index]

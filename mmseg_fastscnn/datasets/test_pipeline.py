@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from mmcv.transforms import TestTimeAug as TestTimeAugOfMMCV
 
-from mmseg_fastscnn.datasets.transforms import LoadAnnotations
+from mmseg_fastscnn.datasets.loading import LoadAnnotations
 from mmseg_fastscnn.registry import TRANSFORMS
 
 # Prediction cannot undo what these do, or they change colours at random.

@@ -8,8 +8,9 @@ import torch
 from mmengine.dataset import Compose
 from PIL import Image
 
+from mmseg_fastscnn.datasets.label_file import raw_label
 from mmseg_fastscnn.datasets.label_map import LabelMap
-from mmseg_fastscnn.datasets.seg_dataset import complete_metainfo
+from mmseg_fastscnn.datasets.metainfo import complete_metainfo, has_own_palette
 from mmseg_fastscnn.registry import DATASETS
 
 
@@ -20,14 +21,15 @@ class TorchvisionDataset:
     Args:
         name: `VOCSegmentation`, `SBDataset`, `OxfordIIITPet`, `Cityscapes`, ...
         data_root: torchvision's `root`.
-        metainfo: `classes` and, if wished, `palette`.
+        metainfo: `classes` and, optionally, `palette`.
         label_map: raw id -> train id; by default the ids are the train ids.
         ignore_index: Train id of what is not counted (VOC's own border is 255).
         pipeline: Transforms; `LoadImageFromFile` is left out, since torchvision loads,
             and `LoadAnnotations` takes the label that it loaded.
-        test_mode: Accepted for the sake of the loops; changes nothing.
-        kwargs: torchvision's own arguments, `image_set='train'`, `mode=
-            'segmentation'`, `target_types='segmentation'`, `target_type='semantic'`.
+        test_mode: Has no effect; mmengine's loops set it.
+        kwargs: Arguments of torchvision's data set, such as `image_set='train'`,
+            `mode='segmentation'`, `target_types='segmentation'` or
+            `target_type='semantic'`.
 
     Raises:
         ValueError: torchvision has no such data set, or an item is no pair of images.
@@ -59,7 +61,11 @@ class TorchvisionDataset:
         self.metainfo = complete_metainfo(type(self), metainfo)
         classes, palette = self.metainfo['classes'], self.metainfo['palette']
         mapping = label_map or {k: k for k in range(len(classes))}
-        self.label_map = LabelMap(mapping, len(classes), ignore_index, palette)
+        self.ignore_index = ignore_index
+        check_palette = has_own_palette(type(self), metainfo)
+        self.label_map = LabelMap(
+            mapping, len(classes), ignore_index, palette, check_palette
+        )
         self.test_mode = test_mode
         self.dataset = getattr(datasets, name)(data_root, **kwargs)
         self.paths = getattr(self.dataset, 'images', None)
@@ -75,7 +81,8 @@ class TorchvisionDataset:
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def __getitem__(self, idx: int) -> dict:
+    def images_of(self, idx: int) -> tuple[Image.Image, Image.Image]:
+        """Return image and label of an item, as torchvision reads them."""
         image, label = self.dataset[idx]
         if not isinstance(label, Image.Image):
             raise ValueError(
@@ -84,12 +91,16 @@ class TorchvisionDataset:
                 f"target_types='segmentation' (OxfordIIITPet) or "
                 f"target_type='semantic' (Cityscapes)."
             )
+        return image, label
+
+    def __getitem__(self, idx: int) -> dict:
+        image, label = self.images_of(idx)
         image = np.ascontiguousarray(np.asarray(image.convert('RGB'))[..., ::-1])
         results = dict(
             img=image,
             img_shape=image.shape[:2],
             ori_shape=image.shape[:2],
-            loaded_seg_map=self.label_map.encode(label, f'{self.name}[{idx}]'),
+            loaded_seg_map=self.train_ids(label, idx),
             rel_path=f'{idx:06d}.png',
             raw_ids=self.label_map.raw_ids,
             sample_idx=idx,
@@ -98,3 +109,13 @@ class TorchvisionDataset:
             results['img_path'] = str(self.paths[idx])
             results['rel_path'] = Path(self.paths[idx]).name
         return self.pipeline(results)
+
+    def train_ids(self, label: Image.Image, idx: int) -> np.ndarray:
+        """Return (H, W) uint8 train ids of an item's label."""
+        name = f'{self.name}[{idx}]'
+        return self.label_map.encode(raw_label(label, name), name)
+
+    def get_cat_ids(self, idx: int) -> list[int]:
+        """Train ids that occur in a label, for mmengine's `ClassBalancedDataset`."""
+        found = np.unique(self.train_ids(self.images_of(idx)[1], idx))
+        return [k for k in found.tolist() if k != self.ignore_index]

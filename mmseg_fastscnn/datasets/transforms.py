@@ -12,96 +12,10 @@ import cv2
 import numpy as np
 import torch
 from mmcv.transforms import BaseTransform
-from mmcv.transforms import LoadImageFromFile as LoadImageOfMMCV
 from mmengine.structures import PixelData
-from PIL import ExifTags, Image
 
 from mmseg_fastscnn.registry import TRANSFORMS
 from mmseg_fastscnn.structures import IGNORED, SegDataSample
-
-
-@TRANSFORMS.register_module()
-class LoadImageFromFile(LoadImageOfMMCV):
-    """mmcv's, with an error that names the file and what to do.
-
-    Adds `img`, `img_shape` and `ori_shape` (h, w).
-
-    Raises:
-        ValueError: `img_path` is no readable image.
-    """
-
-    def transform(self, results: dict) -> dict:
-        if 'packed' in results:
-            self._check_plain()
-            image, _ = results['packed'].read(results)
-            size = image.shape[:2]
-            return dict(results, img=np.array(image), img_shape=size, ori_shape=size)
-        try:
-            loaded = super().transform(results)
-        except (AssertionError, cv2.error) as error:
-            raise ValueError(
-                f'{results["img_path"]}: cannot be read as an image ({error}). Replace '
-                f'the file or remove it and its label from the data set.'
-            ) from error
-        return loaded
-
-    def _check_plain(self) -> None:
-        """Raise ValueError if the packed copy does not hold what this would load."""
-        if (self.color_type, self.imdecode_backend) != ('color', 'cv2'):
-            raise ValueError(
-                f'A packed copy holds (H, W, 3) BGR as OpenCV reads it, not color_type='
-                f'{self.color_type!r} by {self.imdecode_backend!r}. Remove packed from '
-                f'the data set, or these options from LoadImageFromFile.'
-            )
-
-
-@TRANSFORMS.register_module()
-class LoadAnnotations(BaseTransform):
-    """Read the label file through the data set's label map.
-
-    Adds `gt_seg_map`: also from `loaded_seg_map`, where a data set has loaded it.
-    Images without labels (no `seg_map_path`) pass unchanged.
-
-    Raises:
-        ValueError: The file is unreadable, holds unknown ids, or differs from the
-            image in size.
-    """
-
-    def transform(self, results: dict) -> dict:
-        if 'packed' in results:
-            _, label = results['packed'].read(results)
-            results['gt_seg_map'] = np.array(label)
-            return results
-        if 'loaded_seg_map' in results:
-            results['gt_seg_map'] = results['loaded_seg_map']
-            return results
-        path = results.get('seg_map_path')
-        if path is None:
-            return results
-        check_upright(results['img_path'])
-        label = results['label_map'].read(path)
-        if label.shape != results['ori_shape']:
-            raise ValueError(
-                f'{path}: the label is {label.shape[0]}x{label.shape[1]} (h x w), its '
-                f'image {results["img_path"]} is '
-                f'{results["ori_shape"][0]}x{results["ori_shape"][1]}. Make the two '
-                f'the same size.'
-            )
-        results['gt_seg_map'] = label
-        return results
-
-
-def check_upright(path: str) -> None:
-    """Raise ValueError if loading an image turns it, which its label is not."""
-    if not path.lower().endswith(('.jpg', '.jpeg', '.webp', '.tif', '.tiff')):
-        return
-    with Image.open(path) as image:
-        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
-    if orientation != 1:
-        raise ValueError(
-            f'{path}: its EXIF orientation is {orientation}, so loading turns the '
-            f'image but not its label. Save the image upright, without that entry.'
-        )
 
 
 @TRANSFORMS.register_module()

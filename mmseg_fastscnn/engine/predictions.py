@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from mmengine.hooks import Hook
 
-from mmseg_fastscnn.engine.startup import parts_of
+from mmseg_fastscnn.datasets.inspect_labels import parts_of
 from mmseg_fastscnn.registry import HOOKS
 from mmseg_fastscnn.result_files import ResultFolder
 from mmseg_fastscnn.structures import SegDataSample

@@ -5,21 +5,36 @@ compares built objects: what the config alone shows is checked when it is read
 (`config/check.py`).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from mmengine.config import Config
 from mmengine.dataset import InfiniteSampler as InfiniteSamplerOfMMEngine
+from mmengine.dist import is_main_process
 from mmengine.hooks import CheckpointHook, Hook
 from torch import nn
 from torch.nn.modules.batchnorm import SyncBatchNorm, _BatchNorm
 from torch.utils.data import DataLoader
 
+from mmseg_fastscnn.config import all_datasets
+from mmseg_fastscnn.datasets.inspect_labels import (
+    LabelFacts,
+    occurring_classes,
+    parts_of,
+)
 from mmseg_fastscnn.datasets.sampler import InfiniteSampler
+from mmseg_fastscnn.datasets.test_pipeline import (
+    label_is_flipped,
+    resized_after_padding,
+    training_steps,
+)
 from mmseg_fastscnn.engine.header import counts_epochs
 from mmseg_fastscnn.models.segmentor import unwrapped
 from mmseg_fastscnn.registry import HOOKS
+from mmseg_fastscnn.structures import IGNORED
 
 ENDLESS = (InfiniteSampler, InfiniteSamplerOfMMEngine)
+SECONDS = 3  # that looking at the training data may take
 NEVER = 10**9  # what mmengine's schedulers have as `end` where none is given
 
 
@@ -50,10 +65,16 @@ class StartupCheckHook(Hook):
 
     def before_test(self, runner) -> None:
         model = unwrapped(runner.model)
-        report(runner, classes_fit(model, runner.test_dataloader, 'test'))
+        report(
+            runner,
+            [
+                *classes_fit(model, runner.test_dataloader, 'test'),
+                *pipeline_is_for_testing(runner.cfg, 'test_dataloader'),
+            ],
+        )
 
 
-def report(runner, findings: Iterator[Finding]) -> None:
+def report(runner, findings: Iterable[Finding]) -> None:
     findings = list(findings)
     for finding in findings:
         if not finding.stops:
@@ -72,10 +93,16 @@ def training_findings(runner) -> Iterator[Finding]:
     yield from classes_fit(model, runner.train_dataloader, 'training')
     yield from crop_sizes(model, runner.train_dataloader)
     yield from unmatched_patterns(runner)
+    yield from ignored_ids(runner)
+    if is_main_process():
+        yield from learnable(
+            occurring_classes(runner.train_dataloader.dataset, SECONDS)
+        )
     if runner.val_loop is not None:
         yield from classes_fit(model, runner.val_dataloader, 'validation')
         yield from same_classes(runner)
         yield from best_score(runner)
+        yield from pipeline_is_for_testing(runner.cfg, 'val_dataloader')
         yield from validation_sizes(runner.val_dataloader)
 
 
@@ -202,16 +229,6 @@ def crop_sizes(model: nn.Module, loader: DataLoader) -> Iterator[Finding]:
             )
 
 
-def parts_of(dataset: object) -> Iterator[object]:
-    """Return the data sets inside of wrappers such as ConcatDataset."""
-    inner = getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]
-    inner = [part for part in inner if hasattr(part, 'metainfo')]
-    if not inner:
-        yield dataset
-    for part in inner:
-        yield from parts_of(part)
-
-
 def crops_of(dataset: object) -> set[tuple[int, int]]:
     """Return every crop size of the training pipelines, (h, w)."""
     result = set()
@@ -262,3 +279,76 @@ def validation_sizes(loader: DataLoader) -> Iterator[Finding]:
             f'image {needed} (h, w): predictions are compared at the size of the file. '
             f'Put LoadAnnotations after Resize and Pad in the validation pipeline.',
         )
+
+
+def pipeline_is_for_testing(config: Config, loader: str) -> Iterator[Finding]:
+    """Find steps of a test pipeline that prediction or the label do not undo."""
+    for dataset in all_datasets(Config({loader: config[loader]})):
+        pipeline = dataset.get('pipeline') or ()
+        for step in training_steps(pipeline):
+            yield Finding(
+                True,
+                f'{step} in the pipeline of {loader} is a step of training, which '
+                f'prediction cannot undo. Remove it.',
+            )
+        flip, resize = label_is_flipped(pipeline), resized_after_padding(pipeline)
+        if flip:
+            yield Finding(
+                True,
+                f'{flip} stands after LoadAnnotations in the pipeline of {loader}: the '
+                f'prediction is flipped back and the label is not. Put LoadAnnotations '
+                f'after it.',
+            )
+        if resize:
+            yield Finding(
+                True,
+                f'{resize} stands after Pad in the pipeline of {loader}: the padding '
+                f'would be resized, and prediction cuts it off as it was added. Put Pad '
+                f'last.',
+            )
+
+
+def ignored_ids(runner) -> Iterator[Finding]:
+    """Compare the ids that heads, metric and data do not count."""
+    heads = heads_of(unwrapped(runner.model))
+    ids = {f'model.{place}': head.ignore_index for place, head in heads.items()}
+    loaders = {'train_dataloader': runner.train_dataloader}
+    if runner.val_loop is not None:
+        loaders['val_dataloader'] = runner.val_dataloader
+        for metric in runner.val_evaluator.metrics:
+            ids['val_evaluator'] = getattr(metric, 'ignore_index', IGNORED)
+    for place, loader in loaders.items():
+        for part in parts_of(loader.dataset):
+            ids[f'{place}.dataset'] = getattr(part, 'ignore_index', IGNORED)
+    if len(set(ids.values())) > 1:
+        found = ', '.join(f'{place} {index}' for place, index in ids.items())
+        yield Finding(
+            True,
+            f'ignore_index differs: {found}. Set it to one id everywhere; simplest is '
+            f'to leave it out and to map what is not labelled to {IGNORED} in label_map.',
+        )
+
+
+def learnable(facts: LabelFacts) -> Iterator[Finding]:
+    """Judge what was found in a sample of the training data."""
+    if facts.errors:
+        more = f' ({len(facts.errors)} such files)' if facts.errors[1:] else ''
+        yield Finding(True, f'{facts.errors[0]}{more}')
+    if not facts.labelled:
+        return
+    seen = f'{facts.labelled} training labels looked at, of {facts.total}'
+    occurring = [name for name, pixels in facts.pixels.items() if pixels]
+    if len(occurring) < 2:
+        way = 'Correct label_map or metainfo.classes.'
+        if facts.suggestion:
+            way = (
+                f'The files hold 0 and 255, and 255 is ignored: label_map='
+                f'{facts.suggestion} reads 255 as {facts.absent[-1]!r}.'
+            )
+        yield Finding(
+            facts.looked_at == facts.total,
+            f'There is nothing to tell apart: of the classes {list(facts.pixels)} only '
+            f'{occurring} occur in the {seen}. {way}',
+        )
+    elif facts.absent:
+        yield Finding(False, f'no pixel of {", ".join(facts.absent)} in {seen}.')

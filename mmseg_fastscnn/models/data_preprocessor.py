@@ -75,8 +75,9 @@ class SegDataPreProcessor(BaseDataPreprocessor):
             size = tuple(self.size)
             for image, sample in zip(images, samples, strict=True):
                 check_fits(image, size)
-                label = padded(sample.gt_sem_seg.data, size, self.seg_pad_val)
-                sample.gt_sem_seg = PixelData(data=label)
+                if 'gt_sem_seg' in sample:  # otherwise the loss says what is missing
+                    label = padded(sample.gt_sem_seg.data, size, self.seg_pad_val)
+                    sample.gt_sem_seg = PixelData(data=label)
         else:
             shapes = sorted({tuple(image.shape[1:]) for image in images})
             if len(shapes) > 1:

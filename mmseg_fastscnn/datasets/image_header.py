@@ -1,0 +1,199 @@
+"""What an image file says about itself before it is decoded: size, depth, rotation."""
+
+import struct
+import threading
+from typing import BinaryIO, NamedTuple
+
+import numpy as np
+from PIL import ExifTags, Image, TiffImagePlugin, UnidentifiedImageError
+
+MAX_PIXELS = 2**28  # 16384 x 16384; more is said to be more, not decoded
+PNG, NPY = b'\x89PNG\r\n\x1a\n', b'\x93NUMPY'
+TIFF = (b'II*\0', b'MM\0*', b'II+\0', b'MM\0+')  # the last two are BigTIFF
+PNG_CHANNELS = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}  # colour type -> channels; 3 is palette
+SAMPLE_FORMATS = {1: 'uint', 2: 'int', 3: 'float'}  # of TIFF
+_opening = threading.Lock()
+
+
+class UnreadableImage(ValueError):
+    """A file that is no image, or a damaged one."""
+
+    def __init__(self, path: str, reason: Exception | str):
+        super().__init__(
+            f'{path}: cannot be read as an image ({reason}). Replace the file, or '
+            f'remove it and its counterpart from the data set.'
+        )
+
+
+class Header(NamedTuple):
+    """Facts about an image file.
+
+    Attributes:
+        height, width: As stored, before any rotation by EXIF.
+        channels: Values per pixel; 3 for a palette.
+        dtype: numpy's name of what a value needs: 'uint8', 'uint16', 'float32', ...
+        format: 'PNG', 'TIFF', 'JPEG', ...
+        has_palette: Whether pixels are indices of colours.
+        for_opencv: Whether OpenCV reads every channel. Of a TIFF that is not RGB it
+            silently reads the first.
+        planar: Whether the channels lie one after the other, as (C, H, W).
+        exif: EXIF's orientation, 1 to 8, except of a PNG; see `read_orientation`.
+    """
+
+    height: int
+    width: int
+    channels: int
+    dtype: str
+    format: str
+    has_palette: bool = False
+    for_opencv: bool = True
+    planar: bool = False
+    exif: int = 1
+
+
+def read_header(file: BinaryIO, path: str) -> Header | None:
+    """Read an image file's header; None if the kind of file is unknown to Pillow.
+
+    Args:
+        file: Open for reading at its beginning, where it is left again.
+        path: What error messages call it.
+
+    Raises:
+        UnreadableImage: The header is damaged.
+    """
+    start = file.read(8)
+    file.seek(0)
+    try:
+        if start == PNG:
+            return _png_header(file)
+        if start[:4] in TIFF:
+            return _tiff_header(_tiff_tags(file))
+        if start[:6] == NPY:
+            return _npy_header(file, path)
+        return _pillow_header(file)
+    except UnidentifiedImageError:
+        return None
+    except (OSError, SyntaxError, KeyError, TypeError, struct.error) as error:
+        raise UnreadableImage(path, f'its header is damaged: {error}') from error
+    finally:
+        file.seek(0)
+
+
+def _png_header(file: BinaryIO) -> Header:
+    width, height, bits, kind = struct.unpack('>IIBB', file.read(26)[16:])
+    dtype = 'uint16' if bits == 16 else 'uint8'
+    return Header(height, width, PNG_CHANNELS[kind], dtype, 'PNG', kind == 3)
+
+
+def _tiff_tags(file: BinaryIO) -> TiffImagePlugin.ImageFileDirectory_v2:
+    start = file.read(8)
+    if 43 in start[2:4]:  # BigTIFF
+        start += file.read(8)
+    tags = TiffImagePlugin.ImageFileDirectory_v2(start)
+    file.seek(tags.next)
+    tags.load(file)
+    return tags
+
+
+def _tiff_header(tags: TiffImagePlugin.ImageFileDirectory_v2) -> Header:
+    tag = TiffImagePlugin
+    channels = tags.get(tag.SAMPLESPERPIXEL, 1)
+    bits = max(tags.get(tag.BITSPERSAMPLE, (1,)))
+    kind = SAMPLE_FORMATS.get(max(tags.get(tag.SAMPLEFORMAT, (1,))), 'unknown')
+    photometric = tags.get(tag.PHOTOMETRIC_INTERPRETATION, 1)
+    planar = channels > 1 and tags.get(tag.PLANAR_CONFIGURATION, 1) == 2
+    white_is_0, black_is_0, rgb, palette, ycbcr = 0, 1, 2, 3, 6  # values of that tag
+    gray = photometric in (white_is_0, black_is_0, palette) and channels == 1
+    colour = photometric in (rgb, ycbcr) and channels in (3, 4) and not planar
+    return Header(
+        tags[tag.IMAGELENGTH],
+        tags[tag.IMAGEWIDTH],
+        3 if photometric == palette else channels,
+        f'{kind}{max(bits, 8)}',
+        'TIFF',
+        has_palette=photometric == palette,
+        for_opencv=gray or colour,
+        planar=planar,
+        exif=tags.get(ExifTags.Base.Orientation, 1),
+    )
+
+
+def _npy_header(file: BinaryIO, path: str) -> Header:
+    try:
+        if np.lib.format.read_magic(file) == (1, 0):
+            shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+        else:
+            shape, _, dtype = np.lib.format.read_array_header_2_0(file)
+    except ValueError as error:
+        raise UnreadableImage(path, error) from error
+    if len(shape) not in (2, 3):
+        raise UnreadableImage(path, f'its shape {shape} is not (H, W) or (H, W, C)')
+    channels = shape[2] if len(shape) == 3 else 1
+    return Header(*shape[:2], channels, dtype.name, 'NPY', for_opencv=False)
+
+
+def _pillow_header(file: BinaryIO) -> Header:
+    with open_image(file) as image:
+        depth = {'F': 'float32', 'I': 'int32'}.get(image.mode, 'uint8')
+        if image.mode.startswith('I;16'):
+            depth = 'uint16'
+        return Header(
+            height=image.height,
+            width=image.width,
+            channels=3 if image.mode in ('P', 'PA') else len(image.getbands()),
+            dtype=depth,
+            format=image.format,
+            has_palette=image.mode in ('P', 'PA'),
+            exif=image.getexif().get(ExifTags.Base.Orientation, 1),
+        )
+
+
+def read_orientation(file: BinaryIO, header: Header | None) -> int:
+    """Return EXIF's orientation, 1 to 8; 1 is upright and the default.
+
+    Args:
+        file: The file, open for reading; of a PNG it is read to its end, where this
+            entry may be.
+        header: Header of the file.
+    """
+    if header is None:
+        return 1
+    return _png_orientation(file) if header.format == 'PNG' else header.exif
+
+
+def _png_orientation(file: BinaryIO) -> int:
+    """Go from chunk to chunk; Pillow would decode all pixels to find this one."""
+    file.seek(8)
+    while len(start := file.read(8)) == 8:
+        length, kind = struct.unpack('>I4s', start)
+        if kind == b'eXIf':
+            exif = Image.Exif()
+            exif.load(file.read(length))
+            return exif.get(ExifTags.Base.Orientation, 1)
+        file.seek(length + 4, 1)  # the chunk, and its checksum
+    return 1
+
+
+def check_pixels(header: Header, path: str, max_pixels: int) -> None:
+    """Raise ValueError if an image has more pixels than allowed."""
+    pixels = header.height * header.width
+    if pixels > max_pixels:
+        raise ValueError(
+            f'{path}: {header.height}x{header.width} (h x w) are {pixels:,} pixels, '
+            f'more than max_pixels={max_pixels:,}. Cut the image into tiles, or set '
+            f'max_pixels={pixels} in the data set to read it whole.'
+        )
+
+
+def open_image(file: BinaryIO) -> Image.Image:
+    """`PIL.Image.open` without Pillow's own limit, whose error names no file.
+
+    `check_pixels` is the limit here. Pillow's is a global of the process: it is lifted
+    for the moment of opening only, one thread at a time.
+    """
+    with _opening:
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            return Image.open(file)
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit

@@ -1,0 +1,135 @@
+"""Find the images of a data set and the label of each, in folders or by a split file.
+
+A pair is a dict with `img_path`, `rel_path` (below the image folder, with its suffix)
+and, where there are labels, `seg_map_path`.
+"""
+
+import os
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from mmseg_fastscnn.datasets.label_map import shorten
+from mmseg_fastscnn.datasets.split_file import SplitFile, ends_in
+
+
+def find_pairs(
+    folder: str,
+    labels: str | None,
+    img_suffix: Sequence[str],
+    seg_map_suffix: str,
+    ann_file: str = '',
+    data_root: str = '',
+) -> list[dict]:
+    """List all pairs, in the order of the names or of the split file.
+
+    Args:
+        folder: Of the images, searched through all levels and links to folders.
+        labels: Folder of the labels; None if there are none.
+        img_suffix: What image names end in.
+        seg_map_suffix: What label names end in.
+        ann_file: A split file (see `split_file.py`); by default all images are found.
+        data_root: What lines of a split file may be relative to.
+
+    Raises:
+        FileNotFoundError: A folder, the split file, an image or a label is missing.
+        ValueError: Two images differ only in their suffix, or the split file has a
+            line that cannot be used.
+    """
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(
+            f'The image folder {folder} does not exist. Set data_root '
+            f'(--data-root) and data_prefix.img_path to where the images are.'
+        )
+    if ann_file:
+        roots = (folder, data_root)
+        split = SplitFile(ann_file, roots, labels, img_suffix, seg_map_suffix)
+        pairs = split.pairs()
+    else:
+        pairs = [
+            dict(img_path=os.path.join(folder, name), rel_path=name)
+            for name in image_names(folder, img_suffix)
+        ]
+    for pair in pairs:
+        if labels and 'seg_map_path' not in pair:
+            name = without_suffix(pair['rel_path'], img_suffix) + seg_map_suffix
+            pair['seg_map_path'] = os.path.join(labels, name)
+    check_names(pairs, folder)
+    check_labels(pairs, img_suffix, seg_map_suffix)
+    return pairs
+
+
+def image_names(folder: str, suffixes: Sequence[str]) -> list[str]:
+    """Paths relative to `folder` of all images below it, sorted.
+
+    Hidden files and folders (names that begin with a dot, as `.ipynb_checkpoints`) are
+    no part of a data set.
+    """
+    names = sorted(
+        Path(root, name).relative_to(folder).as_posix()
+        for root, files in walk(folder)
+        for name in files
+        if ends_in(name, *suffixes) and not name.startswith('.')
+    )
+    if not names:
+        raise FileNotFoundError(
+            f'No image ends in {" or ".join(suffixes)} below {folder}. '
+            f'Correct data_prefix.img_path or img_suffix.'
+        )
+    return names
+
+
+def walk(folder: str) -> Iterator[tuple[str, list[str]]]:
+    """Yield each folder below and its files, real ones first, each real one once.
+
+    Links to folders are followed, but not to one that was visited already, nor to one
+    that contains `folder`.
+    """
+    above = Path(folder).resolve()
+    visited = {str(parent) for parent in above.parents}
+    starts = deque([folder])
+    while starts:
+        for root, folders, files in os.walk(starts.popleft()):
+            real = os.path.realpath(root)
+            folders[:] = [name for name in folders if not name.startswith('.')]
+            if real in visited:
+                folders.clear()
+                continue
+            visited.add(real)
+            links = (os.path.join(root, name) for name in sorted(folders))
+            starts.extend(link for link in links if os.path.islink(link))
+            yield root, files
+
+
+def check_names(pairs: Sequence[dict], folder: str) -> None:
+    """Raise ValueError if two images would share a label or a prediction's name."""
+    count = Counter(pair['rel_path'].rpartition('.')[0] for pair in pairs)
+    twins = [name for name, times in count.items() if times > 1]
+    if twins:
+        raise ValueError(
+            f'Below {folder}, images differ only in their suffix or are named '
+            f'twice: {shorten(twins)}. They would share a label; remove one of '
+            f'each, or set img_suffix.'
+        )
+
+
+def check_labels(
+    pairs: Sequence[dict], img_suffix: Sequence[str], seg_map_suffix: str
+) -> None:
+    """Raise FileNotFoundError if there are images whose label is missing."""
+    paths = [pair['seg_map_path'] for pair in pairs if 'seg_map_path' in pair]
+    missing = [path for path in paths if not os.path.exists(path)]
+    if missing:
+        raise FileNotFoundError(
+            f'{len(missing)} of {len(pairs)} pairs have no label: {shorten(missing)}. '
+            f'Add the files, name in a split file (ann_file) the images to use, or '
+            f'correct data_prefix, img_suffix={tuple(img_suffix)} or '
+            f'seg_map_suffix={seg_map_suffix!r}. To predict without labels, set '
+            f"data_prefix.seg_map_path=''."
+        )
+
+
+def without_suffix(name: str, suffixes: Sequence[str]) -> str:
+    """The name without the first of the suffixes that it ends in."""
+    suffix = next((suffix for suffix in suffixes if ends_in(name, suffix)), '')
+    return name[: len(name) - len(suffix)]

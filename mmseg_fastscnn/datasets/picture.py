@@ -1,0 +1,27 @@
+"""Any image of a data set as 8-bit BGR for people to look at."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+
+from mmseg_fastscnn.datasets.decoding import decode
+from mmseg_fastscnn.datasets.image_header import read_header
+
+
+def read_picture(path: str) -> np.ndarray:
+    """Return (H, W, 3) uint8 BGR, in the grid of the file.
+
+    Other than 8-bit images are scaled from their least and greatest value to 0..255;
+    of many channels the first three are shown, of two or one the first.
+    """
+    data = Path(path).read_bytes()
+    header = read_header(io.BytesIO(data), path)
+    if header is None or (header.dtype == 'uint8' and header.for_opencv):
+        return decode(data, header, path)
+    image = decode(data, header, path, color_type='unchanged')
+    image = np.atleast_3d(image).astype(np.float64)
+    shown = image[..., [0, 1, 2] if image.shape[2] > 2 else [0, 0, 0]]
+    least, greatest = shown.min(), shown.max()
+    scaled = (shown - least) * (255 / max(greatest - least, 1e-12))
+    return np.rint(scaled).astype(np.uint8)
