@@ -103,8 +103,16 @@ def write_png(path: Path, image: np.ndarray) -> None:
     Args:
         path: The file.
         image: (H, W) or (H, W, 3) BGR, uint8 or uint16.
+
+    Raises:
+        ValueError: The image has numbers that a PNG cannot hold.
     """
     path = path.with_suffix('.png')
+    if image.dtype not in (np.uint8, np.uint16):
+        raise ValueError(
+            f'{path}: {image.dtype} does not fit a PNG, which holds ids of 0 to 65535. '
+            f'Give each class such an id in label_map.'
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
     content = cv2.imencode('.png', image)[1].tobytes().removesuffix(END)
     path.write_bytes(content + SIGNATURE)

@@ -2,12 +2,16 @@
 
 from copy import deepcopy
 
+import cv2
+import numpy as np
 import pytest
 from conftest import TOY, run, small_run
 from mmengine.hooks import Hook
 
 from mmseg_fastscnn.config import load_config
+from mmseg_fastscnn.datasets import SegDataset, occurring_classes
 from mmseg_fastscnn.engine.runner import SegRunner
+from mmseg_fastscnn.engine.startup_data import learnable
 
 SMALL = {
     'train_dataloader.batch_size': 2,
@@ -73,12 +77,58 @@ def start(streets, work_dir, options: dict) -> str:
             },
             r'the label of .* is \(32, 64\), its image \(64, 128\)',
         ),
+        (
+            {
+                'val_dataloader.dataset.pipeline': [
+                    dict(type='LoadImageFromFile'),
+                    dict(type='RandomCrop', crop_size=(32, 32)),
+                    dict(type='PackSegInputs'),
+                ]
+            },
+            'RandomCrop in the pipeline of val_dataloader is a step of training',
+        ),
+        (
+            {'model.decode_head.ignore_index': 3},
+            r'model\.decode_head 3, .*train_dataloader\.dataset 255',
+        ),
+        (
+            {
+                'train_dataloader.dataset.metainfo': dict(classes=['road']),
+                'val_dataloader.dataset.metainfo': dict(classes=['road']),
+                'model.num_classes': 1,
+            },
+            r"of the classes \['road'\] only \['road'\] occur in the 6 training labels",
+        ),
     ],
 )
 def test_what_cannot_work_stops_the_run(streets, tmp_path, options, message):
     with pytest.raises(ValueError, match=message):
         start(streets, tmp_path, options)
     assert not list(tmp_path.glob('*.pth'))
+
+
+def test_masks_of_0_and_255_are_said_to_have_one_class(tmp_path):
+    """Half of each mask is 255, which is ignored unless label_map says otherwise."""
+    mask = np.repeat(np.uint8([[0], [255]]), 32, 0).repeat(64, 1)
+    for folder, pixels in (
+        ('images', np.zeros((64, 64, 3), np.uint8)),
+        ('masks', mask),
+    ):
+        (tmp_path / folder).mkdir()
+        for name in ('a.png', 'b.png'):
+            cv2.imwrite(str(tmp_path / folder / name), pixels)
+    data = dict(
+        data_root=str(tmp_path),
+        data_prefix=dict(img_path='images', seg_map_path='masks'),
+        metainfo=dict(classes=['background', 'thing']),
+    )
+    (finding,) = learnable(occurring_classes(SegDataset(**data)))
+    assert finding.stops and "label_map={0: 0, 255: 1} reads 255 as 'thing'" in (
+        finding.text
+    )
+    assert "only ['background'] occur in the 2 training labels" in finding.text
+    right = SegDataset(**data, label_map={0: 0, 255: 1})
+    assert list(learnable(occurring_classes(right))) == []
 
 
 def test_all_findings_come_together(streets, tmp_path):

@@ -1,0 +1,187 @@
+"""The part of the start-up check that compares data, network and metric."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from mmengine.config import Config
+from torch import nn
+from torch.utils.data import DataLoader
+
+from mmseg_fastscnn.config import all_datasets
+from mmseg_fastscnn.datasets.inspect_labels import LabelFacts, parts_of
+from mmseg_fastscnn.datasets.test_pipeline import (
+    label_is_flipped,
+    resized_after_padding,
+    training_steps,
+)
+from mmseg_fastscnn.models.segmentor import unwrapped
+from mmseg_fastscnn.structures import IGNORED
+
+
+class Finding(NamedTuple):
+    """Something that does not fit together.
+
+    Attributes:
+        stops: Whether the run cannot work with it.
+        text: What was found, and what to do.
+    """
+
+    stops: bool
+    text: str
+
+
+def classes_fit(
+    model: nn.Module, loader: DataLoader, purpose: str
+) -> Iterator[Finding]:
+    classes = loader.dataset.metainfo['classes']
+    for place, head in heads_of(model).items():
+        if head.num_classes != len(classes):
+            yield Finding(
+                True,
+                f'model.{place} has num_classes={head.num_classes}, the {purpose} data '
+                f'{len(classes)} classes ({", ".join(classes)}). Set '
+                f'model=dict(num_classes={len(classes)}), which reaches all heads '
+                f'that set none themselves.',
+            )
+
+
+def heads_of(model: nn.Module) -> dict[str, nn.Module]:
+    """Return the heads of a segmentor by their place in the config."""
+    auxiliary = model.auxiliary_head
+    if isinstance(auxiliary, nn.ModuleList):
+        others = {f'auxiliary_head.{k}': head for k, head in enumerate(auxiliary)}
+    else:
+        others = {'auxiliary_head': auxiliary}
+    return {'decode_head': model.decode_head, **others}
+
+
+def same_classes(runner) -> Iterator[Finding]:
+    training = list(runner.train_dataloader.dataset.metainfo['classes'])
+    validation = list(runner.val_dataloader.dataset.metainfo['classes'])
+    if training != validation:
+        yield Finding(
+            True,
+            f'Training has the classes {training}, validation {validation}. Give both '
+            f'data sets the same metainfo.',
+        )
+
+
+def ignored_ids(runner) -> Iterator[Finding]:
+    """Compare the ids that heads, metric and data do not count."""
+    heads = heads_of(unwrapped(runner.model))
+    ids = {f'model.{place}': head.ignore_index for place, head in heads.items()}
+    loaders = {'train_dataloader': runner.train_dataloader}
+    if runner.val_loop is not None:
+        loaders['val_dataloader'] = runner.val_dataloader
+        for metric in runner.val_evaluator.metrics:
+            ids['val_evaluator'] = getattr(metric, 'ignore_index', IGNORED)
+    for place, loader in loaders.items():
+        for part in parts_of(loader.dataset):
+            ids[f'{place}.dataset'] = getattr(part, 'ignore_index', IGNORED)
+    if len(set(ids.values())) > 1:
+        found = ', '.join(f'{place} {index}' for place, index in ids.items())
+        yield Finding(
+            True,
+            f'ignore_index differs: {found}. Set one id everywhere; simplest is to '
+            f'leave it out and map what is not labelled to {IGNORED} in label_map.',
+        )
+
+
+def crop_sizes(model: nn.Module, loader: DataLoader) -> Iterator[Finding]:
+    """Compare the crop of the pipeline with the padded size and the sliding window."""
+    size = getattr(model.data_preprocessor, 'size', None)
+    window = model.test_cfg.get('crop_size')
+    for crop in crops_of(loader.dataset):
+        if size is not None and crop != tuple(size):
+            padding = 1 - min(crop[0] / size[0], 1) * min(crop[1] / size[1], 1)
+            yield Finding(
+                crop[0] > size[0] or crop[1] > size[1],
+                f'RandomCrop.crop_size in the training pipeline is {crop}, '
+                f'model.data_preprocessor.size {tuple(size)} (h, w): '
+                f'{100 * padding:.1f} % of each image would be padding. Set both to '
+                f'one size.',
+            )
+        if window is not None and crop != tuple(window):
+            yield Finding(
+                False,
+                f'RandomCrop.crop_size in the training pipeline is {crop}, '
+                f'model.test_cfg.crop_size {tuple(window)} (h, w): the network is '
+                f'tested on windows of another size than it is trained on.',
+            )
+
+
+def crops_of(dataset: object) -> set[tuple[int, int]]:
+    """Return every crop size of the training pipelines, (h, w)."""
+    result = set()
+    for part in parts_of(dataset):
+        for step in getattr(getattr(part, 'pipeline', None), 'transforms', ()):
+            crop = getattr(getattr(step, 'crop', step), 'crop_size', None)
+            if isinstance(crop, list | tuple):
+                result.add(tuple(crop))
+    return result
+
+
+def pipeline_is_for_testing(config: Config, loader: str) -> Iterator[Finding]:
+    """Find steps of a test pipeline that prediction or the label do not undo."""
+    for dataset in all_datasets(Config({loader: config[loader]})):
+        pipeline = dataset.get('pipeline') or ()
+        for step in training_steps(pipeline):
+            yield Finding(
+                True,
+                f'{step} in the pipeline of {loader} is a step of training, which '
+                f'prediction cannot undo. Remove it.',
+            )
+        flip, resize = label_is_flipped(pipeline), resized_after_padding(pipeline)
+        if flip:
+            yield Finding(
+                True,
+                f'{flip} stands after LoadAnnotations in the pipeline of {loader}: the '
+                f'prediction is flipped back and the label is not. Put LoadAnnotations '
+                f'after it.',
+            )
+        if resize:
+            yield Finding(
+                True,
+                f'{resize} stands after Pad in the pipeline of {loader}: prediction '
+                f'cuts the padding off as it was added, not resized. Put Pad last.',
+            )
+
+
+def validation_sizes(loader: DataLoader) -> Iterator[Finding]:
+    """Find a validation pipeline that changes the size of the labels."""
+    sample = loader.dataset[0]['data_samples']
+    if isinstance(sample, list) or 'gt_sem_seg' not in sample:
+        return  # several views, or nothing to compare with
+    found, needed = tuple(sample.gt_sem_seg.shape), tuple(sample.ori_shape)
+    if found != needed:
+        yield Finding(
+            True,
+            f'In validation the label of {sample.get("img_path")} is {found}, its '
+            f'image {needed} (h, w): predictions are compared at the size of the file. '
+            f'Put LoadAnnotations after Resize and Pad in the validation pipeline.',
+        )
+
+
+def learnable(facts: LabelFacts) -> Iterator[Finding]:
+    """Judge what was found in a sample of the training data."""
+    if facts.errors:
+        more = f' ({len(facts.errors)} such files)' if facts.errors[1:] else ''
+        yield Finding(True, f'{facts.errors[0]}{more}')
+    if not facts.labelled:
+        return
+    seen = f'{facts.labelled} training labels looked at, of {facts.total}'
+    occurring = [name for name, pixels in facts.pixels.items() if pixels]
+    if len(occurring) < 2:
+        way = 'Correct label_map or metainfo.classes.'
+        if facts.suggestion:
+            way = (
+                f'The files hold 0 and 255, and 255 is ignored: label_map='
+                f'{facts.suggestion} reads 255 as {facts.absent[-1]!r}.'
+            )
+        yield Finding(
+            facts.looked_at == facts.total,
+            f'There is nothing to tell apart: of the classes {list(facts.pixels)} only '
+            f'{occurring} occur in the {seen}. {way}',
+        )
+    elif facts.absent:
+        yield Finding(False, f'no pixel of {", ".join(facts.absent)} in {seen}.')
