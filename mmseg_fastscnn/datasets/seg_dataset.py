@@ -4,6 +4,7 @@ import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TypedDict
 
 import numpy as np
 from mmengine.dataset import BaseDataset
@@ -15,6 +16,23 @@ from mmseg_fastscnn.datasets.random_crop import fused
 from mmseg_fastscnn.registry import DATASETS
 
 IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.webp', '.tif', '.tiff')
+
+
+class DataPrefix(TypedDict, total=False):
+    """The config check reads the keys of `data_prefix` here."""
+
+    img_path: str
+    seg_map_path: str
+
+
+DATA_ROOT_ITSELF: DataPrefix = dict(img_path='', seg_map_path='')
+
+
+class MetaInfo(TypedDict, total=False):
+    """The config check reads the keys of `metainfo` here."""
+
+    classes: Sequence[str]
+    palette: Sequence[Sequence[int]]
 
 
 @DATASETS.register_module(name=['SegDataset', 'BaseSegDataset'])
@@ -55,11 +73,11 @@ class SegDataset(BaseDataset):
     def __init__(
         self,
         data_root: str = '',
-        data_prefix: Mapping[str, str] = dict(img_path='', seg_map_path=''),
+        data_prefix: DataPrefix = DATA_ROOT_ITSELF,
         ann_file: str = '',
         img_suffix: str | Sequence[str] = IMAGE_SUFFIXES,
         seg_map_suffix: str = '.png',
-        metainfo: Mapping | None = None,
+        metainfo: MetaInfo | None = None,
         label_map: Mapping | None = None,
         ignore_index: int = 255,
         pipeline: Sequence = (),

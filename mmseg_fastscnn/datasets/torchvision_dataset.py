@@ -9,7 +9,7 @@ from mmengine.dataset import Compose
 from PIL import Image
 
 from mmseg_fastscnn.datasets.label_map import LabelMap
-from mmseg_fastscnn.datasets.seg_dataset import complete_metainfo
+from mmseg_fastscnn.datasets.seg_dataset import MetaInfo, complete_metainfo
 from mmseg_fastscnn.registry import DATASETS
 
 
@@ -39,7 +39,7 @@ class TorchvisionDataset:
         self,
         name: str,
         data_root: str,
-        metainfo: Mapping,
+        metainfo: MetaInfo,
         label_map: Mapping | None = None,
         ignore_index: int = 255,
         pipeline: Sequence = (),
