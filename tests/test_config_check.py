@@ -10,7 +10,9 @@ from mmengine.optim import DefaultOptimWrapperConstructor
 from mmengine.runner import Runner
 
 from mmseg_fastscnn.config import load_config, places
-from mmseg_fastscnn.registry import COUNTERPARTS
+from mmseg_fastscnn.config.dicts import problems_in
+from mmseg_fastscnn.config.signatures import accepted, find_type
+from mmseg_fastscnn.registry import COUNTERPARTS, REGISTRIES
 
 BASE = ROOT / TOY
 
@@ -161,6 +163,39 @@ def test_keys_that_no_signature_names_are_those_that_mmengine_reads():
     source = inspect.getsource(Runner.setup_env)
     read = set(re.findall(r"env_cfg\.get\('(\w+)'", source))
     assert read == places.PLACES['.env_cfg'].keys
+
+
+def test_the_keys_of_every_registered_class_are_known():
+    open_ended = set()
+    for registry in REGISTRIES:
+        registry.import_from_location()
+        known = {**registry.parent.module_dict, **registry.module_dict}
+        open_ended |= {name for name, cls in known.items() if accepted(cls, {}).others}
+    # which settings say whose keys they take
+    assert open_ended == {'TorchvisionDataset', 'ZeroRedundancyOptimizer'}
+    settings = dict(optimizer_type='SGD')
+    found = accepted(find_type('ZeroRedundancyOptimizer'), settings)
+    assert 'momentum' in found.keys and not found.others
+
+
+def test_classes_of_users_may_take_what_they_like():
+    class Own:
+        def __init__(self, one, **kwargs):
+            self.settings = kwargs
+
+    class Heir(Own):
+        def __init__(self, two, **kwargs):
+            super().__init__(two, **kwargs)
+
+    assert accepted(Heir, {}).others and {'one', 'two'} <= set(accepted(Heir, {}).keys)
+    option = {'custom_hooks': [dict(type=Heir, one=1, two=2, three=3)]}
+    assert load_config(Config.fromfile(BASE), option).custom_hooks[0].three == 3
+
+
+def test_padding_of_test_images_has_two_keys():
+    path = ('model', 'data_preprocessor', 'test_cfg')
+    assert problems_in(dict(size=(64, 64), size_divisor=32), path) == []
+    assert problems_in(dict(size_div=32), path)[0][0] == (*path, 'size_div')
 
 
 @pytest.mark.parametrize(
