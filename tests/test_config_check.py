@@ -1,7 +1,10 @@
 """Unknown keys, and values that cannot be meant, are refused with their place."""
 
+import contextlib
+import copy
 import inspect
 import re
+from collections.abc import Iterator
 
 import pytest
 from conftest import ROOT, TOY, run
@@ -60,6 +63,7 @@ def leaf(tmp_path):
         ('model.convert_to_iter_based', True, 'unknown key for EncoderDecoder'),
         ('model.backbone.requires_grad', True, 'unknown key for FastSCNN'),
         ('val_dataloader.sampler.paramwise_cfg', {}, 'unknown key for DefaultSampler'),
+        ('train_cfg.by_epoch', True, 'unknown key for IterBasedTrainLoop'),
         ('val_cfg.runner', 3, r'val_cfg\.runner: unknown key'),
         # keys that no signature names
         ('optim_wrapper.paramwise_cfg', dict(custom_key={}), "mean 'custom_keys'"),
@@ -84,7 +88,11 @@ def leaf(tmp_path):
         ('default_hooks.timer.interval', 3, 'unknown key for IterTimerHook'),
         # sliding windows
         ('model.test_cfg.crop', 3, r'model\.test_cfg\.crop: unknown key for test_cfg'),
-        ('model.test_cfg.crop_size', 512, r'crop_size: must be Sequence\[int\] .* 512'),
+        (
+            'model.test_cfg.crop_size',
+            512,
+            r'crop_size: must be tuple\[int, int\] .* 512',
+        ),
         # values
         ('model.num_classes', 'eleven', r"must be int \| None for Enc.*, not 'eleven'"),
         ('optim_wrapper.optimizer.lr', '1e-x', "must be .*float.* for Ad.* not '1e-x'"),
@@ -146,6 +154,8 @@ def test_what_mmengine_takes_is_accepted():
     config = load_config(BASE, options)
     assert config.train_cfg.max_iters == 2000
     assert config.optim_wrapper.clip_grad == clip
+    options = {'train_cfg': dict(_delete_=True, by_epoch=True, max_epochs=3)}
+    assert load_config(BASE, options).train_cfg.max_epochs == 3
     without = dict.fromkeys(('val_dataloader', 'val_cfg', 'val_evaluator'))
     assert load_config(BASE, without).val_dataloader is None
     options = {'model.auxiliary_head.0.num_classes': 2}
@@ -254,6 +264,30 @@ def test_a_config_from_python_is_checked_and_left_as_it_was():
     config = Config(dict(model=dict(type='EncoderDecoder', num_clases=3)))
     with pytest.raises(ValueError, match=r"'num_classes'\? \(set in Python\)"):
         load_config(config)
+
+
+def test_a_wrong_value_anywhere_is_no_crash():
+    plain = load_config(BASE).to_dict()
+    kinds = [None, 3, 'x', [], {}, [{}], [[1]], {'type': 3}, {'type': ['a']}, {3: 4}]
+    for k, path in enumerate(list(paths_in(plain))[::3]):
+        changed = copy.deepcopy(plain)
+        inside = changed
+        for key in path[:-1]:
+            inside = inside[key]
+        if isinstance(inside, tuple):
+            continue
+        inside[path[-1]] = kinds[k % len(kinds)]
+        with contextlib.suppress(ValueError):
+            load_config(Config(changed))
+
+
+def paths_in(value: object, path: tuple = ()) -> Iterator[tuple]:
+    """Paths of all values inside of a dict or list, those of dicts included."""
+    items = value.items() if isinstance(value, dict) else enumerate(value)
+    for key, child in items:
+        yield (*path, key)
+        if isinstance(child, dict | list | tuple):
+            yield from paths_in(child, (*path, key))
 
 
 def test_several_problems_are_told_at_once_each_with_its_file(tmp_path):

@@ -5,9 +5,8 @@ what mmengine's builders do with it besides.
 """
 
 import difflib
-import inspect
 import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 
 from mmengine.optim import DefaultOptimWrapperConstructor
 
@@ -15,6 +14,7 @@ from mmseg_fastscnn.config.places import (
     DEFAULT_HOOKS,
     PARAMWISE_KEYS,
     Place,
+    must_be_dict,
     place_of,
     reader_of,
 )
@@ -50,6 +50,8 @@ def problems_in(value: object, path: tuple, hint: object = typing.Any) -> list[P
     if isinstance(value, list | tuple):
         items = [problems_in(item, (*path, k)) for k, item in enumerate(value)]
         return [problem for found in items for problem in found]
+    if isinstance(value, str | int | float) and must_be_dict(path):
+        return [(path, f'must be a dict, not {value!r}')]
     if not isinstance(value, Mapping):
         return []
     problems = special_problems(value, path)
@@ -87,7 +89,8 @@ def find_reader(value: Mapping, path: tuple, hint: object) -> tuple[str, Accepte
             raise NoReader((*path, 'type'), unknown_type(kind, place.types))
         name = function.__name__ if 'type' in value else name
     known = accepted(function, value)
-    keys = dict.fromkeys(('type', '_scope_', *place.taken_out), typing.Any)
+    choosing = {'type'} if 'type' in value else place.instead_of_type
+    keys = dict.fromkeys(('_scope_', *choosing, *place.taken_out), typing.Any)
     keys |= {key: known.keys[key] for key in known.keys if key not in place.passed}
     return name, Accepted(keys, known.others)
 
@@ -166,7 +169,7 @@ def special_problems(value: Mapping, path: tuple) -> list[Problem]:
 def problems_of_default_hooks(hooks: Mapping, path: tuple) -> list[Problem]:
     """Find names that are like those of mmengine, and removals of what is not there."""
     problems = []
-    for name in hooks.keys() - DEFAULT_HOOKS:
+    for name in sorted(hooks.keys() - DEFAULT_HOOKS):
         hint = nearest(name, DEFAULT_HOOKS)
         if hint:
             problems.append(((*path, name), f'unknown key for default_hooks{hint}'))
@@ -185,21 +188,28 @@ def problems_of_paramwise(wrapper: Mapping, path: tuple) -> list[Problem]:
         return []
     path = (*path, 'paramwise_cfg')
     problems = unknown_keys(options, PARAMWISE_KEYS, path)
+    if problems:
+        return problems
+    path = (*path, 'custom_keys')
+    patterns = options.get('custom_keys', {})
+    if not isinstance(patterns, Mapping):
+        return unknown_keys(patterns, (), path)
     # besides the two factors, a group may set any argument of the optimizer
-    allowed = {'lr_mult', 'decay_mult', *optimizer_arguments(wrapper)}
-    for pattern, settings in (options.get('custom_keys') or {}).items():
-        problems += unknown_keys(settings, allowed, (*path, 'custom_keys', pattern))
+    allowed = {'lr_mult', 'decay_mult', *optimizer_arguments(wrapper.get('optimizer'))}
+    for pattern, settings in patterns.items():
+        problems += unknown_keys(settings, allowed, (*path, pattern))
     return problems
 
 
-def optimizer_arguments(wrapper: Mapping) -> set[str]:
-    optimizer: Callable | None = find_type((wrapper.get('optimizer') or {}).get('type'))
-    if not inspect.isclass(optimizer):
-        return set()
-    return set(accepted(optimizer, wrapper['optimizer']).keys) - {'params'}
+def optimizer_arguments(optimizer: object) -> set[str]:
+    """Return what an optimizer accepts, besides the parameters that it is for."""
+    kind = find_type(optimizer.get('type')) if isinstance(optimizer, Mapping) else None
+    return set(accepted(kind, optimizer).keys) - {'params'} if kind else set()
 
 
-def unknown_keys(value: Mapping, known: Iterable[str], path: tuple) -> list[Problem]:
+def unknown_keys(value: object, known: Iterable[str], path: tuple) -> list[Problem]:
+    if not isinstance(value, Mapping):
+        return [(path, f'must be a dict, not {value!r}')]
     return [
         ((*path, key), f'unknown key for {path[-1]}{nearest(key, known)}')
         for key in value

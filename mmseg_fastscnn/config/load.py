@@ -10,10 +10,9 @@ from mmengine.registry import init_default_scope
 
 from mmseg_fastscnn.config.check import check_config
 from mmseg_fastscnn.config.from_0x import is_0x, translate_0x
+from mmseg_fastscnn.config.places import LOADERS
 from mmseg_fastscnn.config.read import read_config
 from mmseg_fastscnn.registry import SCOPE
-
-LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
 
 def load_config(
@@ -84,7 +83,7 @@ def apply_options(config: Config, options: Mapping) -> None:
         parents = key.split('.') if isinstance(value, Mapping) else key.split('.')[:-1]
         replace_none(config, parents)
     try:
-        config.merge_from_dict(dict(options))
+        config.merge_from_dict(copy.deepcopy(dict(options)))  # it empties them
     except (AttributeError, KeyError, TypeError) as error:
         given = ', '.join(f'{key}={value!r}' for key, value in options.items())
         raise ValueError(f'--cfg-options {given}: {error.args[0]}') from error

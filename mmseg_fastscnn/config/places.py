@@ -38,6 +38,7 @@ class Place:
         keys: All keys, where no signature says them.
         taken_out: Keys that the builder takes out before the class sees the rest.
         passed: Arguments that the builder gives itself, so that a config cannot.
+        instead_of_type: Keys that choose the class, where there is no `type`.
         needs_type: Without a `type` the dict cannot be built.
         types: What `type` may be, where it names nothing in a registry.
     """
@@ -46,6 +47,7 @@ class Place:
     keys: frozenset[str] | None = None
     taken_out: frozenset[str] = frozenset()
     passed: frozenset[str] = frozenset()
+    instead_of_type: frozenset[str] = frozenset()
     needs_type: bool = False
     types: Mapping[str, Callable | None] = field(default_factory=dict)
 
@@ -63,9 +65,13 @@ def with_keys(*keys: str) -> Place:
     return Place(keys=frozenset(keys))
 
 
+LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 LOADER = Place(
     reader=DataLoader,
     taken_out=frozenset({'num_batch_per_epoch', 'disable_subprocess_warning'}),
+)
+PARTS_OF_LOADER = (
+    *('dataset', 'sampler', 'batch_sampler', 'collate_fn', 'worker_init_fn'),
 )
 LOOP_ARGUMENTS = frozenset({'runner', 'dataloader', 'evaluator'})
 HOOK = of_class(taken_out='priority')
@@ -78,10 +84,11 @@ LAYER = of_class()
 # By the last two keys of a path, or by the last. Items of a list stand at the place of
 # the list. A leading dot means the top level, `*` any key.
 PLACES: dict[str, Place] = {
-    '.train_dataloader': LOADER,
-    '.val_dataloader': LOADER,
-    '.test_dataloader': LOADER,
-    '.train_cfg': Place(passed=LOOP_ARGUMENTS),  # its reader: see `train_loop`
+    **{f'.{name}': LOADER for name in LOADERS},
+    **{f'{name}.{part}': of_class() for name in LOADERS for part in PARTS_OF_LOADER},
+    '.train_cfg': Place(  # read as `train_loop` says
+        passed=LOOP_ARGUMENTS, instead_of_type=frozenset({'by_epoch'})
+    ),
     '.val_cfg': Place(reader=ValLoop, passed=LOOP_ARGUMENTS),
     '.test_cfg': Place(reader=TestLoop, passed=LOOP_ARGUMENTS),
     '.model': HEAD,
@@ -136,9 +143,6 @@ PLACES: dict[str, Place] = {
     'dataset': DATASET,
     'datasets': DATASET,
     'sampler': of_class(),
-    'batch_sampler': of_class(),
-    'collate_fn': of_class(),
-    'worker_init_fn': of_class(),
     'pipeline': PIPELINE,
     'transforms': PIPELINE,
     'metrics': EVALUATOR,
@@ -172,6 +176,12 @@ def place_of(path: tuple) -> Place:
         if name in PLACES:
             return PLACES[name]
     return Place()
+
+
+def must_be_dict(path: tuple) -> bool:
+    """Whether mmengine reads the value there, or each item of a list, as a dict."""
+    names = [key for key in path if isinstance(key, str)]
+    return '.'.join(names[-2:]) in PLACES or names[:-1] == ['default_hooks']
 
 
 def reader_of(settings: Mapping, path: tuple) -> str | Callable | None:

@@ -49,10 +49,10 @@ def read_config(path: str | Path) -> Config:
     for name in [name for name in config if isinstance(config[name], type)]:
         config.pop(name)  # imported; mmengine leaves out functions and modules, too
     for key, value in leaves(config.to_dict()):
-        if isinstance(value, type):
+        if callable(value):
             raise ValueError(
-                f'{file}: {dotted(key)} is the class {value.__name__}. Write its name '
-                f"as a string, '{value.__name__}': a config is also written to a file."
+                f'{file}: {dotted(key)} is {value!r}. Write the name of a class or '
+                f'function as a string: a config is also written to a file.'
             )
     return config
 
@@ -130,7 +130,7 @@ def check_text(file: Path) -> None:
 def check_format(file: Path, tree: ast.Module) -> None:
     """Refuse mmengine's newer format, whose bases and types are imports."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.With) or getattr(node, 'level', 0):
+        if getattr(node, 'id', None) == 'read_base' or getattr(node, 'level', 0):
             raise ValueError(
                 f"{file}, line {node.lineno}: this is mmengine's newer format "
                 f'(read_base, relative imports), which is not read here. Name base '

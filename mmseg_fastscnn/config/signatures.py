@@ -127,8 +127,8 @@ def fits(value: object, hint: object) -> bool:
         return True
     if hint in (None, type(None)):
         return value is None
-    if hint is bool:
-        return isinstance(value, bool)
+    if hint in (bool, str):
+        return isinstance(value, hint)
     if hint in (int, float):
         number = isinstance(value, int | float) and not isinstance(value, bool)
         return number and (hint is float or float(value).is_integer())

@@ -19,8 +19,8 @@ class TestCfg(TypedDict, total=False):
     """How to predict; sizes are (h, w). The config check reads the keys here."""
 
     mode: str
-    crop_size: Sequence[int]
-    stride: Sequence[int]
+    crop_size: tuple[int, int]
+    stride: tuple[int, int]
 
 
 @MODELS.register_module()
