@@ -56,3 +56,8 @@ REGISTRIES = [
     _child(parent.PARAM_SCHEDULERS),
     _child(parent.VISBACKENDS),
 ]
+
+# What to use instead of a type of mmsegmentation that has no class here, by its name.
+# The modules that know fill it in; the config check, which imports none of them, reads
+# it.
+COUNTERPARTS: dict[str, str] = {}

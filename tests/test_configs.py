@@ -96,7 +96,7 @@ def test_data_root_moves_every_data_set(tmp_path):
     found = [d.data_root for d in all_datasets(config) if 'data_root' in d]
     assert found == ['elsewhere'] * 4
     nothing = tmp_path / 'nothing.py'
-    nothing.write_text('model = dict()\n')
+    nothing.write_text('resume = True\n')
     with pytest.raises(ValueError, match='no data set'):
         load_config(nothing, data_root='elsewhere')
 

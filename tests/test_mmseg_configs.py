@@ -31,6 +31,98 @@ def test_a_1x_config_trains_and_tests_as_it_is(streets, tmp_path):
     assert len(drawn) == 4  # every second of 5 images, twice
 
 
+@pytest.mark.parametrize(
+    'text',
+    [
+        # a small data set, repeated; another optimizer, with warm-up
+        """
+train_dataloader = dict(
+    dataset=dict(
+        _delete_=True,
+        type='RepeatDataset',
+        times=400,
+        dataset=dict(
+            type='BaseSegDataset',
+            data_root='data/vessels',
+            metainfo=dict(classes=('rest', 'vessel'), palette=[[9, 9, 9], [0, 9, 0]]),
+            data_prefix=dict(img_path='images', seg_map_path='labels'),
+            img_suffix='.png',
+            pipeline={{_base_.train_pipeline}},
+        ),
+    )
+)
+optim_wrapper = dict(
+    _delete_=True,
+    type='AmpOptimWrapper',
+    loss_scale='dynamic',
+    accumulative_counts=2,
+    optimizer=dict(type='AdamW', lr=6e-5, betas=(0.9, 0.999), weight_decay=0.01),
+    clip_grad=dict(max_norm=1, norm_type=2),
+    paramwise_cfg=dict(
+        bias_decay_mult=0.0,
+        custom_keys={'norm': dict(decay_mult=0.0), 'head': dict(lr_mult=10.0)},
+    ),
+)
+param_scheduler = [
+    dict(type='LinearLR', start_factor=1e-6, by_epoch=False, begin=0, end=1500),
+    dict(type='PolyLR', eta_min=0.0, power=1.0, begin=1500, end=40000, by_epoch=False),
+]
+val_evaluator = dict(iou_metrics=['mIoU', 'mDice', 'mFscore'])
+""",
+        # counted in epochs; windows in testing; weights averaged; two data sets
+        """
+train_cfg = dict(_delete_=True, type='EpochBasedTrainLoop', max_epochs=80)
+param_scheduler = [
+    dict(type='PolyLR', power=0.9, begin=0, end=80, convert_to_iter_based=True),
+    dict(type='CosineAnnealingLR', T_max=10, begin=70, end=80, by_epoch=True),
+]
+part = dict(
+    type='CityscapesDataset',
+    data_root='data/cityscapes',
+    data_prefix=dict(img_path='leftImg8bit/train', seg_map_path='gtFine/train'),
+    pipeline={{_base_.train_pipeline}},
+)
+train_dataloader = dict(
+    drop_last=True,
+    prefetch_factor=2,
+    sampler=dict(_delete_=True, type='DefaultSampler', shuffle=True),
+    dataset=dict(_delete_=True, type='ConcatDataset', datasets=[part, part]),
+)
+model = dict(
+    test_cfg=dict(mode='slide', crop_size=(512, 512), stride=(341, 341)),
+    backbone=dict(init_cfg=dict(type='Pretrained', checkpoint='x.pth')),
+)
+custom_hooks = [dict(type='EMAHook', momentum=2e-4, priority='ABOVE_NORMAL')]
+default_hooks = dict(
+    checkpoint=dict(by_epoch=True, interval=4, save_best=['mIoU'], rule='greater'),
+    logger=dict(log_metric_by_epoch=True),
+)
+log_processor = dict(by_epoch=True, window_size=20)
+auto_scale_lr = dict(enable=False, base_batch_size=16)
+randomness = dict(seed=304, deterministic=False)
+""",
+        # training alone, and everything that a run may log to
+        """
+val_dataloader = val_cfg = val_evaluator = None
+test_dataloader = test_cfg = test_evaluator = None
+vis_backends = [dict(type='LocalVisBackend'), dict(type='TensorboardVisBackend')]
+visualizer = dict(vis_backends=vis_backends, alpha=0.6)
+default_hooks = dict(
+    checkpoint=dict(save_optimizer=False, max_keep_ckpts=1, published_keys=['meta']),
+    timer=None,
+)
+find_unused_parameters = True
+work_dir = './work_dirs/{{ fileBasenameNoExtension }}'
+""",
+    ],
+    ids=['repeated', 'epochs', 'no validation'],
+)
+def test_what_1x_configs_say_is_not_refused(tmp_path, text):
+    (tmp_path / 'leaf.py').write_text(f"_base_ = '{ONE}'\n{text}")
+    config = load_config(tmp_path / 'leaf.py')
+    assert config.model.type == 'EncoderDecoder' and config.default_scope != 'mmseg'
+
+
 def test_a_0x_config_becomes_the_reproduction_config(capsys):
     ours = load_config(
         ROOT / 'configs/fastscnn/fast_scnn_lr0.12_8x4_160k_cityscapes.py'
@@ -86,6 +178,7 @@ def test_a_0x_config_trains_and_is_written(streets, tmp_path):
     [
         (dict(lr_config=dict(policy='step')), "lr_config.policy = 'step': only poly"),
         (dict(runner=dict(type='EpochBasedRunner', max_epochs=3)), 'iterations'),
+        (dict(data=dict(samples_per_gpu=4)), "0.x .*, but has no 'train'"),
     ],
 )
 def test_what_cannot_be_translated_is_an_error(change, message):

@@ -3,10 +3,9 @@
 import argparse
 from pathlib import Path
 
-from mmengine.config import Config
-
 from mmseg_fastscnn.commands.entrance import run_command
 from mmseg_fastscnn.config.from_0x import is_0x, translate_0x
+from mmseg_fastscnn.config.read import read_config
 
 
 def parse_args() -> argparse.Namespace:
@@ -21,7 +20,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    old = Config.fromfile(args.old)
+    old = read_config(args.old)
     if not is_0x(old):
         raise ValueError(
             f'{args.old} is no config of mmsegmentation 0.x (no data.samples_per_gpu). '

@@ -12,7 +12,9 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     options.add_config(parser)
     parser.add_argument(
-        '--origin', action='store_true', help='a line a value, and the file that set it'
+        '--origin',
+        action='store_true',
+        help='one line per value, and the file that set it',
     )
     return parser.parse_args()
 
@@ -23,7 +25,7 @@ def main() -> None:
     if not args.origin:
         print(config.pretty_text)
         return
-    for path, value in leaves(config._cfg_dict):
+    for path, value in leaves(config.to_dict()):
         print(f'{dotted(path)} = {value!r}  # {origin(config, path)}')
 
 

@@ -1,6 +1,6 @@
 """From a config file and the command line to the config of one run."""
 
-import difflib
+import copy
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -10,24 +10,24 @@ from mmengine.registry import init_default_scope
 
 from mmseg_fastscnn.config.check import check_config
 from mmseg_fastscnn.config.from_0x import is_0x, translate_0x
+from mmseg_fastscnn.config.places import LOADERS
+from mmseg_fastscnn.config.read import read_config
 from mmseg_fastscnn.registry import SCOPE
-
-LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
 
 def load_config(
-    path: str | Path,
+    source: str | Path | Config,
     options: Mapping | None = None,
     data_root: str | None = None,
     work_dir: str | None = None,
     launcher: str = 'none',
 ) -> Config:
-    """Read a config file and apply what the command line says.
+    """Read a config, apply what the command line says, and check it.
 
     mmsegmentation's 1.x configs are read as they are, its 0.x configs translated.
 
     Args:
-        path: The file.
+        source: A config file; or a config, which is not changed.
         options: Dotted keys and values of `--cfg-options`.
         data_root: Where every data set of the config is moved to.
         work_dir: For results; default `work_dir` of the config, or `work_dirs/` and
@@ -35,48 +35,95 @@ def load_config(
         launcher: `none`, `pytorch`, `slurm` or `mpi`.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: A key is read by nobody, or a value does not fit (`config_check`);
-            `data_root` is given and there is no data set; the work dir is a file.
+        FileNotFoundError: There is no such file, or a base file is missing.
+        ValueError: A file cannot be read as a config (see `read_config`), a key is
+            unknown or a value does not fit (see `check_config`), an option leads
+            nowhere, `data_root` is given and there is no data set, or the work dir is a
+            file.
     """
-    if not Path(path).is_file():
-        beside = sorted(file.name for file in Path(path).parent.glob('*.py'))
-        hint = difflib.get_close_matches(Path(path).name, beside, n=1)
-        raise FileNotFoundError(
-            f'The config {path} is no file'
-            f'{f"; did you mean {hint[0]}?" if hint else ""}. Shipped ones are the .py '
-            f'files in configs/fastscnn.'
-        )
-    config = Config.fromfile(str(path))
-    translated = is_0x(config)
-    if translated:
-        config, notes = translate_0x(config)
-        print_log(f'{path} is of mmsegmentation 0.x and was translated.')
-        for note in notes:
-            print_log(f'  without a counterpart, and left out: {note}')
+    from_file = not isinstance(source, Config)
+    config = read_config(source) if from_file else copy.deepcopy(source)
+    if is_0x(config):
+        from_file = False  # the file says the same in other words
+        config = translated(config)
     if config.get('default_scope', 'mmseg') == 'mmseg':
         config.default_scope = SCOPE  # mmsegmentation 1.x: the same types are here
     init_default_scope(SCOPE)
-    options = dict(options or {})
-    config.merge_from_dict(options)
-    check_config(config, options, translated)
+    apply_options(config, options or {})
+    check_config(config, options or (), from_file)
     if data_root is not None:
-        datasets = list(all_datasets(config))
-        if not datasets:
-            raise ValueError(f'{path} has no data set that --data-root could move.')
-        for dataset in datasets:
-            if 'datasets' not in dataset and 'dataset' not in dataset:
-                dataset.data_root = data_root
-    default_dir = config.get('work_dir') or f'work_dirs/{Path(path).stem}'
-    config.work_dir = work_dir or default_dir
+        move_data_sets(config, data_root)
+    config.work_dir = work_dir or config.get('work_dir') or default_work_dir(config)
     if Path(config.work_dir).is_file():
         raise ValueError(f'--work-dir {config.work_dir} is a file; name a folder.')
     config.launcher = launcher
-    for loader in ('val_dataloader', 'test_dataloader'):
-        sampler = config.get(loader, {}).get('sampler', {})
-        if sampler.get('type') == 'DefaultSampler':
-            sampler.setdefault('round_up', False)  # or some images count twice
+    count_each_image_once(config)
     return config
+
+
+def translated(config: Config) -> Config:
+    """Translate a config of mmsegmentation 0.x, and log what is lost."""
+    result, notes = translate_0x(config)
+    print_log(f'{config.filename} is of mmsegmentation 0.x and was translated.')
+    for note in notes:
+        print_log(f'  without a counterpart, and left out: {note}')
+    return result
+
+
+def apply_options(config: Config, options: Mapping) -> None:
+    """Set dotted keys, as in `model.num_classes` or `model.auxiliary_head.0.channels`.
+
+    A dict can be set where the config says None, which mmengine alone refuses.
+
+    Raises:
+        ValueError: A key leads into something that is no dict or list, or past the end
+            of a list.
+    """
+    for key, value in options.items():
+        parents = key.split('.') if isinstance(value, Mapping) else key.split('.')[:-1]
+        replace_none(config, parents)
+    try:
+        config.merge_from_dict(copy.deepcopy(dict(options)))  # it empties them
+    except (AttributeError, KeyError, TypeError) as error:
+        given = ', '.join(f'{key}={value!r}' for key, value in options.items())
+        raise ValueError(f'--cfg-options {given}: {error.args[0]}') from error
+
+
+def replace_none(config: Config, keys: list[str]) -> None:
+    """Put an empty dict where keys and list indices lead to or through None."""
+    inside = config
+    for key in keys:
+        index = int(key) if isinstance(inside, list) and key.isdigit() else key
+        try:
+            if inside[index] is None:
+                inside[index] = {}
+            inside = inside[index]
+        except (KeyError, IndexError, TypeError):
+            return  # nothing is there: a new key, or an error that merging finds
+
+
+def move_data_sets(config: Config, data_root: str) -> None:
+    """Set `data_root` of every data set that reads files itself."""
+    datasets = list(all_datasets(config))
+    if not datasets:
+        raise ValueError(
+            f'{config.filename} has no data set that --data-root could move.'
+        )
+    for dataset in datasets:
+        if 'datasets' not in dataset and 'dataset' not in dataset:
+            dataset.data_root = data_root
+
+
+def default_work_dir(config: Config) -> str:
+    return f'work_dirs/{Path(config.filename or "config").stem}'
+
+
+def count_each_image_once(config: Config) -> None:
+    """Without this, mmengine's sampler repeats images to fill up the last batch."""
+    for loader in ('val_dataloader', 'test_dataloader'):
+        sampler = (config.get(loader) or {}).get('sampler') or {}
+        if sampler.get('type') == 'DefaultSampler':
+            sampler.setdefault('round_up', False)
 
 
 def all_datasets(config: Config) -> Iterator[dict]:
@@ -89,7 +136,7 @@ def all_datasets(config: Config) -> Iterator[dict]:
                 yield from inside(child)
 
     for loader in LOADERS:
-        if config.get(loader):
+        if config.get(loader) and config[loader].get('dataset'):
             yield from inside(config[loader].dataset)
 
 
@@ -97,13 +144,14 @@ def use_tta(config: Config) -> None:
     """Make testing ms+flip: `tta_pipeline` on the data, `tta_model` round the model.
 
     Raises:
-        ValueError: The config has no `tta_model` or no `tta_pipeline`.
+        ValueError: The config has no `tta_model`, `tta_pipeline` or test data.
     """
-    if not (config.get('tta_model') and config.get('tta_pipeline')):
-        raise ValueError(
-            f'{config.filename} defines no tta_model and tta_pipeline; see '
-            f'configs/_base_/datasets for how the shipped configs do.'
-        )
+    for key in ('tta_model', 'tta_pipeline', 'test_dataloader'):
+        if not config.get(key):
+            raise ValueError(
+                f'{config.filename} defines no {key}, which ms+flip needs; see '
+                f'configs/_base_/datasets for how the shipped configs do.'
+            )
     config.model = dict(config.tta_model, module=config.model)
     only_test = Config(dict(test_dataloader=config.test_dataloader))
     for dataset in all_datasets(only_test):

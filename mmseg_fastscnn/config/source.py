@@ -1,33 +1,84 @@
-"""What a Python config file itself says: its bases, its variables, who set a key."""
+"""What a config file itself says: its bases, its variables, who set a key."""
 
 import ast
 import functools
+import json
+import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+import yaml
 from mmengine.config import Config
 
 
-def resolved(file: Path) -> Config:
-    """The config of a file; read again only when the file has changed."""
-    return _resolved(file, file.stat().st_mtime_ns)
+class YamlLoader(getattr(yaml, 'CSafeLoader', yaml.SafeLoader)):
+    """PyYAML's safe loader, and tuples, which mmengine writes."""
+
+
+YamlLoader.add_constructor(
+    'tag:yaml.org,2002:python/tuple',
+    lambda loader, node: tuple(loader.construct_sequence(node)),
+)
 
 
 @functools.lru_cache
-def _resolved(file: Path, changed: int) -> Config:
-    return Config.fromfile(file)
+def resolved(file: Path) -> Config:
+    """Return the config of a file with its bases; not to be changed.
+
+    It is kept until `resolved.cache_clear()`, which `read_config` calls.
+    """
+    # not lazy: an `import` in a config would switch mmengine to its other format
+    return Config.fromfile(file, lazy_import=False)
+
+
+def data_of(file: Path) -> object:
+    """Return what a YAML or JSON file holds, read without running code."""
+    text = file.read_text(encoding='utf-8')
+    if file.suffix == '.json':
+        return json.loads(text)
+    return yaml.load(text, YamlLoader)
 
 
 def base_files(file: Path) -> list[Path]:
-    """The files that a Python config names in `_base_`, as it names them."""
+    """List the files that a config names in `_base_`.
+
+    Those named by an environment variable or by an installed package (`mmdet::...`),
+    which only mmengine finds, are left out.
+    """
+    names = base_names(file)
+    names = [names] if isinstance(names, str) else names
+    names = [with_file_name(name, file) for name in names]
+    return [
+        Path(os.path.abspath(file.parent / name))
+        for name in names
+        if '{{' not in name and '::' not in name
+    ]
+
+
+def base_names(file: Path) -> str | Sequence[str]:
+    """Return the value of `_base_`."""
     if file.suffix != '.py':
-        return []
+        data = data_of(file)
+        return data.get('_base_', []) if isinstance(data, dict) else []
     for node in ast.parse(file.read_text(encoding='utf-8')).body:
         if isinstance(node, ast.Assign) and '_base_' in assigned_names(node):
-            names = ast.literal_eval(node.value)
-            names = [names] if isinstance(names, str) else names
-            return [(file.parent / n).resolve() for n in names if '{{' not in n]
+            # as mmengine does it, which also evaluates an expression without names
+            return eval(compile(ast.Expression(node.value), str(file), 'eval'), {})
     return []
+
+
+def with_file_name(text: str, file: Path) -> str:
+    """Fill in mmengine's templates that stand for parts of the file's own path."""
+    parts = dict(
+        fileDirname=os.path.abspath(file.parent),
+        fileBasename=file.name,
+        fileBasenameNoExtension=file.stem,
+        fileExtname=file.suffix,
+    )
+    for name, part in parts.items():
+        text = re.sub(r'\{\{\s*' + name + r'\s*\}\}', lambda _, part=part: part, text)
+    return text
 
 
 def assigned_names(node: ast.Assign) -> set[str]:
@@ -53,17 +104,30 @@ def names_in(file: Path) -> tuple[set[str], set[str], set[str]]:
 def origin(config: Config, path: tuple) -> str:
     """Return the file that gave the key at `path` its value, or `--cfg-options`."""
     file = Path(config.filename)
-    if not same_there(resolved(file), config, path):
+    if not have_same_value(resolved(file), config, path):
         return '--cfg-options'
     while True:
         inherited = [
             base
             for base in base_files(file)
-            if same_there(resolved(base), config, path)
+            if have_same_value(resolved(base), config, path)
         ]
         if not inherited:
             return str(file)
         file = inherited[-1]
+
+
+def have_same_value(one: Config, other: Config, path: tuple) -> bool:
+    """Whether both configs have a value at `path`, and the same one."""
+    values = []
+    for value in (one, other):
+        for key in path:
+            try:
+                value = value[key]
+            except (KeyError, IndexError, TypeError):
+                return False
+        values.append(value)
+    return values[0] == values[1]
 
 
 def leaves(value: object, path: tuple = ()) -> Iterator[tuple[tuple, object]]:
@@ -76,19 +140,6 @@ def leaves(value: object, path: tuple = ()) -> Iterator[tuple[tuple, object]]:
             yield from leaves(child, (*path, k))
     else:
         yield path, value
-
-
-def same_there(one: Config, other: Config, path: tuple) -> bool:
-    values = []
-    for config in (one, other):
-        value = config._cfg_dict
-        for key in path:
-            try:
-                value = value[key]
-            except (KeyError, IndexError, TypeError):
-                return False
-        values.append(value)
-    return values[0] == values[1]
 
 
 def dotted(path: Sequence) -> str:

@@ -1,5 +1,6 @@
 """Data sets and transforms."""
 
+from . import counterparts  # noqa: F401, fills the registry's table
 from .albu import Albu
 from .camvid import CamVidDataset
 from .cityscapes import CityscapesDataset

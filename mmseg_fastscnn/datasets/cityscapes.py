@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from mmseg_fastscnn.datasets.seg_dataset import SegDataset
+from mmseg_fastscnn.datasets.seg_dataset import DataPrefix, SegDataset
 from mmseg_fastscnn.registry import DATASETS
 
 # name, labelId, colour; the position is the trainId
@@ -49,7 +49,7 @@ class CityscapesDataset(SegDataset):
     def __init__(
         self,
         data_root: str = 'data/cityscapes',
-        data_prefix: dict = dict(  # noqa: B006
+        data_prefix: DataPrefix = dict(  # noqa: B006
             img_path='leftImg8bit/train', seg_map_path='gtFine/train'
         ),
         img_suffix: str = '_leftImg8bit.png',

@@ -4,6 +4,8 @@ Those that exist have their own name here; see `datasets/__init__.py` for ours, 
 mmcv's documentation for `RandomResize`, `RandomChoiceResize`, `RandomApply`, ...
 """
 
+from mmseg_fastscnn.registry import COUNTERPARTS
+
 ALBU = 'use Albu with transforms of albumentations, '
 VOLUMES = 'volumes of medical scans are not read here; save their slices as images'
 PAIRS = 'pairs of images, as for change detection, are not read here'
@@ -13,7 +15,7 @@ BANDS = (
     'for TIFF files of many channels'
 )
 
-COUNTERPARTS = {
+COUNTERPARTS |= {
     'AdjustGamma': (
         f"{ALBU}dict(type='RandomGamma', gamma_limit=(100 / gamma, 100 / gamma), p=1.0)"
     ),
@@ -57,17 +59,3 @@ COUNTERPARTS = {
     'RGB2Gray': 'use RandomGrayscale(prob=1.0, keep_channels=True)',
     'SegRescale': 'labels stay at their own size here; remove it',
 }
-
-
-def counterpart(name: str) -> str | None:
-    """Return a sentence on what to use in place of a step of mmsegmentation.
-
-    Args:
-        name: `type` of a step.
-
-    Returns:
-        For instance 'CLAHE does not exist here: use Albu ...', or None if the name is
-        not one of mmsegmentation's.
-    """
-    advice = COUNTERPARTS.get(name)
-    return None if advice is None else f'{name} does not exist here: {advice}.'

@@ -1,11 +1,19 @@
 """Class names and colours of a data set: its own, joined with those of the config."""
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import TypedDict
 
 import numpy as np
 
 KEYS = ('classes', 'palette')
+
+
+class MetaInfo(TypedDict, total=False):
+    """The config check reads the keys of `metainfo` here."""
+
+    classes: Sequence[str]
+    palette: Sequence[Sequence[int]]
 
 
 def complete_metainfo(dataset: type, metainfo: Mapping | None) -> dict:

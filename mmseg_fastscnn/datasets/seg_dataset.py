@@ -1,6 +1,7 @@
 """Images with label images beside them; other data sets are this class with facts."""
 
 from collections.abc import Mapping, Sequence
+from typing import TypedDict
 
 import numpy as np
 from mmengine.dataset import BaseDataset
@@ -8,13 +9,27 @@ from mmengine.dataset import BaseDataset
 from mmseg_fastscnn.datasets.image_header import MAX_PIXELS
 from mmseg_fastscnn.datasets.label_map import LabelMap, reduced_zero
 from mmseg_fastscnn.datasets.loading import check_local
-from mmseg_fastscnn.datasets.metainfo import complete_metainfo, has_own_palette
+from mmseg_fastscnn.datasets.metainfo import (
+    MetaInfo,
+    complete_metainfo,
+    has_own_palette,
+)
 from mmseg_fastscnn.datasets.packed import PackedCopy
 from mmseg_fastscnn.datasets.pairs import find_pairs
 from mmseg_fastscnn.datasets.random_crop import join_loading_steps
 from mmseg_fastscnn.registry import DATASETS
 
 IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.webp', '.tif', '.tiff', '.npy')
+
+
+class DataPrefix(TypedDict, total=False):
+    """The config check reads the keys of `data_prefix` here."""
+
+    img_path: str
+    seg_map_path: str
+
+
+DATA_ROOT_ITSELF: DataPrefix = dict(img_path='', seg_map_path='')
 
 
 @DATASETS.register_module(name=['SegDataset', 'BaseSegDataset'])
@@ -65,11 +80,11 @@ class SegDataset(BaseDataset):
     def __init__(
         self,
         data_root: str | None = '',
-        data_prefix: Mapping[str, str] = dict(img_path='', seg_map_path=''),
+        data_prefix: DataPrefix = DATA_ROOT_ITSELF,
         ann_file: str = '',
         img_suffix: str | Sequence[str] | None = None,
         seg_map_suffix: str | None = None,
-        metainfo: Mapping | None = None,
+        metainfo: MetaInfo | None = None,
         label_map: Mapping | None = None,
         reduce_zero_label: bool | None = None,
         ignore_index: int = 255,

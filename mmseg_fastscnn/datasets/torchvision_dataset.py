@@ -10,7 +10,11 @@ from PIL import Image
 
 from mmseg_fastscnn.datasets.label_file import raw_label
 from mmseg_fastscnn.datasets.label_map import LabelMap
-from mmseg_fastscnn.datasets.metainfo import complete_metainfo, has_own_palette
+from mmseg_fastscnn.datasets.metainfo import (
+    MetaInfo,
+    complete_metainfo,
+    has_own_palette,
+)
 from mmseg_fastscnn.registry import DATASETS
 
 
@@ -41,7 +45,7 @@ class TorchvisionDataset:
         self,
         name: str,
         data_root: str,
-        metainfo: Mapping,
+        metainfo: MetaInfo,
         label_map: Mapping | None = None,
         ignore_index: int = 255,
         pipeline: Sequence = (),

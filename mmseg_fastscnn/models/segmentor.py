@@ -1,6 +1,7 @@
 """Image in, losses or label map out."""
 
 from collections.abc import Sequence
+from typing import TypedDict
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +13,14 @@ from torch import Tensor, nn
 from mmseg_fastscnn.ops.upsample_argmax import upsample_argmax
 from mmseg_fastscnn.registry import MODELS
 from mmseg_fastscnn.structures import SegDataSample
+
+
+class TestCfg(TypedDict, total=False):
+    """How to predict; sizes are (h, w). The config check reads the keys here."""
+
+    mode: str
+    crop_size: tuple[int, int]
+    stride: tuple[int, int]
 
 
 @MODELS.register_module()
@@ -45,7 +54,7 @@ class EncoderDecoder(BaseModel):
         norm_cfg: dict | None = None,
         align_corners: bool | None = None,
         train_cfg: dict | None = None,
-        test_cfg: dict | None = None,
+        test_cfg: TestCfg | None = None,
         data_preprocessor: dict | nn.Module | None = None,
         init_cfg: dict | None = None,
     ):
@@ -232,7 +241,7 @@ def windows(length: int, window: int, stride: int) -> list[slice]:
     return [slice(max(stop - window, 0), stop) for stop in stops]
 
 
-def checked_test_cfg(test_cfg: dict) -> dict:
+def checked_test_cfg(test_cfg: TestCfg) -> TestCfg:
     """Return `test_cfg`; raise ValueError if it is not a way to predict."""
     mode = test_cfg.get('mode')
     if mode not in ('whole', 'slide'):

@@ -1,7 +1,7 @@
 """160,000 iterations of SGD; validation and a checkpoint every 16,000."""
 
 optimizer = dict(type='SGD', lr=0.12, momentum=0.9, weight_decay=4e-5)
-optim_wrapper = dict(type='OptimWrapper', optimizer=optimizer, clip_grad=None)
+optim_wrapper = dict(type='OptimWrapper', optimizer=optimizer)
 param_scheduler = [
     dict(type='PolyLR', eta_min=1e-4, power=0.9, begin=0, end=160_000, by_epoch=False)
 ]

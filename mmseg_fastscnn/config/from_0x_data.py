@@ -1,0 +1,147 @@
+"""The data of mmsegmentation 0.x configs, as 1.x says it: loaders and pipelines."""
+
+from collections.abc import Sequence
+
+
+def translate_data(data: dict, model: dict, notes: list[str]) -> dict:
+    """Return loaders and pipelines; give the model its data preprocessor.
+
+    Args:
+        data: 0.x's `data`, which loses what is translated.
+        model: 1.x's `model`.
+        notes: Gets what has no counterpart.
+    """
+    batch, workers = data.pop('samples_per_gpu'), data.pop('workers_per_gpu', 2)
+    result, normalise = {}, {}
+    for split in ('train', 'val', 'test'):
+        dataset = data.pop(split)
+        sampler = dict(type='DefaultSampler', shuffle=False, round_up=False)
+        if split == 'train':
+            sampler = dict(type='InfiniteSampler', shuffle=True)
+        result[f'{split}_dataloader'] = dict(
+            batch_size=batch if split == 'train' else 1,
+            num_workers=workers,
+            persistent_workers=True,
+            sampler=sampler,
+            dataset=translate_dataset(dataset, normalise, notes, f'data.{split}'),
+        )
+    preprocessor = dict(type='SegDataPreProcessor', pad_val=0, seg_pad_val=255)
+    model['data_preprocessor'] = preprocessor | normalise
+    old_pipeline = result['test_dataloader']['dataset']['pipeline']
+    pipeline = plain_pipeline(old_pipeline)
+    for split in ('val', 'test'):
+        result[f'{split}_dataloader']['dataset']['pipeline'] = pipeline
+    result['test_pipeline'] = pipeline
+    result['tta_model'] = dict(type='SegTTAModel')
+    result['tta_pipeline'] = tta_pipeline(old_pipeline)
+    notes += [f'data.{key} = {value!r}' for key, value in data.items()]
+    return result
+
+
+def translate_dataset(
+    dataset: dict | Sequence[dict], normalise: dict, notes: list[str], path: str
+) -> dict:
+    """Rename a data set's keys; `normalise` collects what the preprocessor does now."""
+    if isinstance(dataset, list | tuple):
+        parts = [
+            translate_dataset(part, normalise, notes, f'{path}.{k}')
+            for k, part in enumerate(dataset)
+        ]
+        return dict(type='ConcatDataset', datasets=parts)
+    if dataset.get('type') == 'RepeatDataset':  # endless sampling repeats by itself
+        return translate_dataset(dataset['dataset'], normalise, notes, path)
+    prefix = dict(img_path=dataset.pop('img_dir', ''))
+    if 'ann_dir' in dataset:
+        prefix['seg_map_path'] = dataset.pop('ann_dir')
+    result = dict(type=dataset.pop('type'), data_prefix=prefix)
+    for old, new in [('split', 'ann_file'), ('data_root', 'data_root')]:
+        if dataset.get(old):
+            result[new] = dataset[old]
+        dataset.pop(old, None)
+    metainfo = {k: dataset.pop(k) for k in ('classes', 'palette') if k in dataset}
+    if metainfo:
+        result['metainfo'] = metainfo
+    for same in ('img_suffix', 'seg_map_suffix', 'ignore_index', 'test_mode'):
+        if same in dataset:
+            result[same] = dataset.pop(same)
+    result['pipeline'] = translate_pipeline(
+        dataset.pop('pipeline'), normalise, notes, f'{path}.pipeline'
+    )
+    notes += [f'{path}.{key} = {value!r}' for key, value in dataset.items()]
+    return result
+
+
+def translate_pipeline(
+    pipeline: Sequence[dict], normalise: dict, notes: list[str], path: str
+) -> list[dict]:
+    result = []
+    for k, step in enumerate(map(dict, pipeline)):
+        kind = step['type']
+        if kind == 'Resize':
+            result.append(translate_resize(step))
+        elif kind == 'Normalize':
+            normalise |= dict(mean=list(step['mean']), std=list(step['std']))
+            normalise['bgr_to_rgb'] = step.get('to_rgb', True)
+        elif kind == 'Pad':
+            if 'size' in step:
+                normalise['size'] = tuple(step['size'])
+            else:
+                notes.append(f'{path}.{k} = {step!r}')
+        elif kind in ('DefaultFormatBundle', 'ImageToTensor'):
+            pass  # PackSegInputs does it
+        elif kind == 'Collect':
+            result.append(dict(type='PackSegInputs'))
+        elif kind == 'MultiScaleFlipAug':
+            step['transforms'] = translate_pipeline(
+                step['transforms'], normalise, notes, f'{path}.{k}.transforms'
+            )
+            result.append(step)
+        else:
+            result.append(step)
+    return result
+
+
+def translate_resize(step: dict) -> dict:
+    """Say as two transforms what 0.x's Resize does, with and without `ratio_range`."""
+    result = dict(type='Resize', keep_ratio=step.get('keep_ratio', True))
+    if step.get('img_scale'):
+        result['scale'] = tuple(step['img_scale'])
+    if step.get('ratio_range'):
+        result |= dict(type='RandomResize', ratio_range=tuple(step['ratio_range']))
+    return result
+
+
+def plain_pipeline(pipeline: list[dict]) -> list[dict]:
+    """Testing at one scale: what 0.x said inside of MultiScaleFlipAug."""
+    views = next((s for s in pipeline if s['type'] == 'MultiScaleFlipAug'), None)
+    if views is None:
+        return pipeline
+    scale = views.get('img_scale')
+    resize = [dict(type='Resize', scale=tuple(scale), keep_ratio=True)] if scale else []
+    load = [s for s in pipeline if s['type'] == 'LoadImageFromFile']
+    return [*load, *resize, dict(type='LoadAnnotations'), dict(type='PackSegInputs')]
+
+
+def tta_pipeline(pipeline: list[dict]) -> list[dict]:
+    """ms+flip with the ratios that MultiScaleFlipAug names, or mmsegmentation's six."""
+    views = next((s for s in pipeline if s['type'] == 'MultiScaleFlipAug'), {})
+    ratios = views.get('img_ratios') or (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
+    scale = views.get('img_scale')
+    resizes = [dict(type='Resize', scale_factor=r, keep_ratio=True) for r in ratios]
+    if scale:
+        resizes = [
+            dict(
+                type='Resize',
+                scale=tuple(int(side * ratio) for side in scale),
+                keep_ratio=True,
+            )
+            for ratio in ratios
+        ]
+    flips = [
+        dict(type='RandomFlip', prob=prob, direction='horizontal')
+        for prob in (0.0, 1.0)
+    ]
+    pack = [[dict(type='LoadAnnotations')], [dict(type='PackSegInputs')]]
+    transforms = [resizes, flips, *pack]
+    load = dict(type='LoadImageFromFile')
+    return [load, dict(type='TestTimeAug', transforms=transforms)]

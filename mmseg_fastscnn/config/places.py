@@ -1,0 +1,199 @@
+"""Which of mmengine's builders reads the dict at which place of a config.
+
+Most dicts name a `type`, whose signature says what its other keys may be. This table
+adds what a builder does with a dict besides: the keys that it takes out before the
+class sees the rest (`priority` of a hook), those that it passes itself, and who reads a
+dict that has no `type`.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import torch
+from mmengine.dist import init_dist
+from mmengine.evaluator import Evaluator
+from mmengine.optim import OptimWrapper
+from mmengine.runner import (
+    EpochBasedTrainLoop,
+    IterBasedTrainLoop,
+    LogProcessor,
+    Runner,
+)
+from mmengine.runner.loops import TestLoop, ValLoop
+from mmengine.utils.dl_utils import set_multi_processing
+from torch import distributed
+from torch.nn.utils import clip_grad_norm_, clip_grad_value_
+from torch.utils.data import DataLoader
+
+from mmseg_fastscnn.config.signatures import own_keys
+
+
+@dataclass(frozen=True)
+class Place:
+    """How the dict at one place of a config is read.
+
+    Attributes:
+        reader: Who gets the dict if it names no `type`: the name of a type, a class, or
+            a function.
+        keys: All keys, where no signature says them.
+        taken_out: Keys that the builder takes out before the class sees the rest.
+        passed: Arguments that the builder gives itself, so that a config cannot.
+        instead_of_type: Keys that choose the class, where there is no `type`.
+        needs_type: Without a `type` the dict cannot be built.
+        types: What `type` may be, where it names nothing in a registry.
+    """
+
+    reader: str | Callable | None = None
+    keys: frozenset[str] | None = None
+    taken_out: frozenset[str] = frozenset()
+    passed: frozenset[str] = frozenset()
+    instead_of_type: frozenset[str] = frozenset()
+    needs_type: bool = False
+    types: Mapping[str, Callable | None] = field(default_factory=dict)
+
+
+def of_class(taken_out: str = '', passed: str = '') -> Place:
+    """Return the place of a dict that must name its `type`."""
+    return Place(
+        taken_out=frozenset(taken_out.split()),
+        passed=frozenset(passed.split()),
+        needs_type=True,
+    )
+
+
+def with_keys(*keys: str) -> Place:
+    return Place(keys=frozenset(keys))
+
+
+LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+LOADER = Place(
+    reader=DataLoader,
+    taken_out=frozenset({'num_batch_per_epoch', 'disable_subprocess_warning'}),
+)
+PARTS_OF_LOADER = (
+    *('dataset', 'sampler', 'batch_sampler', 'collate_fn', 'worker_init_fn'),
+)
+LOOP_ARGUMENTS = frozenset({'runner', 'dataloader', 'evaluator'})
+HOOK = of_class(taken_out='priority')
+EVALUATOR = of_class()
+DATASET = of_class()
+PIPELINE = of_class()
+HEAD = of_class()
+LAYER = of_class()
+
+# By the last two keys of a path, or by the last. Items of a list stand at the place of
+# the list. A leading dot means the top level, `*` any key.
+PLACES: dict[str, Place] = {
+    **{f'.{name}': LOADER for name in LOADERS},
+    **{f'{name}.{part}': of_class() for name in LOADERS for part in PARTS_OF_LOADER},
+    '.train_cfg': Place(  # read as `train_loop` says
+        passed=LOOP_ARGUMENTS, instead_of_type=frozenset({'by_epoch'})
+    ),
+    '.val_cfg': Place(reader=ValLoop, passed=LOOP_ARGUMENTS),
+    '.test_cfg': Place(reader=TestLoop, passed=LOOP_ARGUMENTS),
+    '.model': HEAD,
+    '.tta_model': HEAD,
+    '.val_evaluator': EVALUATOR,
+    '.test_evaluator': EVALUATOR,
+    '.tta_pipeline': PIPELINE,
+    '.test_pipeline': PIPELINE,
+    '.visualizer': of_class(),
+    '.custom_hooks': HOOK,
+    'default_hooks.*': HOOK,
+    '.param_scheduler': of_class('convert_to_iter_based epoch_length', 'optimizer'),
+    '.optim_wrapper': Place(
+        reader=OptimWrapper, taken_out=frozenset({'constructor', 'paramwise_cfg'})
+    ),
+    'optim_wrapper.optimizer': of_class(passed='params'),
+    'optim_wrapper.clip_grad': Place(
+        reader=clip_grad_norm_,
+        passed=frozenset({'parameters'}),
+        types={'norm': clip_grad_norm_, 'value': clip_grad_value_},
+    ),
+    'custom_keys.*': Place(),  # keys are parts of parameters' names
+    '.auto_scale_lr': with_keys('enable', 'base_batch_size'),
+    '.randomness': Place(reader=Runner.set_randomness),
+    '.env_cfg': with_keys('cudnn_benchmark', 'mp_cfg', 'dist_cfg', 'resource_limit'),
+    'env_cfg.mp_cfg': Place(
+        reader=set_multi_processing, passed=frozenset({'distributed'})
+    ),
+    'env_cfg.dist_cfg': with_keys(  # slurm reads the port
+        *(own_keys(init_dist).keys() - {'launcher'}),
+        *own_keys(distributed.init_process_group),
+        'port',
+    ),
+    '.log_processor': Place(reader=LogProcessor),
+    '.compile': Place(reader=torch.compile, passed=frozenset({'model'})),
+    '.model_wrapper_cfg': Place(
+        reader='MMDistributedDataParallel', passed=frozenset({'module'})
+    ),
+    'model.train_cfg': with_keys(),
+    'data_preprocessor.test_cfg': with_keys('size', 'size_divisor'),
+    'model.data_preprocessor': HEAD,
+    'backbone': HEAD,
+    'decode_head': HEAD,
+    'auxiliary_head': HEAD,
+    'loss_decode': HEAD,
+    'norm_cfg': of_class(taken_out='requires_grad'),
+    'act_cfg': LAYER,
+    'conv_cfg': LAYER,
+    'dw_act_cfg': LAYER,
+    'init_cfg': of_class(taken_out='override'),
+    'override': Place(taken_out=frozenset({'name'})),
+    'dataset': DATASET,
+    'datasets': DATASET,
+    'sampler': of_class(),
+    'pipeline': PIPELINE,
+    'transforms': PIPELINE,
+    'metrics': EVALUATOR,
+    'vis_backends': of_class(),
+    'on_trace_ready': Place(
+        types={'log_trace': None, 'tb_trace': None}
+    ),  # ProfilerHook
+}
+
+# mmengine's, which runs them without being told to, and mmsegmentation's.
+DEFAULT_HOOKS = frozenset(
+    {
+        *('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler'),
+        *('checkpoint', 'visualization'),
+    }
+)
+# What mmengine's DefaultOptimWrapperConstructor reads; no signature names them.
+PARAMWISE_KEYS = frozenset(
+    {
+        *('custom_keys', 'bypass_duplicate', 'bias_lr_mult', 'dcn_offset_lr_mult'),
+        *('bias_decay_mult', 'norm_decay_mult', 'flat_decay_mult', 'dwconv_decay_mult'),
+    }
+)
+
+
+def place_of(path: tuple) -> Place:
+    """Look up how the dict at a path of keys and list indices is read."""
+    names = ['', *(key for key in path if isinstance(key, str))]
+    parent, last = names[-2:]
+    for name in (f'{parent}.{last}', f'{parent}.*', last):
+        if name in PLACES:
+            return PLACES[name]
+    return Place()
+
+
+def must_be_dict(path: tuple) -> bool:
+    """Whether mmengine reads the value there, or each item of a list, as a dict."""
+    names = [key for key in path if isinstance(key, str)]
+    return '.'.join(names[-2:]) in PLACES or names[:-1] == ['default_hooks']
+
+
+def reader_of(settings: Mapping, path: tuple) -> str | Callable | None:
+    """Return who reads a dict that names no `type`; None if its place is not known."""
+    if path == ('train_cfg',):
+        return train_loop(settings)
+    if path[0] in ('val_evaluator', 'test_evaluator') and 'metrics' in settings:
+        return Evaluator
+    return place_of(path).reader
+
+
+def train_loop(settings: Mapping) -> Callable | None:
+    if 'by_epoch' not in settings:
+        return None
+    return EpochBasedTrainLoop if settings['by_epoch'] else IterBasedTrainLoop

@@ -1,0 +1,191 @@
+"""A config file and its bases become one config, or one clear error.
+
+A Python config is a program, which reading it runs. YAML and JSON are data, and reading
+them never runs code: mmengine alone would build any object that a YAML file names.
+"""
+
+import ast
+import copy
+import difflib
+import json
+import os
+import re
+import traceback
+from pathlib import Path
+
+import yaml
+from mmengine.config import Config
+
+from mmseg_fastscnn.config.source import (
+    base_files,
+    base_names,
+    data_of,
+    dotted,
+    leaves,
+    resolved,
+)
+
+SUFFIXES = ('.py', '.yaml', '.yml', '.json')
+
+
+def read_config(path: str | Path) -> Config:
+    """Read a config file with its bases.
+
+    Raises:
+        FileNotFoundError: The file, or one of its bases, does not exist.
+        ValueError: A file is not readable as a config (not text, wrong syntax, an
+            error while it runs, code in YAML), in mmengine's import format, or its
+            base files contain itself; says which file and, where there is one, line.
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise FileNotFoundError(no_file(file))
+    files = check_files(file, ())
+    resolved.cache_clear()  # a file may have changed since
+    try:
+        config = copy.deepcopy(resolved(file))
+    except Exception as error:
+        raise ValueError(f'{place(error, files, file)}: {in_words(error)}') from error
+    for name in [name for name in config if isinstance(config[name], type)]:
+        config.pop(name)  # imported; mmengine leaves out functions and modules, too
+    for key, value in leaves(config.to_dict()):
+        if callable(value):
+            raise ValueError(
+                f'{file}: {dotted(key)} is {value!r}. Write the name of a class or '
+                f'function as a string: a config is also written to a file.'
+            )
+    return config
+
+
+def no_file(file: Path) -> str:
+    if file.is_dir():
+        return f'The config {file} is a folder; name a file in it.'
+    beside = sorted(other.name for other in file.parent.glob('*.py'))
+    hint = difflib.get_close_matches(file.name, beside, n=1)
+    return (
+        f'The config {file} is no file{f"; did you mean {hint[0]}?" if hint else ""}. '
+        f'Shipped ones are the .py files in configs/fastscnn.'
+    )
+
+
+# --- before it is read ---------------------------------------------------------------
+
+
+def check_files(file: Path, heirs: tuple[Path, ...]) -> set[Path]:
+    """Check that a file and its bases can be read; return them all.
+
+    Args:
+        file: An existing file.
+        heirs: The files that name it as their base, the first one first.
+    """
+    if file in heirs:
+        chain = ' -> '.join(str(each) for each in (*heirs, file))
+        raise ValueError(f'A config cannot be its own base: {chain}.')
+    try:
+        check_text(file)
+        bases = base_files(file)
+    except (SyntaxError, yaml.YAMLError, json.JSONDecodeError) as error:
+        raise ValueError(f'{file} is not readable: {error}') from error
+    files = {file}
+    for base in bases:
+        if not base.is_file():
+            raise FileNotFoundError(
+                f'{base}, which {file} names in _base_, is no file. Names in _base_ '
+                f'are relative to the file that they stand in.'
+            )
+        files |= check_files(base, (*heirs, file))
+    return files
+
+
+def check_text(file: Path) -> None:
+    """Raise ValueError if the file does not hold a config in a format we read."""
+    if file.suffix not in SUFFIXES:
+        raise ValueError(f'The config {file} must end in {", ".join(SUFFIXES)}.')
+    try:
+        text = file.read_text(encoding='utf-8')
+    except UnicodeDecodeError as error:
+        raise ValueError(f'The config {file} is not UTF-8 text: {error}.') from error
+    if '\0' in text:
+        raise ValueError(f'The config {file} is not UTF-8 text: there are null bytes.')
+    if text.startswith('\ufeff'):
+        raise ValueError(
+            f'The config {file} begins with a byte-order mark; save it as UTF-8 '
+            f'without one.'
+        )
+    if file.suffix == '.py':
+        check_format(file, ast.parse(text, str(file)))
+        try:
+            names = base_names(file)
+        except Exception as error:
+            raise ValueError(
+                f'{file}: _base_ must be plain file names ({in_words(error)}).'
+            ) from error
+    else:
+        names = check_data(file, text)
+    names = [names] if isinstance(names, str) else names
+    if not (isinstance(names, list) and all(isinstance(n, str) for n in names)):
+        raise ValueError(f'{file}: _base_ must be a file or a list, not {names!r}.')
+
+
+def check_format(file: Path, tree: ast.Module) -> None:
+    """Refuse mmengine's newer format, whose bases and types are imports."""
+    for node in ast.walk(tree):
+        if getattr(node, 'id', None) == 'read_base' or getattr(node, 'level', 0):
+            raise ValueError(
+                f"{file}, line {node.lineno}: this is mmengine's newer format "
+                f'(read_base, relative imports), which is not read here. Name base '
+                f"files as in _base_ = ['base.py'], and types as in type='FastSCNN'."
+            )
+
+
+def check_data(file: Path, text: str) -> object:
+    """Read YAML or JSON safely; return its `_base_`."""
+    if file.suffix != '.json' and '{{' in text:
+        # mmengine fills them in before it reads, so that what is read was not checked
+        raise ValueError(
+            f'{file}: templates ({{{{ }}}}) are for .py and .json configs.'
+        )
+    data = data_of(file)
+    if not isinstance(data, dict):
+        raise ValueError(f'{file} holds no keys, but a {type(data).__name__}.')
+    return data.get('_base_', [])
+
+
+# --- when it cannot be ---------------------------------------------------------------
+
+
+def place(error: Exception, files: set[Path], file: Path) -> str:
+    """Say in which file, and line where there is one, reading failed."""
+    names = {os.path.abspath(each) for each in files}
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [f'{f.filename}, line {f.lineno}' for f in frames if f.filename in names]
+    return lines[-1] if lines else str(file_at_fault(file))
+
+
+def file_at_fault(file: Path) -> Path:
+    """Find the deepest base that cannot be read, or the file itself."""
+    for base in base_files(file):
+        try:
+            resolved(base)
+        except Exception:
+            return file_at_fault(base)
+    return file
+
+
+def in_words(error: Exception) -> str:
+    """Say what was wrong, and for mmengine's own errors what to do."""
+    text = str(error.args[0]) if isinstance(error, KeyError) else str(error)
+    clash = re.match(r'(\w+)=.* is of type <class \'(\w+)\'> in base', text, re.DOTALL)
+    if clash:
+        key, kind = clash.groups()
+        return (
+            f'{key} is a dict here and {kind.replace("NoneType", "None")} in a base '
+            f'file, so that the two cannot be joined. To replace it, write '
+            f'{key}=dict(_delete_=True, ...).'
+        )
+    if isinstance(error, ImportError) and 'custom modules' in text:
+        return (
+            f'custom_imports: {error.__cause__}. The folder of the module must be in '
+            f'PYTHONPATH.'
+        )
+    return f'{type(error).__name__}: {text}'
