@@ -118,5 +118,5 @@ def test_the_config_check_leaves_its_transforms_alone(tmp_path):
         if 'shape' in more:
             assert len(load_config(str(file)).train_dataloader.dataset.pipeline) == 4
         else:
-            with pytest.raises(ValueError, match='Albu has no such key'):
+            with pytest.raises(ValueError, match='unknown key for Albu'):
                 load_config(str(file))

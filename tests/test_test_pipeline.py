@@ -125,7 +125,7 @@ def test_each_step_of_mmsegmentation_exists_or_has_a_counterpart():
     for name in MMSEGMENTATION.split():
         advice = COUNTERPARTS.get(name)
         assert (TRANSFORMS.get(name) is None) == (advice is not None), name
-        assert advice is None or advice.startswith(f'{name} does not exist here: ')
+        assert advice is None or not advice.endswith('.')
     assert 'NoSuchStep' not in COUNTERPARTS
     assert 'TestTimeAug' in COUNTERPARTS['MultiScaleFlipAug']
     assert 'size_divisor' in COUNTERPARTS['ResizeToMultiple']

@@ -46,16 +46,18 @@ def torchvision_dataset(settings: Mapping) -> Callable | None:
 # Classes whose `**kwargs` go elsewhere than to their own base class: from the settings,
 # who gets them. (CheckpointHook accepts any key, for old configs, and ignores it.)
 KWARGS_GO_TO: dict[str, Callable[[Mapping], Callable | None]] = {
-    'CheckpointHook': lambda settings: object,
-    'EMAHook': lambda settings: find_type(
+    'mmengine.CheckpointHook': lambda settings: object,
+    'mmengine.EMAHook': lambda settings: find_type(
         settings.get('ema_type', 'ExponentialMovingAverage')
     ),
-    'RandomResize': lambda settings: find_type(settings.get('resize_type', 'Resize')),
-    'RandomChoiceResize': lambda settings: find_type(
+    'mmcv.RandomResize': lambda settings: find_type(
         settings.get('resize_type', 'Resize')
     ),
-    'TorchvisionDataset': torchvision_dataset,
-    'ZeroRedundancyOptimizer': lambda settings: getattr(
+    'mmcv.RandomChoiceResize': lambda settings: find_type(
+        settings.get('resize_type', 'Resize')
+    ),
+    'mmseg_fastscnn.TorchvisionDataset': torchvision_dataset,
+    'mmengine.ZeroRedundancyOptimizer': lambda settings: getattr(
         torch.optim, str(settings.get('optimizer_type')), None
     ),
 }
@@ -77,8 +79,9 @@ def accepted(function: Callable, settings: Mapping) -> Accepted:
         keys = {**own_keys(constructor), **keys}
         if not takes_kwargs(constructor):
             return Accepted(keys)
-        if owner.__name__ in KWARGS_GO_TO:
-            target = KWARGS_GO_TO[owner.__name__](settings)
+        name = f'{owner.__module__.partition(".")[0]}.{owner.__name__}'
+        if name in KWARGS_GO_TO:
+            target = KWARGS_GO_TO[name](settings)
             if target is None:
                 return Accepted(keys, others=True)
             further = accepted(target, settings)
