@@ -4,14 +4,17 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from mmcv.cnn import fuse_conv_bn
 from mmengine.model import BaseModel, ModuleList
 from mmengine.structures import PixelData
 from torch import Tensor, nn
 
-from mmseg_fastscnn.ops.upsample_argmax import upsample_argmax
+from mmseg_fastscnn.models.inference import inference_form
+from mmseg_fastscnn.ops.bilinear import View, Window
+from mmseg_fastscnn.ops.upsample_argmax import upsample_argmax, with_background
 from mmseg_fastscnn.registry import MODELS
 from mmseg_fastscnn.structures import SegDataSample
+
+MOST_CLASSES = 256
 
 
 @MODELS.register_module()
@@ -34,7 +37,15 @@ class EncoderDecoder(BaseModel):
             stride=(h, w))` for windows whose overlapping logits are averaged.
         data_preprocessor: Config of `SegDataPreProcessor`.
         init_cfg: mmengine's weight initialisation.
+
+    Attributes:
+        for_inference_only: Whether `for_inference` was called.
+
+    Raises:
+        ValueError: `test_cfg` is no way to predict; or there are more than 256 classes.
     """
+
+    for_inference_only = False
 
     def __init__(
         self,
@@ -62,12 +73,22 @@ class EncoderDecoder(BaseModel):
             self.auxiliary_head = ModuleList(  # mmengine's: it initialises its items
                 build(head, for_heads) for head in auxiliary_head or ()
             )
+        if self.num_classes > MOST_CLASSES:
+            raise ValueError(
+                f'num_classes={self.num_classes}: label maps are 8-bit images, so a '
+                f'model has at most {MOST_CLASSES} classes. Merge some by label_map.'
+            )
         self.test_cfg = checked_test_cfg(test_cfg or dict(mode='whole'))
         self.to(memory_format=torch.channels_last)
 
     @property
     def num_classes(self) -> int:
         return self.decode_head.num_classes
+
+    @property
+    def out_channels(self) -> int:
+        """Channels of the logits: 1 for two classes told apart by a threshold."""
+        return getattr(self.decode_head, 'out_channels', None) or self.num_classes
 
     @property
     def align_corners(self) -> bool:
@@ -83,7 +104,7 @@ class EncoderDecoder(BaseModel):
 
         Args:
             inputs: (N, C, H, W), normalised.
-            data_samples: One an image; needed for 'loss'.
+            data_samples: One per image; needed for 'loss'.
             mode: 'loss', 'predict' or 'tensor' (logits at 1/8 resolution).
         """
         if mode == 'loss':
@@ -129,38 +150,33 @@ class EncoderDecoder(BaseModel):
     ) -> list[SegDataSample]:
         """Return the samples with `pred_sem_seg`, a label map at `ori_shape`.
 
-        A flipped image's labels are flipped back. Without samples, new ones of the
-        input's size are made.
+        Padding is cut off, and a flipped image's labels are flipped back. Without
+        samples, new ones of the input's size are made.
 
         Args:
             inputs: (N, C, H, W), normalised.
-            data_samples: One an image.
+            data_samples: One per image.
             with_logits: Add `seg_logits` at `ori_shape`, which takes longer than all
-                else and 4 * num_classes bytes a pixel.
+                else and 4 * out_channels bytes per pixel.
         """
+        size = tuple(inputs.shape[2:])
         if data_samples is None:
-            size = tuple(inputs.shape[2:])
             data_samples = [
                 SegDataSample(metainfo=dict(ori_shape=size)) for _ in inputs
             ]
-        coarse = self.coarse_logits(inputs)
-        for sample, logits in zip(data_samples, coarse, strict=True):
-            logits = flipped_back(logits, sample)[None]
-            sizes = [inputs.shape[2:], sample.ori_shape]
-            labels = upsample_argmax(logits, sizes, self.align_corners)
-            sample.pred_sem_seg = PixelData(data=labels)
+        views = self.views(self.coarse_logits(inputs), size, data_samples)
+        for sample, view in zip(data_samples, views, strict=True):
+            sample.pred_sem_seg = PixelData(data=self.label_map(view))
             if with_logits:
-                for size in sizes:
-                    logits = self.upsample(logits, size)
-                sample.seg_logits = PixelData(data=logits[0])
+                sample.seg_logits = PixelData(data=self.fine_logits(view))
         return data_samples
 
     def inference(self, inputs: Tensor) -> Tensor:
-        """Return logits (N, num_classes, H, W) at the size of the inputs."""
+        """Return logits (N, out_channels, H, W) at the size of the inputs."""
         return self.upsample(self.coarse_logits(inputs), inputs.shape[2:])
 
     def coarse_logits(self, inputs: Tensor) -> Tensor:
-        """Return logits (N, num_classes, h, w) as they come, to be interpolated.
+        """Return logits (N, out_channels, h, w) as they come, to be interpolated.
 
         They are at 1/8 of the inputs' size; with `mode='slide'`, where windows are
         averaged, at all of it.
@@ -168,6 +184,42 @@ class EncoderDecoder(BaseModel):
         if self.test_cfg['mode'] == 'slide':
             return self._slide(inputs)
         return self(inputs, mode='tensor').float()
+
+    def views(
+        self,
+        coarse: Tensor,
+        size: tuple[int, int],
+        data_samples: Sequence[SegDataSample],
+    ) -> list[View]:
+        """Say for each image's `coarse_logits` how they become the image's.
+
+        Args:
+            coarse: (N, out_channels, h, w).
+            size: (h, w) of the inputs that they were computed from.
+            data_samples: One per image.
+        """
+        return [
+            as_view(logits, size, sample)
+            for logits, sample in zip(coarse, data_samples, strict=True)
+        ]
+
+    def label_map(self, view: View) -> Tensor:
+        """Return the labels (1, H, W) uint8 of an image at its own size."""
+        logits, sizes, window = view
+        logits = logits[None]
+        if self.out_channels == 1:
+            logits = with_background(logits, self.decode_head.threshold)
+        return upsample_argmax(logits, sizes, self.align_corners, window)
+
+    def fine_logits(self, view: View) -> Tensor:
+        """Return the logits (out_channels, H, W) of an image at its own size."""
+        logits, (size, *others), window = view
+        logits = self.upsample(logits[None], size)
+        if window is not None:
+            logits = window.cut(logits)
+        for other in others:
+            logits = self.upsample(logits, other)
+        return logits[0]
 
     def upsample(self, logits: Tensor, size: Sequence[int]) -> Tensor:
         """Interpolate logits (N, C, h, w) bilinearly to `size` (h, w)."""
@@ -177,7 +229,7 @@ class EncoderDecoder(BaseModel):
 
     def _slide(self, inputs: Tensor) -> Tensor:
         size = inputs.shape[2:]
-        shape = (len(inputs), self.num_classes, *size)
+        shape = (len(inputs), self.out_channels, *size)
         total = torch.zeros(shape, device=inputs.device)
         count = torch.zeros(size, device=inputs.device)
         crop, stride = self.test_cfg['crop_size'], self.test_cfg['stride']
@@ -190,26 +242,82 @@ class EncoderDecoder(BaseModel):
         return total / count
 
     def for_inference(self, dtype: torch.dtype = torch.float32) -> 'EncoderDecoder':
-        """Fold batch normalisation into the convolutions, in place; return the model.
+        """Bring backbone and decode head into their inference form; return the model.
 
         It then predicts the same, faster, but cannot be trained or load checkpoints.
+        See `models/inference.py`. To call it again changes the dtype.
 
         Args:
             dtype: Of the network's weights and activations, for instance
                 `torch.bfloat16`; its logits become float32.
         """
-        for part in (self.backbone, self.decode_head):
-            folded = fuse_conv_bn(part.eval()).eval()  # it leaves parts in training
-            folded.to(dtype, memory_format=torch.channels_last)
+        self.eval()
+        self.backbone = inference_form(self.backbone, dtype)
+        self.decode_head = inference_form(self.decode_head, dtype)
         self.data_preprocessor.dtype = dtype
+        self.for_inference_only = True
         return self
 
+    def _load_from_state_dict(self, *args, **kwargs) -> None:
+        if self.for_inference_only:
+            raise ValueError(
+                'This model is in its inference form, whose convolutions hold the '
+                'normalisation too, so a checkpoint cannot be loaded into it. Build '
+                'the model anew, load the checkpoint, then call for_inference().'
+            )
+        super()._load_from_state_dict(*args, **kwargs)
 
-def flipped_back(logits: Tensor, sample: SegDataSample) -> Tensor:
-    """Undo the flip of the image that logits (C, h, w) were predicted from."""
-    if not sample.get('flip', False):
-        return logits
-    return logits.flip(dict(horizontal=2, vertical=1)[sample.flip_direction])
+
+FLIPPED_DIMS = dict(horizontal=(2,), vertical=(1,), diagonal=(1, 2))
+NO_PADDING = (0, 0, 0, 0)  # left, right, top, bottom
+
+
+def as_view(logits: Tensor, size: tuple[int, int], sample: SegDataSample) -> View:
+    """Say how an image's coarse logits become the image's, from the sample's facts.
+
+    The image was resized (to anything), padded and flipped (in any order), and padded
+    once more by the data preprocessor. So logits are flipped back, interpolated to the
+    input's size, cut to what is not padding, and interpolated to `ori_shape`.
+
+    Args:
+        logits: (C, h, w).
+        size: (H, W) of the input.
+        sample: Has `ori_shape`; `flip` and `flip_direction` if it was flipped;
+            `padding_size` (of `Pad`) and `img_padding_size` (of the data preprocessor),
+            each (left, right, top, bottom) of the input, if it was padded.
+
+    Raises:
+        ValueError: The image was resized or cropped after `Pad`.
+    """
+    check_padded_last(sample, size)
+    steps = (sample.get('padding_size'), sample.get('img_padding_size'))
+    steps = [step or NO_PADDING for step in steps]
+    left, right, top, bottom = (sum(side) for side in zip(*steps, strict=True))
+    if sample.get('flip', False):
+        dims = FLIPPED_DIMS[sample.flip_direction]
+        logits = logits.flip(dims)
+        if 1 in dims:
+            top, bottom = bottom, top
+        if 2 in dims:
+            left, right = right, left
+    window = None
+    if left or right or top or bottom:
+        window = Window((top, size[0] - bottom), (left, size[1] - right))
+    return View(logits, [size, tuple(sample.ori_shape)], window)
+
+
+def check_padded_last(sample: SegDataSample, size: tuple[int, int]) -> None:
+    """Raise ValueError if an image was resized or cropped after `Pad`."""
+    if sample.get('padding_size') is None:
+        return
+    _, right, _, bottom = sample.get('img_padding_size') or NO_PADDING
+    before = size[0] - bottom, size[1] - right
+    if before != tuple(sample.pad_shape[:2]):
+        raise ValueError(
+            f'The image was padded to {tuple(sample.pad_shape[:2])} (h, w) and is now '
+            f'{before}, so where its padding lies is not known. Have Pad after all '
+            f'steps of the test pipeline that change the size.'
+        )
 
 
 def build(cfg: dict, defaults: dict) -> nn.Module:
