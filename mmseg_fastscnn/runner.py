@@ -26,6 +26,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
 from mmseg_fastscnn.checkpoint import load_weights, read_checkpoint, restore_hub
+from mmseg_fastscnn.engine.inference_form import InferenceFormHook
 from mmseg_fastscnn.finetune import carry_over_classes, inflate_first_convolution
 from mmseg_fastscnn.hooks import (
     DataWaitHook,
@@ -108,6 +109,8 @@ class SegRunner(Runner):
         self.register_hook(RunHeaderHook())
         self.register_hook(PlainCheckpointHook())
         self.register_hook(DataWaitHook())
+        if self._train_loop is not None and self._val_loop is not None:
+            self.register_hook(InferenceFormHook())
         if self.distributed:  # so that all processes validate what is saved
             self.register_hook(dict(type='SyncBuffersHook'))
 

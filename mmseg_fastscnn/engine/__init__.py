@@ -1,0 +1,1 @@
+"""What happens round the loop of training, validation and testing."""
