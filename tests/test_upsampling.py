@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mmseg_fastscnn.ops.bilinear import BAND_VALUES, View
+from mmseg_fastscnn.ops.bilinear import BAND_VALUES, View, Window
 from mmseg_fastscnn.ops.mean_softmax import mean_softmax
 from mmseg_fastscnn.ops.upsample_argmax import upsample_argmax
 
@@ -40,6 +40,19 @@ def test_argmax(sizes, smooth, align_corners, monkeypatch):
     logits = interpolated(logits, [(13, 17)], True) if smooth else logits
     expected = interpolated(logits, sizes, align_corners).argmax(1)
     assert torch.equal(upsample_argmax(logits, sizes, align_corners), expected.byte())
+
+
+@ALIGN
+@pytest.mark.parametrize('sizes', [[(104, 136)], [(104, 136), (61, 200)]])
+def test_argmax_of_a_padded_image(sizes, align_corners, monkeypatch):
+    monkeypatch.setitem(BAND_VALUES, 'cpu', 5000)
+    torch.manual_seed(0)
+    logits, window = torch.randn(2, 19, 13, 17), Window((3, 90), (0, 120))
+    expected = interpolated(logits, sizes[:1], align_corners)[..., 3:90, :120]
+    expected = interpolated(expected, sizes[1:], align_corners).argmax(1)
+    sizes = sizes if sizes[1:] else [*sizes, window.size]  # the image's own size
+    found = upsample_argmax(logits, sizes, align_corners, window)
+    assert torch.equal(found, expected.byte())
 
 
 @ALIGN

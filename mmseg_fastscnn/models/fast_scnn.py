@@ -1,8 +1,8 @@
 """Fast-SCNN, the backbone: arXiv 1902.04502, section 3, from top to bottom.
 
 By default four details are not the paper's but mmsegmentation's, whose weights then
-fit; four options of `FastSCNN` bring the paper's own form back. Shapes in the margin
-are for an image of (3, 1024, 2048).
+fit; four options of `FastSCNN` bring the paper's own form back. Its docstring explains
+the arguments of all parts. Shapes in the margin are for an image of (3, 1024, 2048).
 """
 
 import warnings
@@ -21,16 +21,7 @@ SMALLEST_INPUT = 32  # pixels: one cell of the deepest feature map
 
 
 class LearningToDownsample(nn.Module):
-    """Section 3.2.1: three strided layers, shared by both branches; output at 1/8.
-
-    Args:
-        in_channels: Channels of the image.
-        dw_channels: Channels after the first and after the second layer.
-        out_channels: Channels after the third.
-        padding: Padding of the first convolution.
-        norm_cfg: Normalisation layer.
-        dw_act_cfg: Activation after the depthwise convolutions.
-    """
+    """Section 3.2.1: three strided layers, shared by both branches; output at 1/8."""
 
     def __init__(
         self,
@@ -66,13 +57,7 @@ class LearningToDownsample(nn.Module):
 class InvertedResidual(nn.Module):
     """MobileNetV2's bottleneck (table 2): expand, depthwise, project, add.
 
-    Args:
-        in_channels: Channels of the input.
-        out_channels: Channels of the output.
-        stride: Stride of the depthwise convolution. With 1, and as many channels out
-            as in, the input is added to the output.
-        expand_ratio: How many times `in_channels` the depthwise convolution has.
-        norm_cfg: Normalisation layer.
+    The input is added where it has the output's shape.
     """
 
     def __init__(
@@ -126,15 +111,7 @@ def use_pooling_form(model: nn.Module, form: PoolingForm) -> None:
 
 
 class PPM(nn.ModuleList):
-    """Pyramid pooling module: context on grids of several sizes, back at x's size.
-
-    Args:
-        pool_scales: Cells along each axis, per level.
-        in_channels: Channels of the input.
-        channels: Channels of each level.
-        norm_cfg: Normalisation layer.
-        align_corners: Of the interpolation back to x's size.
-    """
+    """Pyramid pooling module: context on grids of several sizes, back at x's size."""
 
     def __init__(
         self,
@@ -164,20 +141,7 @@ class PPM(nn.ModuleList):
 
 
 class GlobalFeatureExtractor(nn.Module):
-    """Section 3.2.2: three stages of bottlenecks, then the pyramid; output at 1/32.
-
-    Args:
-        in_channels: Channels of the 1/8 map.
-        block_channels: Channels of each stage.
-        out_channels: Channels of the output.
-        strides: Stride of each stage's first bottleneck.
-        num_blocks: Bottlenecks of each stage.
-        expand_ratio: See `InvertedResidual`.
-        pool_scales: See `PPM`.
-        pyramid_kernel: Kernel of the convolution after the pyramid.
-        norm_cfg: Normalisation layer.
-        align_corners: Of the pyramid's interpolations.
-    """
+    """Section 3.2.2: three stages of bottlenecks, then the pyramid; output at 1/32."""
 
     def __init__(
         self,
@@ -231,16 +195,7 @@ def bottlenecks(
 
 
 class FeatureFusionModule(nn.Module):
-    """Section 3.2.3: bring 1/32 up to 1/8, add the detail of the shallow branch.
-
-    Args:
-        higher_in_channels: Channels of the 1/8 map.
-        lower_in_channels: Channels of the 1/32 map.
-        out_channels: Channels of the output.
-        bias: Whether the two 1x1 convolutions have a bias.
-        norm_cfg: Normalisation layer.
-        align_corners: Of the interpolation to 1/8.
-    """
+    """Section 3.2.3: bring 1/32 up to 1/8, add the detail of the shallow branch."""
 
     def __init__(
         self,

@@ -90,7 +90,7 @@ class RowBands(nn.Module):
 
     def _to_be_cut(self, x: Tensor) -> bool:
         traced = torch.compiler.is_compiling() or torch.jit.is_tracing()
-        if traced or torch.is_grad_enabled() or not on_host(x):
+        if traced or torch.is_grad_enabled() or not on_host(x.device):
             return False
         return self.near_rows_only and not self.training
 

@@ -12,7 +12,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmseg_fastscnn.ops.kept import constant
 from mmseg_fastscnn.ops.upsample_loss import (
     upsample_cross_entropy,
     upsample_own_probability,
@@ -134,7 +133,7 @@ def class_table(class_weight: Sequence[float] | None, logits: Tensor) -> Tensor 
             f'class_weight has {len(class_weight)} values for {logits.shape[1]} '
             f'classes; give one a class.'
         )
-    return constant(tuple(class_weight), like=logits)
+    return torch.as_tensor(class_weight, dtype=torch.float32, device=logits.device)
 
 
 def pixel_weight(table: Tensor | None, label: Tensor, valid: Tensor) -> Tensor | None:

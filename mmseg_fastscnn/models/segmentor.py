@@ -9,12 +9,12 @@ from mmengine.structures import PixelData
 from torch import Tensor, nn
 
 from mmseg_fastscnn.models.inference import inference_form
-from mmseg_fastscnn.ops.bilinear import View, Window
+from mmseg_fastscnn.models.sliding_window import checked_test_cfg, windows
+from mmseg_fastscnn.models.views import as_view
+from mmseg_fastscnn.ops.bilinear import View
 from mmseg_fastscnn.ops.upsample_argmax import upsample_argmax, with_background
 from mmseg_fastscnn.registry import MODELS
 from mmseg_fastscnn.structures import SegDataSample
-
-MOST_CLASSES = 256
 
 
 @MODELS.register_module()
@@ -42,7 +42,7 @@ class EncoderDecoder(BaseModel):
         for_inference_only: Whether `for_inference` was called.
 
     Raises:
-        ValueError: `test_cfg` is no way to predict; or there are more than 256 classes.
+        ValueError: `test_cfg` is no way to predict.
     """
 
     for_inference_only = False
@@ -72,11 +72,6 @@ class EncoderDecoder(BaseModel):
         else:
             self.auxiliary_head = ModuleList(  # mmengine's: it initialises its items
                 build(head, for_heads) for head in auxiliary_head or ()
-            )
-        if self.num_classes > MOST_CLASSES:
-            raise ValueError(
-                f'num_classes={self.num_classes}: label maps are 8-bit images, so a '
-                f'model has at most {MOST_CLASSES} classes. Merge some by label_map.'
             )
         self.test_cfg = checked_test_cfg(test_cfg or dict(mode='whole'))
         self.to(memory_format=torch.channels_last)
@@ -124,7 +119,7 @@ class EncoderDecoder(BaseModel):
         self, inputs: Tensor, data_samples: list[SegDataSample]
     ) -> dict[str, Tensor]:
         """Return the losses and accuracies of all heads, `decode.loss_ce` and so on."""
-        if not all('gt_sem_seg' in sample for sample in data_samples):
+        if not all('gt_sem_seg' in sample for sample in data_samples or [()]):
             raise ValueError(
                 'There are images without labels in the training data. Set '
                 'data_prefix.seg_map_path, and have LoadAnnotations in the pipeline.'
@@ -268,81 +263,7 @@ class EncoderDecoder(BaseModel):
         super()._load_from_state_dict(*args, **kwargs)
 
 
-FLIPPED_DIMS = dict(horizontal=(2,), vertical=(1,), diagonal=(1, 2))
-NO_PADDING = (0, 0, 0, 0)  # left, right, top, bottom
-
-
-def as_view(logits: Tensor, size: tuple[int, int], sample: SegDataSample) -> View:
-    """Say how an image's coarse logits become the image's, from the sample's facts.
-
-    The image was resized (to anything), padded and flipped (in any order), and padded
-    once more by the data preprocessor. So logits are flipped back, interpolated to the
-    input's size, cut to what is not padding, and interpolated to `ori_shape`.
-
-    Args:
-        logits: (C, h, w).
-        size: (H, W) of the input.
-        sample: Has `ori_shape`; `flip` and `flip_direction` if it was flipped;
-            `padding_size` (of `Pad`) and `img_padding_size` (of the data preprocessor),
-            each (left, right, top, bottom) of the input, if it was padded.
-
-    Raises:
-        ValueError: The image was resized or cropped after `Pad`.
-    """
-    check_padded_last(sample, size)
-    steps = (sample.get('padding_size'), sample.get('img_padding_size'))
-    steps = [step or NO_PADDING for step in steps]
-    left, right, top, bottom = (sum(side) for side in zip(*steps, strict=True))
-    if sample.get('flip', False):
-        dims = FLIPPED_DIMS[sample.flip_direction]
-        logits = logits.flip(dims)
-        if 1 in dims:
-            top, bottom = bottom, top
-        if 2 in dims:
-            left, right = right, left
-    window = None
-    if left or right or top or bottom:
-        window = Window((top, size[0] - bottom), (left, size[1] - right))
-    return View(logits, [size, tuple(sample.ori_shape)], window)
-
-
-def check_padded_last(sample: SegDataSample, size: tuple[int, int]) -> None:
-    """Raise ValueError if an image was resized or cropped after `Pad`."""
-    if sample.get('padding_size') is None:
-        return
-    _, right, _, bottom = sample.get('img_padding_size') or NO_PADDING
-    before = size[0] - bottom, size[1] - right
-    if before != tuple(sample.pad_shape[:2]):
-        raise ValueError(
-            f'The image was padded to {tuple(sample.pad_shape[:2])} (h, w) and is now '
-            f'{before}, so where its padding lies is not known. Have Pad after all '
-            f'steps of the test pipeline that change the size.'
-        )
-
-
 def build(cfg: dict, defaults: dict) -> nn.Module:
     """Build a part of the model; its own settings win over the defaults."""
     given = {key: value for key, value in defaults.items() if value is not None}
     return MODELS.build({**given, **cfg})
-
-
-def windows(length: int, window: int, stride: int) -> list[slice]:
-    """Cover `length` pixels; the last window is moved back to end at the edge."""
-    count = max(length - window + stride - 1, 0) // stride + 1
-    stops = [min(k * stride + window, length) for k in range(count)]
-    return [slice(max(stop - window, 0), stop) for stop in stops]
-
-
-def checked_test_cfg(test_cfg: dict) -> dict:
-    """Return `test_cfg`; raise ValueError if it is not a way to predict."""
-    mode = test_cfg.get('mode')
-    if mode not in ('whole', 'slide'):
-        raise ValueError(f"test_cfg.mode is {mode!r}; it must be 'whole' or 'slide'.")
-    if mode == 'slide':
-        crop, stride = test_cfg.get('crop_size'), test_cfg.get('stride')
-        if not crop or not stride or stride[0] > crop[0] or stride[1] > crop[1]:
-            raise ValueError(
-                f"test_cfg.mode='slide' needs crop_size (h, w) and a stride (h, w) "
-                f'that is not larger; found crop_size={crop}, stride={stride}.'
-            )
-    return test_cfg

@@ -36,12 +36,3 @@ def may_be_kept(like: Tensor) -> bool:
     """
     traced = torch.compiler.is_compiling() or torch.jit.is_tracing()
     return not traced and type(like) in (Tensor, nn.Parameter)  # and not fake ones
-
-
-@kept
-def constant(values: tuple[float, ...], device: torch.device) -> Tensor:
-    """Return float32 values as a tensor: `constant((1.0, 2.0), like=logits)`.
-
-    The copy to a GPU waits for it, so it should not happen at each step.
-    """
-    return torch.tensor(values, dtype=torch.float32, device=device)

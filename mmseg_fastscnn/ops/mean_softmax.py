@@ -24,7 +24,9 @@ def mean_softmax(
     logits = [view.logits.float() for view in views]
     logits = [image - image.amax(0) for image in logits]
     # To know it of a GPU would mean to wait for it; there all take the safe way.
-    spread = [not on_host(image) or bool(image.min() < LEAST_LOG) for image in logits]
+    spread = [
+        not on_host(image.device) or bool(image.min() < LEAST_LOG) for image in logits
+    ]
     for same_rows in zip(*(up.bands for up in ups), strict=True):
         total = None
         for image, far, up, band in zip(logits, spread, ups, same_rows, strict=True):

@@ -54,7 +54,7 @@ def upsample_argmax(
         from mmseg_fastscnn.ops.upsample_triton import argmax
 
         return argmax(logits, *steps, align_corners)
-    if len(steps) == 1 and on_host(logits):  # it reads which cells are mixed
+    if len(steps) == 1 and on_host(logits.device):  # it reads which cells are mixed
         return torch.stack(
             [in_cells(image, *steps, align_corners) for image in logits.contiguous()]
         )

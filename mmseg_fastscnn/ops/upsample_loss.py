@@ -147,7 +147,7 @@ def softmax_loss_(z, own, index, valid, weight) -> tuple[Tensor, Tensor]:
     weight = valid.float() if weight is None else weight * valid
     best = z.amax(0)
     hits = ((own >= best) & valid).sum()
-    if not on_host(z) or best.min() < LEAST_LOG:
+    if not on_host(z.device) or best.min() < LEAST_LOG:
         z, own = z.sub_(best), own - best
     normaliser = z.exp_().sum(0)
     loss = (normaliser.log() - own).mul_(weight).sum()
@@ -166,7 +166,7 @@ def sigmoid_loss_(z, own, index, valid, weight) -> tuple[Tensor, Tensor]:
     least = z.amin(0)
     hits = ((own <= least) & valid).sum()
     lowest = LEAST_LOG
-    if on_host(z):
+    if on_host(z.device):
         lowest = min(float(least.min()), -float(own.max()), 0.0)  # or NaN
     together = int(LEAST_LOG / (lowest - 1)) if lowest > LEAST_LOG else 0
     if not together:
@@ -183,7 +183,7 @@ def sigmoid_loss_(z, own, index, valid, weight) -> tuple[Tensor, Tensor]:
         loss += (weight - 1) * F.softplus(own)
         own_slope *= weight
     z.scatter_(0, index[None], (1 + own_slope)[None])
-    if not on_host(z) or not valid.all():
+    if not on_host(z.device) or not valid.all():
         z.masked_fill_(~valid, 1)
         loss.mul_(valid)
     return loss.sum(), hits
