@@ -189,10 +189,8 @@ def noting_padding(
     return samples
 
 
-def random_photometric_distort(
-    options: Mapping,
-) -> Callable[[Sequence[Tensor]], list[Tensor]]:
-    """torchvision's transform for BGR images, imported only where it is used."""
+def random_photometric_distort(options: Mapping) -> Callable[[Tensor], Tensor]:
+    """torchvision's transform for RGB images, imported only where it is used."""
     try:
         from torchvision.transforms import v2
     except (ImportError, RuntimeError) as error:
@@ -202,7 +200,14 @@ def random_photometric_distort(
             f'have PhotoMetricDistortion in the pipeline.'
         ) from error
     transform = v2.RandomPhotometricDistort(**options)
-    return lambda images: [transform(image.flip(0)).flip(0) for image in images]
+
+    def colours(images: Tensor) -> Tensor:
+        """Change (C, H, W), or each of (N, C, H, W) in its own way."""
+        if images.ndim == 3:
+            return transform(images)
+        return torch.stack([transform(image) for image in images])
+
+    return colours
 
 
 def check_mean_and_std(

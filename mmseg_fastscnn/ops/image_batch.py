@@ -25,8 +25,8 @@ class Normalisation(NamedTuple):
         std: What is then divided by, given like `mean`.
         pad_val: Value of padded pixels, afterwards.
         dtype: Of the result.
-        colours: Changes the colours of images, a list of (C, h, w) in their old order,
-            before all else; None: they stay.
+        colours: Changes the colours of images (C, H, W) or (N, C, H, W), in their new
+            order and before all else; None: they stay.
     """
 
     order: tuple[int, ...]
@@ -34,7 +34,7 @@ class Normalisation(NamedTuple):
     std: Tensor | None
     pad_val: float
     dtype: torch.dtype
-    colours: Callable[[Sequence[Tensor]], Sequence[Tensor]] | None = None
+    colours: Callable[[Tensor], Tensor] | None = None
 
 
 def batch_by_channel(
@@ -50,8 +50,6 @@ def batch_by_channel(
     Returns:
         (N, C, H, W), channels_last.
     """
-    if how.colours is not None:
-        images = how.colours(images)
     result = torch.empty(
         (len(images), len(how.order), *size),
         dtype=how.dtype,
@@ -59,8 +57,11 @@ def batch_by_channel(
         memory_format=torch.channels_last,
     )
     for image, place in zip(images, result, strict=True):
-        for k, source in enumerate(how.order):
-            channel = image[source].to(torch.float32, copy=True)
+        channels = [image[k] for k in how.order]
+        if how.colours is not None:
+            channels = how.colours(torch.stack(channels))
+        for k, channel in enumerate(channels):
+            channel = channel.to(torch.float32, copy=True)
             if how.mean is not None:
                 mean, std = (v.expand(len(image), 1, 1) for v in (how.mean, how.std))
                 channel.sub_(mean[k]).div_(std[k])
@@ -87,9 +88,9 @@ def batch_at_once(
     batch = stacked(images, device) if same else filled(images, size, 0, device)
     if batch.dtype != torch.uint8:  # few operators know other unsigned integers
         batch = batch.float()
-    if how.colours is not None:
-        batch = torch.stack(list(how.colours(batch.unbind())))
     batch = batch.index_select(1, indices(how.order, like=batch))
+    if how.colours is not None:
+        batch = how.colours(batch)
     batch = batch.to(torch.float32, memory_format=torch.channels_last)
     if how.mean is not None:
         batch = batch.sub_(how.mean).div_(how.std)
