@@ -53,6 +53,7 @@ WITHOUT_TYPE = {  # keys of the dicts that have no `type`, by the end of their p
     'test_cfg': arguments(TestLoop),
     'model.train_cfg': ANYTHING,
     'model.test_cfg': {'mode', 'crop_size', 'stride'},
+    'data_preprocessor.test_cfg': {'size', 'size_divisor'},
     'auto_scale_lr': {'enable', 'base_batch_size'},
     'randomness': arguments(Runner.set_randomness),
     'env_cfg': {'cudnn_benchmark', 'mp_cfg', 'dist_cfg', 'resource_limit'},

@@ -2,10 +2,12 @@
 
 import pytest
 import torch
+from conftest import ROOT, TOY
 from mmengine.registry import init_default_scope
 from test_golden import labelled_samples, model_config
 from test_inference import Operators
 
+from mmseg_fastscnn.config import load_config
 from mmseg_fastscnn.models.data_preprocessor import SegDataPreProcessor
 from mmseg_fastscnn.registry import MODELS
 
@@ -94,3 +96,11 @@ def test_images_are_not_changed():
     before = images[0].clone()
     SegDataPreProcessor(mean=MEAN, std=STD)(dict(inputs=images))
     assert torch.equal(images[0], before)
+
+
+def test_a_config_may_pad_test_images():
+    key = 'model.data_preprocessor.test_cfg'
+    config = load_config(ROOT / TOY, {key: dict(size_divisor=32)})
+    assert config.model.data_preprocessor.test_cfg.size_divisor == 32
+    with pytest.raises(ValueError, match="no such key; did you mean 'size_divisor'"):
+        load_config(ROOT / TOY, {f'{key}.size_divisr': 32})

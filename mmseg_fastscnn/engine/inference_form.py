@@ -7,6 +7,7 @@ from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from torch import nn
 
+from mmseg_fastscnn.models import EncoderDecoder
 from mmseg_fastscnn.registry import HOOKS
 
 
@@ -29,7 +30,9 @@ class InferenceFormHook(Hook):
         runner.val_loop.run = self._restoring(runner, runner.val_loop.run)
 
     def before_val_epoch(self, runner) -> None:
-        self.trained, runner.model = runner.model, inference_copy(runner.model)
+        model = unwrapped(runner.model)
+        if isinstance(model, EncoderDecoder):  # another has no such form
+            self.trained, runner.model = runner.model, inference_copy(model)
 
     def after_val_epoch(self, runner, metrics: dict | None = None) -> None:
         self._restore(runner)
@@ -50,10 +53,15 @@ class InferenceFormHook(Hook):
             self.trained, runner.model = None, self.trained
 
 
-def inference_copy(model: nn.Module) -> nn.Module:
-    """Return a copy of a segmentor in its inference form, without auxiliary heads."""
+def unwrapped(model: nn.Module) -> nn.Module:
+    """Return the model that data parallel training wraps."""
     while is_model_wrapper(model):
         model = model.module
+    return model
+
+
+def inference_copy(model: EncoderDecoder) -> EncoderDecoder:
+    """Return a copy of a segmentor in its inference form, without auxiliary heads."""
     # what deepcopy finds in its memo it does not copy
     unused = {id(model.auxiliary_head): nn.ModuleList()}
     result = copy.deepcopy(model, unused)
