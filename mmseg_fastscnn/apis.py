@@ -93,7 +93,7 @@ def inference_model(
     if isinstance(img, list | tuple):
         return [inference_model(model, one, with_logits) for one in img]
     image = read_image(img)
-    channels = model.backbone.learning_to_downsample.conv.in_channels
+    channels = model.backbone.first_conv.in_channels
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != channels:
         raise ValueError(
             f'The image is {image.dtype} of shape {image.shape}; the model needs uint8 '

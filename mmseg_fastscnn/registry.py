@@ -26,7 +26,7 @@ METRICS = _child(parent.METRICS, 'evaluation')
 HOOKS = _child(
     parent.HOOKS,
     *('engine.hooks', 'engine.header', 'engine.startup', 'engine.predictions'),
-    'engine.class_weights',
+    *('engine.class_weights', 'engine.inference_form'),
 )
 OPTIM_WRAPPERS = _child(parent.OPTIM_WRAPPERS, 'engine.amp')
 RUNNERS = _child(parent.RUNNERS, 'engine.runner')

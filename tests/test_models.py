@@ -24,50 +24,6 @@ def test_smaller_is_refused():
         model.predict(image_batch(1, 31, 64))
 
 
-@pytest.mark.parametrize('size', [(64, 96), (67, 101), (41, 32)])
-@pytest.mark.parametrize('padding', [0, 1])
-@pytest.mark.parametrize('norm', ['BN', 'GN'])
-def test_bands_of_rows_are_the_whole(norm, padding, size, monkeypatch):
-    groups = dict(num_groups=4) if norm == 'GN' else {}
-    config = model_config(norm_cfg=dict(type=norm, **groups))
-    config.backbone.downsample_padding = padding
-    model, image = fill(MODELS.build(config)).eval(), image_batch(2, *size)
-    calls = []
-    model.decode_head.conv_seg.register_forward_hook(lambda *_: calls.append(1))
-    whole = model(image)  # gradients may be asked for
-    monkeypatch.setattr('mmseg_fastscnn.ops.row_bands.BAND_BYTES', 1)
-    with torch.no_grad():
-        in_bands = model(image)
-    torch.testing.assert_close(in_bands, whole, rtol=1e-5, atol=1e-5)
-    assert len(calls) == 1 + (whole.shape[2] if norm == 'BN' else 1)
-    calls.clear()
-    model.train()
-    with torch.no_grad():  # running means are those of the whole image
-        model(image)
-        assert len(calls) == 1
-        model.for_inference()(image)
-    assert len(calls) == 1 + (whole.shape[2] if norm == 'BN' else 1)
-
-
-def test_an_exported_graph_is_not_cut_and_fits_any_size(monkeypatch):
-    monkeypatch.setattr('mmseg_fastscnn.ops.row_bands.BAND_BYTES', 1)
-    model = fill(MODELS.build(model_config())).eval()
-    network = torch.nn.Sequential(model.backbone, model.decode_head)
-    limits = dict(min=33, max=4096)
-    sides = {k: torch.export.Dim(name, **limits) for k, name in ((2, 'h'), (3, 'w'))}
-    with torch.no_grad():
-        exported = torch.export.export(
-            network, (image_batch(1, 64, 96),), dynamic_shapes=(sides,)
-        )
-        image = image_batch(1, 97, 161)
-        answer = exported.module()(image)
-        torch.testing.assert_close(answer, network(image), rtol=1e-5, atol=1e-5)
-    convolutions = [n for n in exported.graph.nodes if 'conv2d' in str(n.target)]
-    assert len(convolutions) == sum(
-        isinstance(part, torch.nn.Conv2d) for part in network.modules()
-    )
-
-
 def test_settings_given_once_reach_all_heads_and_a_head_still_wins():
     config = model_config(
         num_classes=7, align_corners=True, norm_cfg=dict(type='GN', num_groups=4)
@@ -124,6 +80,25 @@ def test_slide_over_the_whole_image_is_whole():
 def test_wrong_test_cfg(test_cfg):
     with pytest.raises(ValueError, match=r'test_cfg\.mode'):
         MODELS.build(model_config(test_cfg=test_cfg))
+
+
+def test_depth_and_grids_of_the_network():
+    config = model_config()
+    config.backbone.update(num_blocks=(1, 2, 1), expand_ratio=3, pool_scales=(1, 4))
+    model = MODELS.build(config).eval()
+    extractor = model.backbone.global_feature_extractor
+    stages = (extractor.bottleneck1, extractor.bottleneck2, extractor.bottleneck3)
+    assert [len(stage) for stage in stages] == [1, 2, 1]
+    assert [stage[0].conv[1].conv.groups for stage in stages] == [
+        3 * 64,
+        3 * 64,
+        3 * 96,
+    ]
+    assert [level[0].bins for level in extractor.ppm] == [1, 4]
+    assert extractor.out.in_channels == 2 * 128
+    assert model.inference(image_batch(1, 64, 96)).shape == (1, 19, 64, 96)
+    with pytest.raises(ValueError, match=r'num_blocks=\(3, 3\) has 2 values.*three'):
+        MODELS.build(dict(type='FastSCNN', num_blocks=(3, 3)))
 
 
 def test_channels_of_fusion_must_fit():

@@ -9,8 +9,6 @@ from torch import Tensor, nn
 from mmseg_fastscnn.checkpoint.files import read_checkpoint
 from mmseg_fastscnn.registry import WEIGHT_INITIALIZERS
 
-FIRST_CONV = 'backbone.learning_to_downsample.conv.conv.weight'
-
 
 @dataclass
 class LoadReport:
@@ -115,9 +113,11 @@ def inflate_first_convolution(
     strength give outputs of the same strength.
     """
     result = dict(state_dict)
-    wanted, stored = model.state_dict()[FIRST_CONV], state_dict.get(FIRST_CONV)
+    wanted = model.backbone.first_conv.weight
+    name = next(name for name, value in model.named_parameters() if value is wanted)
+    stored = state_dict.get(name)
     if stored is not None and stored.shape[1] != wanted.shape[1]:
         have, need = stored.shape[1], wanted.shape[1]
         channels = [k % have for k in range(need)]
-        result[FIRST_CONV] = stored[:, channels] * (have / need)
+        result[name] = stored[:, channels] * (have / need)
     return result

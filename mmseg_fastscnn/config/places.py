@@ -128,7 +128,6 @@ PLACES: dict[str, Place] = {
         reader='MMDistributedDataParallel', passed=frozenset({'module'})
     ),
     'model.train_cfg': with_keys(),
-    'data_preprocessor.test_cfg': with_keys('size', 'size_divisor'),
     'model.data_preprocessor': HEAD,
     'backbone': HEAD,
     'decode_head': HEAD,

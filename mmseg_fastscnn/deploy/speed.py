@@ -9,9 +9,6 @@ from mmengine.dataset import pseudo_collate
 from torch import nn
 from torch.utils.data import Dataset
 
-from mmseg_fastscnn.models.segmentor import flipped_back
-from mmseg_fastscnn.ops.upsample_argmax import upsample_argmax
-
 STAGES = ('decode', 'preprocess', 'network', 'upsample and argmax', 'copy back')
 
 
@@ -20,6 +17,8 @@ def stage_seconds(
     model: nn.Module, dataset: Dataset, repeat: int
 ) -> dict[str, list[float]]:
     """Predict one image after the other and time each stage, in seconds.
+
+    The stages are the calls that `EncoderDecoder.predict` is made of.
 
     Args:
         model: From `init_model`.
@@ -46,10 +45,9 @@ def stage_seconds(
         with timed('network'):
             logits = model.coarse_logits(batch['inputs'])
         with timed('upsample and argmax'):
-            (facts,) = batch['data_samples']
-            sizes = [batch['inputs'].shape[2:], facts.ori_shape]
-            logits = flipped_back(logits[0], facts)[None]
-            label = upsample_argmax(logits, sizes, model.align_corners)
+            size = tuple(batch['inputs'].shape[2:])
+            (view,) = model.views(logits, size, batch['data_samples'])
+            label = model.label_map(view)
         with timed('copy back'):
             label.cpu()
     return {stage: values[warm_up:] for stage, values in seconds.items()}

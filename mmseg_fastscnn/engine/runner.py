@@ -25,6 +25,7 @@ from mmseg_fastscnn.datasets.sampler import InfiniteSampler
 from mmseg_fastscnn.engine.class_weights import ClassWeightHook
 from mmseg_fastscnn.engine.header import RunHeaderHook
 from mmseg_fastscnn.engine.hooks import DataWaitHook, PlainCheckpointHook
+from mmseg_fastscnn.engine.inference_form import InferenceFormHook
 from mmseg_fastscnn.engine.resume import (
     SkippingIterator,
     checkpoint_folder,
@@ -52,11 +53,13 @@ class SegRunner(Runner):
         model: The segmentor or its config.
         work_dir: Folder for checkpoints and logs.
         train_cfg: Config of the training loop; without one the run only tests.
+        val_cfg: Config of the validation loop, if there is validation.
         resume: Whether to go on with the run of the checkpoint that is loaded.
         kwargs: Other arguments of mmengine's `Runner`.
 
     Attributes:
         trains: Whether this is a run that trains.
+        validates: Whether this is a run that trains and validates.
         resumes: Whether this is a run that goes on with another.
         weights: Which of a checkpoint's weights to load, 'ema' or 'raw'.
         test_dtype: Type of the network's weights in a run that only tests.
@@ -71,12 +74,15 @@ class SegRunner(Runner):
         work_dir: str,
         *,
         train_cfg: dict | None = None,
+        val_cfg: dict | None = None,
         resume: bool = False,
         **kwargs,
     ):
         self.trains = train_cfg is not None
+        self.validates = self.trains and val_cfg is not None
         self.resumes = resume
-        super().__init__(model, work_dir, train_cfg=train_cfg, resume=resume, **kwargs)
+        loops = dict(train_cfg=train_cfg, val_cfg=val_cfg)
+        super().__init__(model, work_dir, **loops, resume=resume, **kwargs)
 
     @classmethod
     def from_cfg(cls, cfg: Config) -> 'SegRunner':
@@ -94,6 +100,7 @@ class SegRunner(Runner):
         return super().from_cfg(cfg)
 
     def train(self) -> nn.Module:
+        trained = self.model
         with warnings.catch_warnings():
             # said when a step is skipped or accumulated, which is meant
             warnings.filterwarnings('ignore', 'Detected call of `scheduler.step')
@@ -107,6 +114,8 @@ class SegRunner(Runner):
                     last_checkpoint(self.work_dir) or 'none is written yet',
                 )
                 raise
+            finally:
+                self.model = trained  # validation that fails leaves its copy
 
     def dump_config(self) -> None:
         """Keep the config that trained in the work dir, and a test's beside its log.
@@ -149,6 +158,8 @@ class SegRunner(Runner):
         self.register_hook(PlainCheckpointHook())
         self.register_hook(DataWaitHook())
         self.register_hook(ClassWeightHook())
+        if self.validates:
+            self.register_hook(InferenceFormHook())
         if self.distributed:  # so that all processes validate what is saved
             self.register_hook(dict(type='SyncBuffersHook'))
 

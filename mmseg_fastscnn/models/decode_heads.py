@@ -13,7 +13,6 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmseg_fastscnn.models.head_losses import check_losses, upsampled_form
-from mmseg_fastscnn.ops.row_bands import in_row_bands
 from mmseg_fastscnn.registry import MODELS
 from mmseg_fastscnn.structures import IGNORED, with_ignored
 
@@ -95,7 +94,6 @@ class FCNHead(BaseModule):
             if concat_input
             else None
         )
-        self.margin = num_convs * (kernel_size // 2)  # rows that a logit looks up
         self.dropout = nn.Dropout2d(dropout_ratio)
         self.conv_seg = nn.Conv2d(channels, self.out_channels, kernel_size=1)
         losses = [loss_decode] if isinstance(loss_decode, dict) else loss_decode
@@ -104,16 +102,16 @@ class FCNHead(BaseModule):
         check_losses(self.loss_decode, sampler is not None, single)
 
     def conv_layer(self, in_channels: int, out_channels: int, **layer) -> nn.Module:
+        """Build one of the head's convolutions, with its normalisation and ReLU."""
         return ConvModule(in_channels, out_channels, **layer)
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         """Return logits (N, out_channels, h, w) at the feature map's resolution."""
-        x = features[self.in_index]
-        if self.conv_cat is None:
-            layers = [self.convs, self.dropout, self.conv_seg]
-            return in_row_bands(layers, x, stride=1, margin=self.margin)
-        out = self.conv_cat(torch.cat([x, self.convs(x)], dim=1))
-        return self.conv_seg(self.dropout(out))
+        x = features[self.in_index]  # decode head: (128, 128, 256)
+        out = self.convs(x)  # (128, 128, 256)
+        if self.conv_cat is not None:
+            out = self.conv_cat(torch.cat([x, out], dim=1))
+        return self.conv_seg(self.dropout(out))  # (out_channels, 128, 256)
 
     def loss(self, features: Sequence[Tensor], label: Tensor) -> dict[str, Tensor]:
         """Return each loss under its name, and `acc_seg` in percent.

@@ -5,12 +5,15 @@ from typing import TypedDict
 
 import torch
 import torch.nn.functional as F
-from mmcv.cnn import fuse_conv_bn
 from mmengine.model import BaseModel, BaseTTAModel, ModuleList, is_model_wrapper
 from mmengine.structures import PixelData
 from torch import Tensor, nn
 
-from mmseg_fastscnn.ops.upsample_argmax import upsample_argmax
+from mmseg_fastscnn.models.inference import inference_form
+from mmseg_fastscnn.models.sliding_window import checked_test_cfg, windows
+from mmseg_fastscnn.models.views import as_view
+from mmseg_fastscnn.ops.bilinear import View
+from mmseg_fastscnn.ops.upsample_argmax import upsample_argmax, with_background
 from mmseg_fastscnn.registry import MODELS
 from mmseg_fastscnn.structures import SegDataSample
 
@@ -43,7 +46,15 @@ class EncoderDecoder(BaseModel):
             stride=(h, w))` for windows whose overlapping logits are averaged.
         data_preprocessor: Config of `SegDataPreProcessor`.
         init_cfg: mmengine's weight initialisation.
+
+    Attributes:
+        for_inference_only: Whether `for_inference` was called.
+
+    Raises:
+        ValueError: `test_cfg` is no way to predict.
     """
+
+    for_inference_only = False
 
     def __init__(
         self,
@@ -79,6 +90,11 @@ class EncoderDecoder(BaseModel):
         return self.decode_head.num_classes
 
     @property
+    def out_channels(self) -> int:
+        """Channels of the logits: 1 for two classes told apart by a threshold."""
+        return getattr(self.decode_head, 'out_channels', None) or self.num_classes
+
+    @property
     def align_corners(self) -> bool:
         return self.decode_head.align_corners
 
@@ -92,7 +108,7 @@ class EncoderDecoder(BaseModel):
 
         Args:
             inputs: (N, C, H, W), normalised.
-            data_samples: One an image; needed for 'loss'.
+            data_samples: One per image; needed for 'loss'.
             mode: 'loss', 'predict' or 'tensor' (logits at 1/8 resolution).
         """
         if mode == 'loss':
@@ -112,7 +128,7 @@ class EncoderDecoder(BaseModel):
         self, inputs: Tensor, data_samples: list[SegDataSample]
     ) -> dict[str, Tensor]:
         """Return the losses and accuracies of all heads, `decode.loss_ce` and so on."""
-        if not all('gt_sem_seg' in sample for sample in data_samples):
+        if not all('gt_sem_seg' in sample for sample in data_samples or [()]):
             raise ValueError(
                 'There are images without labels in the training data. Set '
                 'data_prefix.seg_map_path, and have LoadAnnotations in the pipeline.'
@@ -138,38 +154,33 @@ class EncoderDecoder(BaseModel):
     ) -> list[SegDataSample]:
         """Return the samples with `pred_sem_seg`, a label map at `ori_shape`.
 
-        A flipped image's labels are flipped back. Without samples, new ones of the
-        input's size are made.
+        Padding is cut off, and a flipped image's labels are flipped back. Without
+        samples, new ones of the input's size are made.
 
         Args:
             inputs: (N, C, H, W), normalised.
-            data_samples: One an image.
+            data_samples: One per image.
             with_logits: Add `seg_logits` at `ori_shape`, which takes longer than all
-                else and 4 * num_classes bytes a pixel.
+                else and 4 * out_channels bytes per pixel.
         """
+        size = tuple(inputs.shape[2:])
         if data_samples is None:
-            size = tuple(inputs.shape[2:])
             data_samples = [
                 SegDataSample(metainfo=dict(ori_shape=size)) for _ in inputs
             ]
-        coarse = self.coarse_logits(inputs)
-        for sample, logits in zip(data_samples, coarse, strict=True):
-            logits = flipped_back(logits, sample)[None]
-            sizes = [inputs.shape[2:], sample.ori_shape]
-            labels = upsample_argmax(logits, sizes, self.align_corners)
-            sample.pred_sem_seg = PixelData(data=labels)
+        views = self.views(self.coarse_logits(inputs), size, data_samples)
+        for sample, view in zip(data_samples, views, strict=True):
+            sample.pred_sem_seg = PixelData(data=self.label_map(view))
             if with_logits:
-                for size in sizes:
-                    logits = self.upsample(logits, size)
-                sample.seg_logits = PixelData(data=logits[0])
+                sample.seg_logits = PixelData(data=self.fine_logits(view))
         return data_samples
 
     def inference(self, inputs: Tensor) -> Tensor:
-        """Return logits (N, num_classes, H, W) at the size of the inputs."""
+        """Return logits (N, out_channels, H, W) at the size of the inputs."""
         return self.upsample(self.coarse_logits(inputs), inputs.shape[2:])
 
     def coarse_logits(self, inputs: Tensor) -> Tensor:
-        """Return logits (N, num_classes, h, w) as they come, to be interpolated.
+        """Return logits (N, out_channels, h, w) as they come, to be interpolated.
 
         They are at 1/8 of the inputs' size; with `mode='slide'`, where windows are
         averaged, at all of it.
@@ -177,6 +188,42 @@ class EncoderDecoder(BaseModel):
         if self.test_cfg['mode'] == 'slide':
             return self._slide(inputs)
         return self(inputs, mode='tensor').float()
+
+    def views(
+        self,
+        coarse: Tensor,
+        size: tuple[int, int],
+        data_samples: Sequence[SegDataSample],
+    ) -> list[View]:
+        """Say for each image's `coarse_logits` how they become the image's.
+
+        Args:
+            coarse: (N, out_channels, h, w).
+            size: (h, w) of the inputs that they were computed from.
+            data_samples: One per image.
+        """
+        return [
+            as_view(logits, size, sample)
+            for logits, sample in zip(coarse, data_samples, strict=True)
+        ]
+
+    def label_map(self, view: View) -> Tensor:
+        """Return the labels (1, H, W) uint8 of an image at its own size."""
+        logits, sizes, window = view
+        logits = logits[None]
+        if self.out_channels == 1:
+            logits = with_background(logits, self.decode_head.threshold)
+        return upsample_argmax(logits, sizes, self.align_corners, window)
+
+    def fine_logits(self, view: View) -> Tensor:
+        """Return the logits (out_channels, H, W) of an image at its own size."""
+        logits, (size, *others), window = view
+        logits = self.upsample(logits[None], size)
+        if window is not None:
+            logits = window.cut(logits)
+        for other in others:
+            logits = self.upsample(logits, other)
+        return logits[0]
 
     def upsample(self, logits: Tensor, size: Sequence[int]) -> Tensor:
         """Interpolate logits (N, C, h, w) bilinearly to `size` (h, w)."""
@@ -186,7 +233,7 @@ class EncoderDecoder(BaseModel):
 
     def _slide(self, inputs: Tensor) -> Tensor:
         size = inputs.shape[2:]
-        shape = (len(inputs), self.num_classes, *size)
+        shape = (len(inputs), self.out_channels, *size)
         total = torch.zeros(shape, device=inputs.device)
         count = torch.zeros(size, device=inputs.device)
         crop, stride = self.test_cfg['crop_size'], self.test_cfg['stride']
@@ -199,33 +246,30 @@ class EncoderDecoder(BaseModel):
         return total / count
 
     def for_inference(self, dtype: torch.dtype = torch.float32) -> 'EncoderDecoder':
-        """Fold batch normalisation into the convolutions, in place; return the model.
+        """Bring backbone and decode head into their inference form; return the model.
 
         It then predicts the same, faster, but cannot be trained or load checkpoints.
+        See `models/inference.py`. To call it again changes the dtype.
 
         Args:
             dtype: Of the network's weights and activations, for instance
                 `torch.bfloat16`; its logits become float32.
         """
-        for part in (self.backbone, self.decode_head):
-            folded = fuse_conv_bn(part.eval()).eval()  # it leaves parts in training
-            folded.to(dtype, memory_format=torch.channels_last)
+        self.eval()
+        self.backbone = inference_form(self.backbone, dtype)
+        self.decode_head = inference_form(self.decode_head, dtype)
         self.data_preprocessor.dtype = dtype
+        self.for_inference_only = True
         return self
 
-
-def unwrapped(model: nn.Module) -> nn.Module:
-    """Return the segmentor inside of wrappers for data parallelism and ms+flip."""
-    while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
-        model = model.module
-    return model
-
-
-def flipped_back(logits: Tensor, sample: SegDataSample) -> Tensor:
-    """Undo the flip of the image that logits (C, h, w) were predicted from."""
-    if not sample.get('flip', False):
-        return logits
-    return logits.flip(dict(horizontal=2, vertical=1)[sample.flip_direction])
+    def _load_from_state_dict(self, *args, **kwargs) -> None:
+        if self.for_inference_only:
+            raise ValueError(
+                'This model is in its inference form, whose convolutions hold the '
+                'normalisation too, so a checkpoint cannot be loaded into it. Build '
+                'the model anew, load the checkpoint, then call for_inference().'
+            )
+        super()._load_from_state_dict(*args, **kwargs)
 
 
 def build(cfg: dict, defaults: dict) -> nn.Module:
@@ -234,23 +278,8 @@ def build(cfg: dict, defaults: dict) -> nn.Module:
     return MODELS.build({**given, **cfg})
 
 
-def windows(length: int, window: int, stride: int) -> list[slice]:
-    """Cover `length` pixels; the last window is moved back to end at the edge."""
-    count = max(length - window + stride - 1, 0) // stride + 1
-    stops = [min(k * stride + window, length) for k in range(count)]
-    return [slice(max(stop - window, 0), stop) for stop in stops]
-
-
-def checked_test_cfg(test_cfg: TestCfg) -> TestCfg:
-    """Return `test_cfg`; raise ValueError if it is not a way to predict."""
-    mode = test_cfg.get('mode')
-    if mode not in ('whole', 'slide'):
-        raise ValueError(f"test_cfg.mode is {mode!r}; it must be 'whole' or 'slide'.")
-    if mode == 'slide':
-        crop, stride = test_cfg.get('crop_size'), test_cfg.get('stride')
-        if not crop or not stride or stride[0] > crop[0] or stride[1] > crop[1]:
-            raise ValueError(
-                f"test_cfg.mode='slide' needs crop_size (h, w) and a stride (h, w) "
-                f'that is not larger; found crop_size={crop}, stride={stride}.'
-            )
-    return test_cfg
+def unwrapped(model: nn.Module) -> nn.Module:
+    """Return the segmentor inside of wrappers for data parallelism and ms+flip."""
+    while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
+        model = model.module
+    return model

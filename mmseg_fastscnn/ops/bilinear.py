@@ -1,12 +1,13 @@
 """Bilinear interpolation of logits, a band of rows at a time."""
 
 from collections.abc import Sequence
-from functools import cached_property
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from mmseg_fastscnn.ops.kept import kept
 
 LEAST_LOG = -80.0  # whose exponential is safely a normal float32
 
@@ -30,20 +31,71 @@ def source_position(size: int, out: int, align_corners: bool) -> Tensor:
     return (k + 0.5) * (size / out) - 0.5
 
 
-def bilinear_matrix(size: int, outs: Sequence[int], align_corners: bool) -> Tensor:
-    """Return the (outs[-1], size) matrix that interpolates `size` values.
+class Window(NamedTuple):
+    """The part of a padded image that is not padding.
+
+    Attributes:
+        rows: The first row, and the one after the last.
+        columns: The same of the columns.
+    """
+
+    rows: tuple[int, int]
+    columns: tuple[int, int]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(h, w)"""
+        return self.rows[1] - self.rows[0], self.columns[1] - self.columns[0]
+
+    def cut(self, image: Tensor) -> Tensor:
+        """Return the window's part of (..., H, W)."""
+        return image[..., slice(*self.rows), slice(*self.columns)]
+
+
+class View(NamedTuple):
+    """Coarse logits of an image, and the way to the image's size.
+
+    Attributes:
+        logits: (C, h, w), flipped back if the image was flipped.
+        sizes: (h, w) to interpolate them to, one after the other; the last is the
+            result's.
+        window: What is kept of the first of these, if it was padded.
+    """
+
+    logits: Tensor
+    sizes: Sequence[Sequence[int]]
+    window: Window | None = None
+
+
+def bilinear_matrix(
+    size: int,
+    outs: Sequence[int],
+    align_corners: bool,
+    window: tuple[int, int] | None = None,
+) -> Tensor:
+    """Return the matrix that interpolates `size` values, (results, size), on the CPU.
 
     Args:
-        size: Of the input.
+        size: Size of the input.
         outs: Sizes to interpolate to, one after the other.
         align_corners: Of every interpolation.
+        window: What is kept of the first of them: from where, and up to where.
     """
     matrix = torch.eye(size)[None, None]
     for out in outs:
         matrix = F.interpolate(
             matrix, (out, size), mode='bilinear', align_corners=align_corners
         )
+        if window is not None:
+            matrix, window = matrix[:, :, slice(*window)], None
     return matrix[0, 0]
+
+
+@kept
+def matrix_on(*arguments) -> Tensor:
+    """`bilinear_matrix` on a device."""
+    *settings, device = arguments
+    return bilinear_matrix(*settings).to(device)
 
 
 class Band(NamedTuple):
@@ -70,50 +122,77 @@ class Upsampling:
         like: The images, (N, C, h, w): their shape and device.
         sizes: (h, w) to interpolate to, one after the other; the last is the result's.
         align_corners: Of every interpolation.
+        window: What is kept of the first of these; see `View`.
 
     Attributes:
         bands: The rows, in bands that fit the cache.
+        widths: The widths of `sizes`.
     """
 
     def __init__(
-        self, like: Tensor, sizes: Sequence[Sequence[int]], align_corners: bool
+        self,
+        like: Tensor,
+        sizes: Sequence[Sequence[int]],
+        align_corners: bool,
+        window: Window | None = None,
     ):
         heights, self.widths = zip(*sizes, strict=True)
-        self.width = like.shape[3]
         self.align_corners = align_corners
-        rows = bilinear_matrix(like.shape[2], heights, align_corners).to(like.device)
-        self.bands = cut(rows, like.shape[1] * self.widths[-1])
+        rows, self.window = window or (None, None)
+        self._like = like
+        at_once = max(1, band_values(like) // (like.shape[1] * self.widths[-1]))
+        self.bands = bands_of_rows(
+            like.shape[2], heights, align_corners, rows, at_once, like=like
+        )
 
     def widen(self, image: Tensor) -> Tensor:
         """Interpolate the columns of (C, h, w) to (C, h, W)."""
         image = image.contiguous()[None]  # in channels_last it takes twice as long
+        window = self.window
         for width in self.widths:
-            image = F.interpolate(
-                image,
-                (image.shape[2], width),
-                mode='bilinear',
-                align_corners=self.align_corners,
-            )
+            if width != image.shape[3]:
+                image = F.interpolate(
+                    image,
+                    (image.shape[2], width),
+                    mode='bilinear',
+                    align_corners=self.align_corners,
+                )
+            if window is not None:
+                image, window = image[..., slice(*window)], None
         return image[0]
 
     def narrow(self, gradient: Tensor) -> Tensor:
         """Carry the gradient (C, h, W) of what `widen` gave back to (C, h, w)."""
-        return gradient @ self._columns.to(gradient)
+        width = self._like.shape[3]
+        return gradient @ matrix_on(
+            width, self.widths, self.align_corners, self.window, like=gradient
+        )
 
-    @cached_property
-    def _columns(self) -> Tensor:
-        return bilinear_matrix(self.width, self.widths, self.align_corners)
 
+@kept
+def bands_of_rows(
+    size: int,
+    outs: Sequence[int],
+    align_corners: bool,
+    window: tuple[int, int] | None,
+    height: int,
+    device: torch.device,
+) -> list[Band]:
+    """Cut an interpolation of rows, as of `bilinear_matrix`, into bands.
 
-def cut(matrix: Tensor, values_per_row: int) -> list[Band]:
-    """Cut an interpolation of rows, (H, h), into bands that fit the cache."""
-    height = max(1, band_values(matrix) // values_per_row)
-    used = (matrix != 0).int().cpu()
+    Args:
+        size, outs, align_corners, window: See `bilinear_matrix`.
+        height: Rows of a band.
+        device: Where the weights are to be.
+    """
+    matrix = bilinear_matrix(size, outs, align_corners, window)
+    used = (matrix != 0).int()
     first = used.argmax(1).tolist()
-    last = (matrix.shape[1] - 1 - used.flip(1).argmax(1)).tolist()
+    last = (size - 1 - used.flip(1).argmax(1)).tolist()
     result = []
     for start in range(0, len(matrix), height):
         rows = slice(start, min(start + height, len(matrix)))
         low = slice(min(first[rows]), max(last[rows]) + 1)
-        result.append(Band(rows, low, matrix[rows, low]))
+        weights = matrix[rows, low].clone()  # so that the matrix is not kept
+        result.append(Band(rows, low, weights.to(device)))
     return result

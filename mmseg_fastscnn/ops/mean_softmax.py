@@ -1,34 +1,32 @@
 """Mean softmax of several views' upsampled logits, without holding any of these."""
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
 from torch import Tensor
 
-from mmseg_fastscnn.ops.bilinear import LEAST_LOG, Upsampling
-
-
-class View(NamedTuple):
-    """One view of an image.
-
-    Attributes:
-        logits: (C, h, w), flipped back if the view was flipped.
-        sizes: (h, w) to interpolate them to, one after the other; the last is the
-            image's, the same for all views.
-    """
-
-    logits: Tensor
-    sizes: Sequence[Sequence[int]]
+from mmseg_fastscnn.ops.bilinear import LEAST_LOG, Upsampling, View
+from mmseg_fastscnn.ops.host import on_host
 
 
 def mean_softmax(
     views: Sequence[View], align_corners: bool = False
 ) -> Iterator[tuple[slice, Tensor]]:
-    """Yield (rows, (C, rows, W) mean probability) for band after band of the image."""
-    ups = [Upsampling(view.logits[None], view.sizes, align_corners) for view in views]
+    """Yield (rows, (C, rows, W) mean probability) for band after band of the image.
+
+    Args:
+        views: The image's views; all end in the same size.
+        align_corners: Of every interpolation.
+    """
+    ups = [
+        Upsampling(view.logits[None], view.sizes, align_corners, view.window)
+        for view in views
+    ]
     logits = [view.logits.float() for view in views]
     logits = [image - image.amax(0) for image in logits]
-    spread = [bool(image.min() < LEAST_LOG) for image in logits]
+    # To know it of a GPU would mean to wait for it; there all take the safe way.
+    spread = [
+        not on_host(image.device) or bool(image.min() < LEAST_LOG) for image in logits
+    ]
     for same_rows in zip(*(up.bands for up in ups), strict=True):
         total = None
         for image, far, up, band in zip(logits, spread, ups, same_rows, strict=True):

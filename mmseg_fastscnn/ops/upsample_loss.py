@@ -16,6 +16,7 @@ from torch.autograd.function import once_differentiable
 
 from mmseg_fastscnn.ops.bilinear import LEAST_LOG, Band, Upsampling
 from mmseg_fastscnn.ops.has_triton import has_triton
+from mmseg_fastscnn.ops.host import on_host
 from mmseg_fastscnn.structures import IGNORED
 
 
@@ -121,7 +122,8 @@ def softmax_loss_(
     weight = valid.float() if weight is None else weight * valid
     best = z.amax(0)
     hits = ((own >= best) & valid).sum()
-    if best.min() < LEAST_LOG:  # the sum of exponentials might underflow to zero
+    # the sum of exponentials might underflow to zero; reading the least would wait
+    if not on_host(z.device) or best.min() < LEAST_LOG:
         z, own = z.sub_(best), own - best
     normaliser = z.exp_().sum(0)
     loss = (normaliser.log() - own).mul_(weight).sum()
@@ -144,7 +146,9 @@ def sigmoid_loss_(
     """
     least = z.amin(0)
     hits = ((own <= least) & valid).sum()
-    lowest = min(float(least.min()), -float(own.max()), 0.0)  # or NaN
+    lowest = LEAST_LOG
+    if on_host(z.device):
+        lowest = min(float(least.min()), -float(own.max()), 0.0)  # or NaN
     together = int(LEAST_LOG / (lowest - 1)) if lowest > LEAST_LOG else 0
     if not together:
         loss = F.softplus(-z).sum(0) + own
@@ -160,7 +164,7 @@ def sigmoid_loss_(
         loss += (weight - 1) * F.softplus(own)
         own_slope *= weight
     z.scatter_(0, index[None], (1 + own_slope)[None])
-    if not valid.all():
+    if not on_host(z.device) or not valid.all():
         z.masked_fill_(~valid, 1)
         loss.mul_(valid)
     return loss.sum(), hits

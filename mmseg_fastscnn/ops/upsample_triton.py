@@ -17,6 +17,7 @@ import triton.language as tl
 from torch import Tensor
 
 from mmseg_fastscnn.ops.bilinear import source_position
+from mmseg_fastscnn.ops.kept import kept
 from mmseg_fastscnn.structures import IGNORED
 
 PIXELS = 128  # output pixels, or logits, that a program has side by side
@@ -39,9 +40,16 @@ class Grid(NamedTuple):
     reach_x: int
 
 
-def make_grid(logits: Tensor, size: tuple[int, int], align_corners: bool) -> Grid:
+@kept
+def make_grid(
+    shape: tuple[int, int],
+    size: tuple[int, int],
+    align_corners: bool,
+    device: torch.device,
+) -> Grid:
+    """Prepare the interpolation from `shape` to `size`, both (h, w)."""
     axes = []
-    for before, after in zip(logits.shape[2:], size, strict=True):
+    for before, after in zip(shape, size, strict=True):
         position = source_position(before, after, align_corners).clamp(0, before - 1)
         index = torch.arange(before)
         first = torch.searchsorted(position, index - 1.0, right=True)
@@ -49,7 +57,7 @@ def make_grid(logits: Tensor, size: tuple[int, int], align_corners: bool) -> Gri
         reach = max(int((stop - first).max()), 1)
         axes.append((position, first.int(), reach))
     (y, first_y, reach_y), (x, first_x, reach_x) = axes
-    y, x, first_y, first_x = (t.to(logits.device) for t in (y, x, first_y, first_x))
+    y, x, first_y, first_x = (t.to(device) for t in (y, x, first_y, first_x))
     return Grid(y, x, first_y, first_x, reach_y, reach_x)
 
 
@@ -58,7 +66,7 @@ def argmax(logits: Tensor, size: tuple[int, int], align_corners: bool) -> Tensor
     logits = logits.contiguous()
     count, classes, h, w = logits.shape
     height, width = size
-    grid = make_grid(logits, size, align_corners)
+    grid = make_grid((h, w), tuple(size), align_corners, like=logits)
     label = torch.empty((count, *size), dtype=torch.uint8, device=logits.device)
     with torch.cuda.device_of(logits):
         argmax_kernel[(count * height, triton.cdiv(width, PIXELS))](
@@ -75,7 +83,7 @@ class TritonCrossEntropy(torch.autograd.Function):
         exact = logits.detach().float().contiguous()
         count, classes, h, w = exact.shape
         height, width = size = label.shape[1:]
-        grid = make_grid(exact, size, align_corners)
+        grid = make_grid((h, w), tuple(size), align_corners, like=exact)
         if class_weight is None:
             class_weight = torch.ones(classes, device=exact.device)
         programs = (count * height, triton.cdiv(width, PIXELS))

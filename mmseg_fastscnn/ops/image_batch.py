@@ -1,0 +1,153 @@
+"""From images as they are read to one normalised batch, in two forms.
+
+On a CPU, channel after channel stays in the cache. On a GPU what counts is how many
+operators are started, so there the batch is built on the host, copied once, and changed
+as a whole. Both give the same numbers.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mmseg_fastscnn.ops.kept import kept
+
+
+class Normalisation(NamedTuple):
+    """What is done to the values of images.
+
+    Attributes:
+        order: Which channel of an image comes first, second, ...
+        mean: (C, 1, 1) or, one for all, (1, 1, 1): subtracted; None: nothing is.
+        std: What is then divided by, given like `mean`.
+        pad_val: Value of padded pixels, afterwards.
+        dtype: Of the result.
+        colours: Changes the colours of images (C, H, W) or (N, C, H, W), in their new
+            order and before all else; None: they stay.
+    """
+
+    order: tuple[int, ...]
+    mean: Tensor | None
+    std: Tensor | None
+    pad_val: float
+    dtype: torch.dtype
+    colours: Callable[[Tensor], Tensor] | None = None
+
+
+def batch_by_channel(
+    images: Sequence[Tensor], size: tuple[int, int], how: Normalisation
+) -> Tensor:
+    """Normalise one channel after the other, and pad to `size` (h, w).
+
+    Args:
+        images: Each (C, h, w), of any dtype; they may differ in size.
+        size: (H, W) of the result; padding is at the right and at the bottom.
+        how: What is done to the values.
+
+    Returns:
+        (N, C, H, W), channels_last.
+    """
+    result = torch.empty(
+        (len(images), len(how.order), *size),
+        dtype=how.dtype,
+        device=images[0].device,
+        memory_format=torch.channels_last,
+    )
+    for image, place in zip(images, result, strict=True):
+        channels = [image[k] for k in how.order]
+        if how.colours is not None:
+            channels = how.colours(torch.stack(channels))
+        for k, channel in enumerate(channels):
+            channel = channel.to(torch.float32, copy=True)
+            if how.mean is not None:
+                mean, std = (v.expand(len(image), 1, 1) for v in (how.mean, how.std))
+                channel.sub_(mean[k]).div_(std[k])
+            place[k].copy_(padded(channel, size, how.pad_val))
+    return result
+
+
+def batch_at_once(
+    images: Sequence[Tensor],
+    size: tuple[int, int],
+    how: Normalisation,
+    device: torch.device,
+) -> Tensor:
+    """`batch_by_channel` in a handful of operators, whatever the number of images.
+
+    Not counted are those that change colours.
+
+    Args:
+        images: On the host, or all on the device.
+        size, how: See `batch_by_channel`.
+        device: Where the result is to be.
+    """
+    same = len({image.shape for image in images}) == 1
+    batch = stacked(images, device) if same else filled(images, size, 0, device)
+    if batch.dtype != torch.uint8:  # few operators know other unsigned integers
+        batch = batch.float()
+    batch = batch.index_select(1, indices(how.order, like=batch))
+    if how.colours is not None:
+        batch = how.colours(batch)
+    batch = batch.to(torch.float32, memory_format=torch.channels_last)
+    if how.mean is not None:
+        batch = batch.sub_(how.mean).div_(how.std)
+    batch = padded(batch, size, how.pad_val)
+    if not same:
+        batch = batch.masked_fill_(outside(images, size, device), how.pad_val)
+    return batch.to(how.dtype)
+
+
+@kept
+def indices(values: tuple[int, ...], device: torch.device) -> Tensor:
+    return torch.tensor(values, device=device)
+
+
+def stacked(tensors: Sequence[Tensor], device: torch.device) -> Tensor:
+    """Stack tensors of one shape on a device, with one copy that nothing waits for."""
+    tensors = list(tensors)
+    if tensors[0].device.type != 'cpu' or device.type != 'cuda':
+        return torch.stack(tensors).to(device)
+    shape = (len(tensors), *tensors[0].shape)
+    host = torch.empty(shape, dtype=tensors[0].dtype, pin_memory=True)
+    torch.stack(tensors, out=host)
+    return host.to(device, non_blocking=True)
+
+
+def filled(
+    tensors: Sequence[Tensor], size: tuple[int, int], value: int, device: torch.device
+) -> Tensor:
+    """Stack tensors (C, h, w) of several sizes, filled up with a value to `size`."""
+    shape = (len(tensors), len(tensors[0]), *size)
+    host = torch.full(shape, value, dtype=tensors[0].dtype)
+    # a copy by NumPy starts no operator
+    for place, tensor in zip(host.numpy(), tensors, strict=True):
+        place[:, : tensor.shape[1], : tensor.shape[2]] = tensor.cpu().numpy()
+    return without_waiting(host, device)
+
+
+def outside(
+    images: Sequence[Tensor], size: tuple[int, int], device: torch.device
+) -> Tensor:
+    """Return (N, 1, H, W), True where an image does not reach."""
+    host = np.ones((len(images), 1, *size), dtype=bool)
+    for place, image in zip(host, images, strict=True):
+        place[:, : image.shape[1], : image.shape[2]] = False
+    return without_waiting(torch.from_numpy(host), device)
+
+
+def without_waiting(tensor: Tensor, device: torch.device) -> Tensor:
+    """Copy a tensor to a device, while Python goes on where that is CUDA."""
+    if tensor.device.type == 'cpu' and device.type == 'cuda':
+        tensor = tensor.pin_memory()  # from other memory the copy is waited for
+    return tensor.to(device, non_blocking=device.type == 'cuda')
+
+
+def padded(image: Tensor, size: tuple[int, int], value: float) -> Tensor:
+    """Pad (..., H, W) at the right and the bottom to `size` (h, w)."""
+    bottom, right = size[0] - image.shape[-2], size[1] - image.shape[-1]
+    if bottom or right:
+        image = F.pad(image, (0, right, 0, bottom), value=value)
+    return image
