@@ -1,6 +1,6 @@
 """Use a trained model from Python, as in mmsegmentation."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import mmcv
@@ -15,8 +15,11 @@ from torch import nn
 
 from mmseg_fastscnn.checkpoint import load_weights, read_checkpoint
 from mmseg_fastscnn.config import load_config
-from mmseg_fastscnn.datasets import LoadImageFromFile, SegDataset
+from mmseg_fastscnn.datasets import SegDataset
+from mmseg_fastscnn.datasets.image_header import MAX_PIXELS
+from mmseg_fastscnn.datasets.loading import DTYPES
 from mmseg_fastscnn.datasets.metainfo import complete_metainfo
+from mmseg_fastscnn.datasets.picture import as_picture, read_picture
 from mmseg_fastscnn.registry import DATASETS, MODELS
 from mmseg_fastscnn.structures import SegDataSample
 from mmseg_fastscnn.visualization import overlay
@@ -40,7 +43,7 @@ def init_model(
         device: For instance 'cuda:1'; by default the best there is.
         cfg_options: Settings that change the config, by dotted key.
         weights: 'ema' or 'raw', where the checkpoint has both.
-        dtype: Of the network's weights and activations, e.g. `torch.bfloat16`.
+        dtype: Type of the network's weights and activations, e.g. `torch.bfloat16`.
 
     Returns:
         The model in evaluation mode, batch normalisation folded, with `cfg` and
@@ -48,12 +51,10 @@ def init_model(
         config's data set).
 
     Raises:
-        FileNotFoundError, ValueError: See `read_checkpoint` and `load_weights`.
+        FileNotFoundError, ValueError: See `load_config`, `read_checkpoint` and
+            `load_weights`.
     """
-    if not isinstance(config, Config):
-        config = load_config(config)
-    if cfg_options:
-        config.merge_from_dict(cfg_options)
+    config = load_config(config, cfg_options)
     init_default_scope(config.get('default_scope', 'mmseg_fastscnn'))
     model = MODELS.build(config.model)
     meta = {}
@@ -67,11 +68,17 @@ def init_model(
     return model.for_inference(dtype)
 
 
-def metainfo_of(config: Config) -> dict:
-    """`classes` and `palette` of the config's test data, without opening a file."""
+def test_data_of(config: Config) -> dict:
+    """Return the settings of the config's test data, inside of wrappers."""
     dataset = config.test_dataloader.dataset
     while 'datasets' in dataset or 'dataset' in dataset:
         dataset = dataset.get('dataset') or dataset['datasets'][0]
+    return dataset
+
+
+def metainfo_of(config: Config) -> dict:
+    """Return `classes` and `palette` of the test data, without opening a file."""
+    dataset = test_data_of(config)
     kind = DATASETS.get(dataset['type']) or SegDataset
     return complete_metainfo(kind, dataset.get('metainfo'))
 
@@ -81,42 +88,71 @@ def inference_model(
 ) -> SegDataSample | list[SegDataSample]:
     """Segment one image or several, of any sizes, one after the other.
 
+    The images go through the pipeline of the config's test data, as `tools/test.py`
+    has it.
+
     Args:
         model: From `init_model`.
-        img: A file, or (H, W, 3) uint8 BGR; or a list of them.
+        img: A file, or an array (H, W, C) or (H, W) of uint8, uint16 or float32, in BGR
+            if it has three channels; or a list of them.
         with_logits: Add `seg_logits` (C, H, W) at the image's size.
 
     Returns:
-        A sample an image, with `pred_sem_seg` (1, H, W) uint8 at the image's size; a
+        One sample per image, with `pred_sem_seg` (1, H, W) uint8 at the image's size; a
         list for a list.
+
+    Raises:
+        ValueError: An image cannot be read, or has other channels than the model.
     """
     if isinstance(img, list | tuple):
         return [inference_model(model, one, with_logits) for one in img]
-    image = read_image(img)
-    channels = model.backbone.first_conv.in_channels
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != channels:
+    sample = prepare_image(model.cfg, img)
+    needed, found = model.backbone.first_conv.in_channels, len(sample['inputs'])
+    if found != needed:
+        name = 'The array' if isinstance(img, np.ndarray) else str(img)
         raise ValueError(
-            f'The image is {image.dtype} of shape {image.shape}; the model needs uint8 '
-            f'of shape (H, W, {channels}), in BGR.'
+            f'{name} has {found} channels, the model reads {needed} '
+            f'(model.backbone.in_channels). Convert the image, or set color_type of '
+            f'LoadImageFromFile in the pipeline of the test data.'
         )
-    size = image.shape[:2]
-    results = dict(img=image, img_shape=size, ori_shape=size)
-    steps = [
-        step
-        for step in model.cfg.test_pipeline
-        if step['type'] not in ('LoadImageFromFile', 'LoadAnnotations')
-    ]
     with torch.no_grad():
-        batch = pseudo_collate([Compose(steps)(results)])
-        batch = model.data_preprocessor(batch)
+        batch = model.data_preprocessor(pseudo_collate([sample]))
         return model.predict(**batch, with_logits=with_logits)[0]
 
 
-def read_image(img: Image) -> np.ndarray:
-    """Return an array as it is, and a file's image as (H, W, 3) uint8 BGR."""
+def prepare_image(config: Config, img: Image) -> dict:
+    """Run an image through the test pipeline: `inputs` (C, H, W), `data_samples`."""
+    dataset = test_data_of(config)
+    without = {'LoadAnnotations'}
+    results = dict(max_pixels=dataset.get('max_pixels', MAX_PIXELS))
     if isinstance(img, np.ndarray):
-        return img
-    return LoadImageFromFile()(dict(img_path=str(img)))['img']
+        dtypes = loaded_dtypes(dataset.pipeline)
+        if img.ndim not in (2, 3) or img.dtype.name not in dtypes:
+            raise ValueError(
+                f'The image is an array of {img.dtype} and shape {img.shape}; the '
+                f'model needs (H, W, C) or (H, W) of {" or ".join(dtypes)}, as '
+                f'LoadImageFromFile in the pipeline of the test data gives it.'
+            )
+        without.add('LoadImageFromFile')
+        results |= dict(img=img, img_shape=img.shape[:2], ori_shape=img.shape[:2])
+    else:
+        results['img_path'] = str(img)
+    steps = [step for step in dataset.pipeline if step['type'] not in without]
+    return Compose(steps)(results)
+
+
+def loaded_dtypes(pipeline: Sequence[Mapping]) -> Sequence[str]:
+    """Return the types of images that loading in a pipeline gives.
+
+    Values of another type have another range: 0..1 where 0..255 is expected.
+    """
+    for step in pipeline:
+        if step['type'] == 'LoadImageFromFile':
+            unchanged = step.get('color_type') == 'unchanged'
+            if unchanged or step.get('imdecode_backend') == 'tifffile':
+                return DTYPES
+            return ('uint8', 'float32') if step.get('to_float32') else ('uint8',)
+    return DTYPES
 
 
 def show_result_pyplot(
@@ -127,20 +163,26 @@ def show_result_pyplot(
     show: bool = True,
     out_file: str | Path | None = None,
 ) -> np.ndarray:
-    """Blend the predicted classes' colours into the image.
+    """Blend the colours of the predicted classes into the image.
 
     Args:
         model: From `init_model`; gives the palette.
         img: The image, as given to `inference_model`.
         result: What that returned.
-        opacity: Of the colours, 0 to 1.
+        opacity: Opacity of the colours, 0 to 1.
         show: Open a window with matplotlib.
         out_file: Where to write the picture, if anywhere.
 
     Returns:
         The picture, (H, W, 3) uint8 RGB.
+
+    Raises:
+        ValueError: `out_file` is the image.
     """
-    image = read_image(img)
+    is_file = not isinstance(img, np.ndarray)
+    if is_file and out_file and Path(out_file).resolve() == Path(img).resolve():
+        raise ValueError(f'The picture would be written over the image {img}.')
+    image = read_picture(str(img)) if is_file else as_picture(img)
     pred = result.pred_sem_seg.data[0].cpu().numpy()
     picture = overlay(image, pred, model.dataset_meta['palette'], opacity)
     if out_file is not None:

@@ -13,6 +13,9 @@ from PIL import Image
 from test_golden import model_config
 
 from mmseg_fastscnn.apis import inference_model, init_model, show_result_pyplot
+from mmseg_fastscnn.config import load_config, use_tta
+from mmseg_fastscnn.engine.predictions import PredictionHook
+from mmseg_fastscnn.engine.runner import SegRunner
 from mmseg_fastscnn.registry import MODELS
 
 init_default_scope('mmseg_fastscnn')
@@ -76,11 +79,8 @@ def test_a_checkpoint_of_other_classes_is_refused(checkpoint):
 @pytest.mark.parametrize(
     'image, message',
     [
-        (
-            np.zeros((64, 64, 4), np.uint8),
-            r'shape \(64, 64, 4\); .* \(H, W, 3\)',
-        ),
-        (np.zeros((64, 64, 3), np.float32), 'is float32 of shape'),
+        (np.zeros((64, 64, 4), np.uint8), 'has 4 channels, the model reads 3'),
+        (np.zeros((64, 64, 3), np.float32), r'float32 and shape .* of uint8, as'),
         (__file__, r'test_apis\.py: cannot be read as an image'),
     ],
 )
@@ -95,3 +95,92 @@ def test_a_result_of_another_image_is_refused(checkpoint):
     result = inference_model(model, uint8_image(64, 80))
     with pytest.raises(ValueError, match='not of one picture'):
         show_result_pyplot(model, uint8_image(64, 64), result, show=False)
+
+
+FIVE_BANDS = """
+_base_ = {base!r}
+load = dict(type='LoadImageFromFile', color_type='unchanged')
+pack = dict(type='PackSegInputs')
+flips = [dict(type='RandomFlip', prob=p, direction='diagonal') for p in (0.0, 1.0)]
+model = dict(
+    backbone=dict(in_channels=5),
+    data_preprocessor=dict(
+        mean=[1000, 2000, 3000, 4000, 5000], std=[500] * 5, bgr_to_rgb=False
+    ),
+)
+test_dataloader = dict(
+    num_workers=0,
+    persistent_workers=False,
+    dataset=dict(
+        _delete_=True,
+        type='SegDataset',
+        data_root={root!r},
+        data_prefix=dict(img_path='images', seg_map_path='labels'),
+        metainfo=dict(classes=[f'class {{k}}' for k in range(19)]),
+        pipeline=[load, dict(type='LoadAnnotations'), pack],
+    ),
+)
+tta_pipeline = [
+    load,
+    dict(
+        type='TestTimeAug',
+        transforms=[flips, [dict(type='LoadAnnotations')], [pack]],
+    ),
+]
+del load, pack, flips
+"""
+
+
+def test_images_of_16_bits_and_five_channels(tmp_path):
+    """From a file, from an array, by the runner and in ms+flip."""
+    (tmp_path / 'images').mkdir()
+    (tmp_path / 'labels').mkdir()
+    image = np.random.default_rng(0).integers(0, 6000, (64, 96, 5), np.uint16)
+    np.save(tmp_path / 'images/0.npy', image)
+    cv2.imwrite(str(tmp_path / 'labels/0.png'), np.zeros((64, 96), np.uint8))
+    path = tmp_path / 'five.py'
+    path.write_text(FIVE_BANDS.format(base=str(ROOT / TOY), root=str(tmp_path)))
+    state = fill(MODELS.build(load_config(path).model)).state_dict()
+    torch.save(dict(state_dict=state, meta={}), tmp_path / 'weights.pth')
+
+    model = init_model(path, tmp_path / 'weights.pth', device='cpu')
+    pred = inference_model(model, tmp_path / 'images/0.npy').pred_sem_seg.data
+    assert len(pred.unique()) > 3
+    assert torch.equal(inference_model(model, image).pred_sem_seg.data, pred)
+    by_hand = torch.from_numpy(image.astype(np.float32)).permute(2, 0, 1)[None]
+    by_hand = (by_hand - 1000 * torch.arange(1.0, 6)[:, None, None]) / 500
+    with torch.no_grad():
+        flipped = model.inference(by_hand.flip(2, 3)).flip(2, 3)
+        views = [model.inference(by_hand), flipped]
+    assert torch.equal(views[0].argmax(1).byte(), pred)
+    both = sum(view.softmax(1) for view in views).argmax(1)
+
+    for tta, expected in [(False, pred[0]), (True, both[0])]:
+        config = load_config(path, work_dir=str(tmp_path / 'run'))
+        config.load_from = str(tmp_path / 'weights.pth')
+        for key in ('train_dataloader', 'train_cfg', 'optim_wrapper'):
+            config.pop(key)
+        config.param_scheduler = None
+        if tta:
+            use_tta(config)
+        runner = SegRunner.from_cfg(config)
+        runner.register_hook(PredictionHook(str(tmp_path / f'out_{tta}')))
+        runner.test()
+        written = cv2.imread(str(tmp_path / f'out_{tta}/0.png'), cv2.IMREAD_UNCHANGED)
+        assert written.tolist() == expected.tolist()
+
+
+def test_a_picture_never_replaces_its_image(checkpoint, tmp_path):
+    path = tmp_path / 'image.png'
+    cv2.imwrite(str(path), uint8_image(64, 80))
+    before = path.read_bytes()
+    model = init_model(ROOT / TOY, checkpoint, device='cpu')
+    result = inference_model(model, path)
+    with pytest.raises(ValueError, match=r'would be written over the image'):
+        show_result_pyplot(model, path, result, show=False, out_file=path)
+    assert path.read_bytes() == before
+
+
+def test_options_given_to_init_model_are_checked(checkpoint):
+    with pytest.raises(ValueError, match=r"in_chanels.*did you mean 'in_channels'"):
+        init_model(ROOT / TOY, checkpoint, cfg_options={'model.backbone.in_chanels': 4})

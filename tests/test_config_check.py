@@ -203,9 +203,12 @@ def test_classes_of_users_may_take_what_they_like():
 
 
 def test_padding_of_test_images_has_two_keys():
-    path = ('model', 'data_preprocessor', 'test_cfg')
-    assert problems_in(dict(size=(64, 64), size_divisor=32), path) == []
-    assert problems_in(dict(size_div=32), path)[0][0] == (*path, 'size_div')
+    path = ('model', 'data_preprocessor')
+    settings = dict(type='SegDataPreProcessor', test_cfg=dict(size_divisor=32))
+    assert problems_in(settings, path) == []
+    settings['test_cfg'] = dict(size_div=32)
+    ((where, what),) = problems_in(settings, path)
+    assert where == (*path, 'test_cfg', 'size_div') and 'size_divisor' in what
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ USED = {'engine/amp.py': {'_clip_grad': OptimWrapper}}
 
 
 def test_private_names_of_mmengine_are_few_and_exist():
-    own, used = {'_exit'}, defaultdict(set)  # os._exit is public
+    own, used = {'_exit', '_replace'}, defaultdict(set)  # these two are public
     for path in PACKAGE.rglob('*.py'):
         for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
             if isinstance(node, ast.FunctionDef):

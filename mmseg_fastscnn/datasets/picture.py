@@ -10,16 +10,22 @@ from mmseg_fastscnn.datasets.image_header import read_header
 
 
 def read_picture(path: str) -> np.ndarray:
-    """Return (H, W, 3) uint8 BGR, in the grid of the file.
-
-    Other than 8-bit images are scaled from their least and greatest value to 0..255;
-    of many channels the first three are shown, of two or one the first.
-    """
+    """Return a file's image as (H, W, 3) uint8 BGR, in the grid of the file."""
     data = Path(path).read_bytes()
     header = read_header(io.BytesIO(data), path)
     if header is None or (header.dtype == 'uint8' and header.for_opencv):
         return decode(data, header, path)
-    image = decode(data, header, path, color_type='unchanged')
+    return as_picture(decode(data, header, path, color_type='unchanged'))
+
+
+def as_picture(image: np.ndarray) -> np.ndarray:
+    """Return any image (H, W) or (H, W, C) as (H, W, 3) uint8 BGR.
+
+    Other than 8-bit images are scaled from their least and greatest value to 0..255.
+    Of three or more channels the first three are shown, of two or one the first.
+    """
+    if image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3:
+        return image
     image = np.atleast_3d(image).astype(np.float64)
     shown = image[..., [0, 1, 2] if image.shape[2] > 2 else [0, 0, 0]]
     least, greatest = shown.min(), shown.max()
