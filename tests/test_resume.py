@@ -8,10 +8,14 @@ import numpy as np
 import pytest
 import torch
 from conftest import TOY, run, small_run
+from mmengine.config import Config
 from mmengine.logging import HistoryBuffer
+from test_startup import Enough, StopBeforeTheFirstStep
 
 from mmseg_fastscnn.checkpoint import read_checkpoint
-from mmseg_fastscnn.engine.resume import kept_checkpoints, resumable
+from mmseg_fastscnn.config import load_config
+from mmseg_fastscnn.engine.resume import check_work_dir, kept_checkpoints, resumable
+from mmseg_fastscnn.engine.runner import SegRunner
 
 
 def resume(streets, work_dir, checkpoint, *options, ok=True, iterations=4) -> str:
@@ -44,6 +48,39 @@ def test_resume_by_itself_finds_the_last_checkpoint(streets, trained, tmp_path):
     assert '4 iterations from 4' in again
     fresh = run('tools/train.py', TOY, '--work-dir', tmp_path, *options)
     assert 'starting at iteration 0' in fresh and '4 iterations from 0' in fresh
+
+
+def test_a_resumed_run_has_the_seed_and_learning_rate_of_its_checkpoint(
+    streets, trained, tmp_path
+):
+    """Without `--seed`, and with another batch size."""
+    options = {'train_dataloader.batch_size': 3, 'train_dataloader.num_workers': 0}
+    config = load_config(TOY, options, str(streets), str(tmp_path))
+    config.resume, config.load_from = True, str(trained[0] / 'iter_2.pth')
+    runner = SegRunner.from_cfg(config)
+    assert runner.seed == 1
+    runner.register_hook(StopBeforeTheFirstStep())
+    with pytest.raises(Enough):
+        runner.train()
+    sampler = runner.train_dataloader.sampler
+    assert (sampler.seed, sampler.start) == (1, 2 * 3)
+    saved = read_checkpoint(config.load_from)['optimizer']['param_groups'][0]['lr']
+    assert runner.optim_wrapper.get_lr()['lr'] == [saved]
+    (log,) = tmp_path.glob('*/*.log')
+    assert 'learning rate is scaled' not in log.read_text()
+    assert 'had 2 images per step, this one has 3; the learning rate goes' in (
+        log.read_text()
+    )
+
+
+def test_training_starts_from_no_checkpoint_that_it_would_replace(tmp_path):
+    config = Config(
+        dict(work_dir=str(tmp_path), load_from=str(tmp_path / 'iter_2.pth'))
+    )
+    with pytest.raises(ValueError, match=r'iter_2\.pth lies in the work dir'):
+        check_work_dir(config)
+    config.load_from = str(tmp_path / 'released.pth')
+    check_work_dir(config)
 
 
 def changed(checkpoint, path, **parts):

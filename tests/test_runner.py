@@ -4,11 +4,14 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from mmengine.hooks import LoggerHook
+from mmengine.logging import MessageHub
 from torch.utils.data import DataLoader, Dataset
 
 from mmseg_fastscnn.datasets import InfiniteSampler
 from mmseg_fastscnn.engine import hooks
 from mmseg_fastscnn.engine.resume import SkippingIterator
+from mmseg_fastscnn.engine.terminal import MMENGINE, is_shown
 from mmseg_fastscnn.machine import set_aside_broken_torchvision
 
 
@@ -96,3 +99,59 @@ def test_waiting_for_data_is_said_once(wait, said, monkeypatch, caplog):
         'tools/pack_dataset.py. Set train_dataloader.num_workers=8.'
     )
     assert messages == [expected] * said
+
+
+def test_the_terminal_shows_a_users_lines():
+    """Of mmengine's lines only those are left out that are named."""
+
+    def record(path, function, message, level=logging.INFO):
+        return logging.LogRecord(
+            'run', level, path, 1, message, None, None, func=function
+        )
+
+    hook = str(MMENGINE / 'hooks/checkpoint_hook.py')
+    printing = str(MMENGINE / 'logging/logger.py')
+    assert not is_shown(record(hook, 'after_train_iter', 'Saving checkpoint at 2'))
+    assert is_shown(record(hook, '_save_best_checkpoint', 'The best checkpoint with'))
+    assert not is_shown(
+        record(printing, 'print_log', '"FileClient" will be deprecated')
+    )
+    assert is_shown(record(printing, 'print_log', 'The prefix is not set'))
+    for level in (logging.INFO, logging.WARNING):
+        assert is_shown(
+            record('/home/user/hook.py', 'f', 'x will be deprecated', level)
+        )
+
+
+def test_losses_are_read_together_and_none_is_lost():
+    hub = MessageHub('losses', runtime_info={})
+    runner = SimpleNamespace(
+        message_hub=hub, hooks=[LoggerHook(interval=3)], train_dataloader=range(7)
+    )
+    hook = hooks.RuntimeInfoHook()
+    hook.interval = 3
+    for k in range(7):
+        loss = torch.tensor(float(k), requires_grad=True) * 2
+        hook.after_train_iter(runner, k, outputs=dict(loss=loss))
+        read = hub.log_scalars['train/loss'].data[0] if k > 1 else []
+        assert len(read) == [0, 0, 3, 3, 3, 6, 7][k]
+    assert hub.log_scalars['train/loss'].data[0].tolist() == [0, 2, 4, 6, 8, 10, 12]
+
+
+def test_the_backbone_trains_again_amid_an_epoch():
+    backbone = torch.nn.BatchNorm2d(3)
+    model = torch.nn.Module()
+    model.backbone = backbone
+    optimizer = torch.optim.SGD(backbone.parameters(), lr=1)
+    runner = SimpleNamespace(
+        model=model,
+        iter=0,
+        logger=logging.getLogger('run'),
+        optim_wrapper=SimpleNamespace(optimizer=optimizer),
+    )
+    hook = hooks.FreezeBackboneHook(iterations=1)
+    hook.before_train_iter(runner, 0)
+    assert not backbone.training
+    runner.iter = 1
+    hook.before_train_iter(runner, 1)
+    assert backbone.training
