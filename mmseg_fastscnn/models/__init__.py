@@ -4,8 +4,9 @@ from .data_preprocessor import SegDataPreProcessor
 from .decode_heads import DepthwiseSeparableFCNHead, FCNHead
 from .fast_scnn import FastSCNN
 from .losses import CrossEntropyLoss, FocalLoss
+from .lovasz_loss import LovaszLoss
 from .ohem import OhemCrossEntropy, OHEMPixelSampler
-from .region_losses import DiceLoss, LovaszLoss, TverskyLoss
+from .region_losses import DiceLoss, TverskyLoss
 from .segmentor import EncoderDecoder
 from .test_time_aug import SegTTAModel
 
