@@ -1,5 +1,8 @@
 """A file that is no config is refused in one message, and YAML never runs code."""
 
+import json
+import sys
+
 import pytest
 from conftest import ROOT, TOY
 
@@ -116,3 +119,27 @@ def test_bases_by_expression_and_by_template(tmp_path):
         assert load_config(path).model.num_classes == 3
     (tmp_path / 'b.py').write_text("resume = True\nmodel = dict(type='EncoderDecoder')")
     assert load_config(path).resume  # read anew, since a base has changed
+
+
+@pytest.mark.parametrize(
+    'settings',
+    [
+        {'custom_hooks': [{'type': 'os.mkdir', 'path': 'HACKED'}]},
+        {'model': {'backbone': {'type': 'os.mkdir', 'path': 'HACKED'}}},
+        {'custom_hooks': [{'type': 'EMAHook', 'ema_type': 'os.mkdir'}]},
+        {'optim_wrapper': {'constructor': 'os.mkdir'}},
+        {'custom_imports': {'imports': ['antigravity']}},
+    ],
+)
+@pytest.mark.parametrize('suffix', ['.yaml', '.json'])
+def test_data_names_nothing_that_would_be_imported(tmp_path, settings, suffix):
+    """mmengine would import a type with dots and call it: here os.mkdir."""
+    hacked = tmp_path / 'hacked'
+    text = json.dumps(settings).replace('HACKED', str(hacked))
+    base, heir = tmp_path / f'config{suffix}', tmp_path / f'heir{suffix}'
+    base.write_text(text)
+    heir.write_text(json.dumps({'_base_': base.name}))
+    for file in (base, heir):
+        with pytest.raises(ValueError, match=rf'config{suffix}: .* is only data'):
+            load_config(file)
+    assert not hacked.exists() and 'antigravity' not in sys.modules

@@ -148,7 +148,30 @@ def check_data(file: Path, text: str) -> object:
     data = data_of(file)
     if not isinstance(data, dict):
         raise ValueError(f'{file} holds no keys, but a {type(data).__name__}.')
+    if 'custom_imports' in data:
+        raise ValueError(
+            f'{file}: custom_imports would run modules, and a {file.suffix} config is '
+            f'only data. Write a .py config whose _base_ is this file.'
+        )
+    check_types_are_names(data, file)
     return data.get('_base_', [])
+
+
+def check_types_are_names(value: object, file: Path) -> None:
+    """Refuse a type with dots: mmengine would import it, be it `os.system`."""
+    if isinstance(value, list):
+        for item in value:
+            check_types_are_names(item, file)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            names_a_type = key in ('type', 'constructor') or str(key).endswith('_type')
+            if names_a_type and isinstance(item, str) and '.' in item:
+                raise ValueError(
+                    f'{file}: {key} is {item!r}, and a {file.suffix} config is only '
+                    f'data: it names registered types, without dots. Write a .py '
+                    f'config whose _base_ is this file.'
+                )
+            check_types_are_names(item, file)
 
 
 # --- when it cannot be ---------------------------------------------------------------
