@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
-from mmengine.device import get_device
 from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import init_default_scope
 from torch import nn
@@ -20,6 +19,7 @@ from mmseg_fastscnn.datasets.image_header import MAX_PIXELS
 from mmseg_fastscnn.datasets.loading import DTYPES
 from mmseg_fastscnn.datasets.metainfo import complete_metainfo
 from mmseg_fastscnn.datasets.picture import as_picture, read_picture
+from mmseg_fastscnn.machine import find_device
 from mmseg_fastscnn.registry import DATASETS, MODELS
 from mmseg_fastscnn.structures import SegDataSample
 from mmseg_fastscnn.visualization import overlay
@@ -38,21 +38,23 @@ def init_model(
     """Build a segmentor and load its weights, ready for `inference_model`.
 
     Args:
-        config: A config or its file.
+        config: A config, or the path of its file.
         checkpoint: A checkpoint file; without one the weights are random.
-        device: For instance 'cuda:1'; by default the best there is.
+        device: Device of the model, e.g. 'cuda:1'; by default the best there is.
         cfg_options: Settings that change the config, by dotted key.
-        weights: 'ema' or 'raw', where the checkpoint has both.
+        weights: Which weights to load where the checkpoint has both: 'ema' (averaged)
+            or 'raw' (trained).
         dtype: Type of the network's weights and activations, e.g. `torch.bfloat16`.
 
     Returns:
-        The model in evaluation mode, batch normalisation folded, with `cfg` and
+        The model in evaluation mode, with batch normalisation folded. It has `cfg` and
         `dataset_meta` (`classes` and `palette`, from the checkpoint or else from the
         config's data set).
 
     Raises:
-        FileNotFoundError, ValueError: See `load_config`, `read_checkpoint` and
-            `load_weights`.
+        FileNotFoundError: The config or the checkpoint does not exist.
+        ValueError: The config or the checkpoint cannot be used (see `load_config`,
+            `read_checkpoint` and `load_weights`), or there is no such device.
     """
     config = load_config(config, cfg_options)
     init_default_scope(config.get('default_scope', 'mmseg_fastscnn'))
@@ -64,12 +66,12 @@ def init_model(
         meta = content['meta'].get('dataset_meta') or {}
     model.cfg = config
     model.dataset_meta = meta or metainfo_of(config)
-    model = revert_sync_batchnorm(model).to(device or get_device()).eval()
+    model = revert_sync_batchnorm(model).to(find_device(device)).eval()
     return model.for_inference(dtype)
 
 
 def test_data_of(config: Config) -> dict:
-    """Return the settings of the config's test data, inside of wrappers."""
+    """Return the settings of the test data set; of several, those of the first."""
     dataset = config.test_dataloader.dataset
     while 'datasets' in dataset or 'dataset' in dataset:
         dataset = dataset.get('dataset') or dataset['datasets'][0]
@@ -86,23 +88,24 @@ def metainfo_of(config: Config) -> dict:
 def inference_model(
     model: nn.Module, img: Image | Sequence[Image], with_logits: bool = False
 ) -> SegDataSample | list[SegDataSample]:
-    """Segment one image or several, of any sizes, one after the other.
+    """Segment one image, or several of any sizes one after the other.
 
-    The images go through the pipeline of the config's test data, as `tools/test.py`
-    has it.
+    Each image goes through the pipeline of the config's test data, as in
+    `tools/test.py`.
 
     Args:
         model: From `init_model`.
         img: A file, or an array (H, W, C) or (H, W) of uint8, uint16 or float32, in BGR
-            if it has three channels; or a list of them.
-        with_logits: Add `seg_logits` (C, H, W) at the image's size.
+            if it has three channels; or a list of such images.
+        with_logits: Whether to add `seg_logits` (C, H, W) at the image's size.
 
     Returns:
-        One sample per image, with `pred_sem_seg` (1, H, W) uint8 at the image's size; a
-        list for a list.
+        One sample, with `pred_sem_seg` (1, H, W) uint8 at the image's size; for a list,
+        a list of them.
 
     Raises:
-        ValueError: An image cannot be read, or has other channels than the model.
+        ValueError: An image cannot be read, or has another number of channels than the
+            model reads.
     """
     if isinstance(img, list | tuple):
         return [inference_model(model, one, with_logits) for one in img]
@@ -121,7 +124,11 @@ def inference_model(
 
 
 def prepare_image(config: Config, img: Image) -> dict:
-    """Run an image through the test pipeline: `inputs` (C, H, W), `data_samples`."""
+    """Run an image through the test pipeline.
+
+    Returns:
+        `inputs`, a tensor (C, H, W), and `data_samples`, one `SegDataSample`.
+    """
     dataset = test_data_of(config)
     without = {'LoadAnnotations'}
     results = dict(max_pixels=dataset.get('max_pixels', MAX_PIXELS))
@@ -142,9 +149,9 @@ def prepare_image(config: Config, img: Image) -> dict:
 
 
 def loaded_dtypes(pipeline: Sequence[Mapping]) -> Sequence[str]:
-    """Return the types of images that loading in a pipeline gives.
+    """Return the dtypes of the images that a pipeline loads.
 
-    Values of another type have another range: 0..1 where 0..255 is expected.
+    An array of another dtype would have another range: 0..1 where 0..255 is expected.
     """
     for step in pipeline:
         if step['type'] == 'LoadImageFromFile':
@@ -168,16 +175,16 @@ def show_result_pyplot(
     Args:
         model: From `init_model`; gives the palette.
         img: The image, as given to `inference_model`.
-        result: What that returned.
+        result: What `inference_model` returned for it.
         opacity: Opacity of the colours, 0 to 1.
-        show: Open a window with matplotlib.
+        show: Whether to open a window with matplotlib.
         out_file: Where to write the picture, if anywhere.
 
     Returns:
         The picture, (H, W, 3) uint8 RGB.
 
     Raises:
-        ValueError: `out_file` is the image.
+        ValueError: `out_file` is the image itself.
     """
     is_file = not isinstance(img, np.ndarray)
     if is_file and out_file and Path(out_file).resolve() == Path(img).resolve():

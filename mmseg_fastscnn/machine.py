@@ -1,4 +1,4 @@
-"""Facts and settings of the machine: cores, device, precision, memory, torchvision."""
+"""Properties and settings of the machine: cores, device, precision, memory."""
 
 import ctypes
 import gc
@@ -18,26 +18,26 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 
 
 def reuse_large_blocks() -> None:
-    """Keep large blocks of memory that are freed, for the next step.
+    """Keep large blocks of memory that are freed, so that the next step reuses them.
 
-    By default the C library returns them to the system, which fills them with zeros
-    when the next step asks for the same: a sixth of a training step on two cores. This
-    is a setting of the whole process, so only commands make it. Nothing changes where
-    tensors are on a GPU or the C library is not glibc.
+    By default the C library returns them to the system, and the system fills them with
+    zeros when the next step asks for them again. That takes a sixth of a training step
+    on two cores. The setting holds for the whole process, so only commands make it.
+    Nothing changes where a GPU is used or the C library is not glibc.
     """
     if sys.platform != 'linux' or torch.cuda.is_available():
         return
     mallopt = getattr(ctypes.CDLL(None), 'mallopt', None)
     if mallopt is not None:
-        mallopt(M_MMAP_THRESHOLD, 32 << 20)  # the largest that it accepts
+        mallopt(M_MMAP_THRESHOLD, 32 << 20)  # 32 MiB, the largest that it accepts
         mallopt(M_TRIM_THRESHOLD, (2 << 30) - 1)
 
 
 def cores_per_process() -> int:
     """Return how many cores each process of this run may use, at least 1.
 
-    torchrun and MPI say how many processes they started on this machine. Slurm says how
-    many cores a task has, also where it does not bind the task to them.
+    torchrun and MPI set how many processes they started on this machine, Slurm how many
+    cores a task has, whether or not the task is bound to them.
     """
     if hasattr(os, 'sched_getaffinity'):
         cores = len(os.sched_getaffinity(0))
@@ -57,16 +57,36 @@ def describe_device(device: torch.device | None = None) -> str:
     return f'CPU, {torch.get_num_threads()} threads, torch {torch.__version__}'
 
 
+def find_device(name: str | None = None) -> torch.device:
+    """Return a device by its name, by default the best there is.
+
+    Raises:
+        ValueError: This machine has no such device.
+    """
+    try:
+        device = torch.device(name or get_device())
+        torch.empty(0, device=device)
+    except (AssertionError, RuntimeError) as error:
+        raise ValueError(
+            f'This machine has no device {name!r} ({str(error).splitlines()[0]}). It '
+            f'has cpu and {torch.cuda.device_count()} CUDA devices (cuda:0, ...).'
+        ) from error
+    return device
+
+
 def low_precision() -> torch.dtype:
-    """Return the 16-bit type that this machine's device computes fast in."""
+    """Return the 16-bit type in which this machine's device computes fast."""
     return torch.float16 if get_device() == 'cuda' else torch.bfloat16
 
 
 def set_aside_broken_torchvision(logger: logging.Logger) -> None:
     """Make a torchvision that cannot be imported look as if it were not installed.
 
-    One built for another torch raises RuntimeError at import, which mmengine's
-    environment report does not expect. torchvision is optional here.
+    A torchvision that was built for another torch raises RuntimeError at import, which
+    mmengine's environment report does not expect. torchvision is optional here.
+
+    Args:
+        logger: Gets a warning that says why, and which version would fit.
     """
     try:
         importlib.import_module('torchvision')
@@ -87,11 +107,11 @@ def set_aside_broken_torchvision(logger: logging.Logger) -> None:
 
 
 def leave_process_group() -> None:
-    """End a process of several, after all is done: the last call of a command.
+    """End one of several processes, as the last call of a command.
 
     Gloo's threads may abort a process while Python shuts down ("terminate called
-    without an active exception"). So the process group is destroyed first, after the
-    data parallel model that refers to it, and Python's shutdown is skipped.
+    without an active exception"). So the data parallel model, which refers to the
+    process group, is freed first, then the group, and Python's shutdown is skipped.
     """
     if torch.distributed.is_initialized():
         torch.distributed.barrier()

@@ -4,15 +4,16 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from mmengine.hooks import LoggerHook
+from mmengine.hooks import EMAHook, LoggerHook
 from mmengine.logging import MessageHub
 from torch.utils.data import DataLoader, Dataset
 
 from mmseg_fastscnn.datasets import InfiniteSampler
 from mmseg_fastscnn.engine import hooks
 from mmseg_fastscnn.engine.resume import SkippingIterator
+from mmseg_fastscnn.engine.runner import averages_weights
 from mmseg_fastscnn.engine.terminal import MMENGINE, is_shown
-from mmseg_fastscnn.machine import set_aside_broken_torchvision
+from mmseg_fastscnn.machine import find_device, set_aside_broken_torchvision
 
 
 class Numbers(Dataset):
@@ -101,6 +102,58 @@ def test_waiting_for_data_is_said_once(wait, said, monkeypatch, caplog):
     assert messages == [expected] * said
 
 
+def test_what_happens_between_epochs_is_no_waiting(monkeypatch, caplog):
+    """A checkpoint that takes 50 s after each epoch of 5 iterations of a second."""
+    clock = 0.0
+    monkeypatch.setattr(hooks.time, 'perf_counter', lambda: clock)
+    loader = DataLoader(Numbers())
+    runner = SimpleNamespace(logger=logging.getLogger(), train_dataloader=loader)
+    hook = hooks.DataWaitHook(iterations=8)
+    for _ in range(5):
+        hook.before_train_epoch(runner)
+        for k in range(5):
+            hook.before_train_iter(runner, k)
+            clock += 1
+            hook.after_train_iter(runner, k)
+        clock += 50
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    'hook, averages',
+    [
+        (dict(type='EMAHook'), True),
+        (dict(type='mmengine.EMAHook'), True),
+        (type('Averaging', (EMAHook,), {})(), True),
+        (dict(type='DataWaitHook'), False),
+        (hooks.DataWaitHook(), False),
+    ],
+)
+def test_hooks_that_average_weights_are_known(hook, averages):
+    assert averages_weights(hook) == averages
+
+
+@pytest.mark.parametrize(
+    'save_best, score, better',
+    [('auto', 'mIoU', True), ('mFscore', 'mFscore', True), ('loss', 'loss', False)],
+)
+def test_which_score_is_better(save_best, score, better, tmp_path):
+    """Of 1 and then 2, the second is kept where a higher score is better."""
+    hub = MessageHub(f'best {save_best}')
+    saved = []
+    runner = SimpleNamespace(
+        **dict(iter=0, epoch=0, work_dir=str(tmp_path), message_hub=hub),
+        logger=logging.getLogger('run'),
+        save_checkpoint=lambda *args, filename, **kwargs: saved.append(filename),
+    )
+    hook = hooks.CheckpointHook(by_epoch=False, save_best=save_best)
+    hook.before_train(runner)
+    for runner.iter in (1, 2):
+        hook.after_val_epoch(runner, {score: runner.iter, 'aAcc': 0.0})
+    names = [f'best_{score}_iter_1.pth', f'best_{score}_iter_2.pth']
+    assert saved == names[: 1 + better]
+
+
 def test_the_terminal_shows_a_users_lines():
     """Of mmengine's lines only those are left out that are named."""
 
@@ -123,19 +176,33 @@ def test_the_terminal_shows_a_users_lines():
         )
 
 
-def test_losses_are_read_together_and_none_is_lost():
-    hub = MessageHub('losses', runtime_info={})
+@pytest.mark.parametrize(
+    'intervals, counts', [([3], [0, 0, 3, 3, 3, 6, 7]), ([3, 5], [0, 0, 3, 3, 5, 6, 7])]
+)
+def test_losses_are_read_together_and_none_is_lost(intervals, counts):
+    """They are read whenever one of the loggers may write a line."""
+    hub = MessageHub(f'losses {intervals}', runtime_info={})
     runner = SimpleNamespace(
-        message_hub=hub, hooks=[LoggerHook(interval=3)], train_dataloader=range(7)
+        message_hub=hub,
+        train_dataloader=DataLoader(range(7)),
+        **dict(iter=0, epoch=0, max_iters=7, max_epochs=1),
+        hooks=[LoggerHook(interval=interval) for interval in intervals],
     )
     hook = hooks.RuntimeInfoHook()
-    hook.interval = 3
+    hook.before_train(runner)
     for k in range(7):
         loss = torch.tensor(float(k), requires_grad=True) * 2
         hook.after_train_iter(runner, k, outputs=dict(loss=loss))
         read = hub.log_scalars['train/loss'].data[0] if k > 1 else []
-        assert len(read) == [0, 0, 3, 3, 3, 6, 7][k]
+        assert len(read) == counts[k]
     assert hub.log_scalars['train/loss'].data[0].tolist() == [0, 2, 4, 6, 8, 10, 12]
+
+
+def test_a_device_that_is_not_here_is_refused():
+    assert find_device('cpu').type == 'cpu'
+    for name in ('tpu', 'cuda:99'):
+        with pytest.raises(ValueError, match=f"This machine has no device '{name}'"):
+            find_device(name)
 
 
 def test_the_backbone_trains_again_amid_an_epoch():

@@ -1,17 +1,22 @@
 """What is compared before the first step, and what is said of it."""
 
+import shutil
 from copy import deepcopy
 
 import cv2
 import numpy as np
 import pytest
 from conftest import TOY, run, small_run
+from mmengine.evaluator import BaseMetric
 from mmengine.hooks import Hook
 
 from mmseg_fastscnn.config import load_config
 from mmseg_fastscnn.datasets import SegDataset, occurring_classes
+from mmseg_fastscnn.engine import startup
+from mmseg_fastscnn.engine.dry_run import dry_run
 from mmseg_fastscnn.engine.runner import SegRunner
 from mmseg_fastscnn.engine.startup_data import learnable
+from mmseg_fastscnn.registry import METRICS
 
 SMALL = {
     'train_dataloader.batch_size': 2,
@@ -173,6 +178,60 @@ def test_an_epoch_run_is_described_in_epochs(streets, tmp_path):
     log = start(streets, tmp_path, options)
     assert '2 epochs of 3 iterations from epoch 0' in log
     assert 'every 1 epochs' in log and 'Doubtful' not in log
+
+
+@METRICS.register_module()
+class CountingMetric(BaseMetric):
+    """A user's own metric; it does not say which values it gives."""
+
+    def process(self, data_batch, data_samples):
+        self.results += data_samples
+
+    def compute_metrics(self, results):
+        return dict(count=len(results))
+
+
+def test_a_metric_of_the_user_starts_and_the_labels_are_looked_at_once(
+    streets, tmp_path, monkeypatch
+):
+    looks = []
+
+    def look(*args):
+        looks.append(args)
+        return occurring_classes(*args)
+
+    monkeypatch.setattr(startup, 'occurring_classes', look)
+    start(
+        *(streets, tmp_path),
+        {
+            'val_evaluator': dict(_delete_=True, type='CountingMetric'),
+            'default_hooks.checkpoint.save_best': 'count',
+        },
+    )
+    assert len(looks) == 1
+
+
+def test_every_data_set_is_asked_for_its_ignored_id(streets, tmp_path):
+    config = load_config(TOY, SMALL, str(streets), str(tmp_path))
+    one = config.train_dataloader.dataset
+    parts = [dict(one, ignore_index=7), one]  # the first one differs
+    config.train_dataloader.dataset = dict(type='ConcatDataset', datasets=parts)
+    with pytest.raises(ValueError, match=r'train_dataloader\.dataset 7, train_datal'):
+        SegRunner.from_cfg(config).train()
+
+
+def test_a_config_can_resume_by_itself(streets, trained, tmp_path):
+    """`resume=True` in the config, as mmengine reads it, and nothing left to train."""
+    for path in (trained[0] / 'iter_4.pth', trained[0] / 'last_checkpoint'):
+        shutil.copy(path, tmp_path)
+    options = {**SMALL, 'train_cfg.max_iters': 4, 'train_cfg.val_interval': 4}
+    config = load_config(TOY, options, str(streets), str(tmp_path))
+    config.resume = True
+    runner = SegRunner.from_cfg(config)
+    runner.train()
+    assert runner.iter == 4
+    with pytest.raises(ValueError, match='has taken all 4 iterations already'):
+        dry_run(runner.cfg)
 
 
 def test_a_dry_run_takes_one_step_and_leaves_nothing(streets, tmp_path):

@@ -300,11 +300,24 @@ def test_fine_tuning_on_a_folder_with_other_classes(streets, trained, tmp_path):
             'no.pth does not exist',
         ),
         (['tools/train.py', TOY, '--resume', 'a', '--load-from', 'b'], 'give one'),
+        (['tools/train.py', TOY, '--seed', '-1'], '--seed is -1; it must be from 0'),
+        (
+            ['tools/train.py', TOY, '--cfg-options', 'train_cfg=None'],
+            'fast_scnn_toy_streets.py defines no train_cfg, which training needs',
+        ),
+        (
+            ['tools/train.py', TOY, '--launcher', 'pytorch'],
+            '--launcher pytorch is for processes that torchrun started',
+        ),
+        (
+            ['tools/convert_config.py', TOY, 'new.py'],
+            'is not a config of mmsegmentation 0.x',
+        ),
     ],
 )
 def test_wrong_arguments(streets, tmp_path, words, message):
     words = [word.format(streets=streets) for word in words]
-    if words[0].endswith('.py'):
+    if words[0] in ('tools/train.py', 'tools/test.py'):
         words += ['--work-dir', str(tmp_path)]
     printed = run(*words, ok=False)
     assert message in printed.strip().splitlines()[-1]

@@ -1,4 +1,4 @@
-"""Time predictions of a config's test images stage by stage, with a batch of one."""
+"""Time the stages of prediction on a config's test images, one image at a time."""
 
 import argparse
 import resource
@@ -11,7 +11,7 @@ import torch
 from mmseg_fastscnn.apis import init_model
 from mmseg_fastscnn.commands import options
 from mmseg_fastscnn.commands.entrance import run_command
-from mmseg_fastscnn.config import load_config
+from mmseg_fastscnn.config import load_config, require
 from mmseg_fastscnn.deploy.speed import stage_seconds
 from mmseg_fastscnn.machine import describe_device
 from mmseg_fastscnn.registry import DATASETS
@@ -21,23 +21,24 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     options.add_config(parser)
     parser.add_argument(
-        'checkpoint', nargs='?', help='checkpoint file; random weights without one'
+        'checkpoint', nargs='?', help='checkpoint file; without one, random weights'
     )
     parser.add_argument(
         '--dtype', choices=['float32', 'bfloat16', 'float16'], default='float32'
     )
-    parser.add_argument('--device', help='e.g. cuda:1; by default the best there is')
-    parser.add_argument('--repeat', type=int, default=50, help='images that are timed')
+    parser.add_argument('--device', help='e.g. cuda:1 (default: the best there is)')
+    parser.add_argument('--repeat', type=int, default=50, help='number of timed images')
     options.add_data_root(parser)
     args = parser.parse_args()
     if args.repeat < 1:
-        parser.error('--repeat is at least 1.')
+        parser.error(f'--repeat is {args.repeat}; it must be at least 1.')
     return args
 
 
 def main() -> None:
     args = parse_args()
     config = load_config(args.config, args.cfg_options, args.data_root)
+    require(config, ['test_dataloader'], 'timing its test images')
     dtype = getattr(torch, args.dtype)
     model = init_model(config, args.checkpoint, args.device, dtype=dtype)
     dataset = DATASETS.build(config.test_dataloader.dataset)
@@ -52,12 +53,12 @@ def main() -> None:
         print(f'{stage:<20}{p50:>9.2f}{p95:>9.2f}{100 * share:>7.0f}%')
     height, width = dataset[0]['inputs'].shape[1:]
     print(f'{1 / whole:.1f} images a second of {height}x{width}, {args.dtype}')
-    for line in facts(next(model.parameters()).device):
+    for line in machine_lines(next(model.parameters()).device):
         print(line)
 
 
-def facts(device: torch.device) -> list[str]:
-    """Memory, device and versions, a line each."""
+def machine_lines(device: torch.device) -> list[str]:
+    """Describe memory, device and versions, one line each."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     lines = [f'peak memory of the process: {peak:,.0f} MiB', describe_device(device)]
     if device.type == 'cuda':

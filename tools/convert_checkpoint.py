@@ -1,7 +1,8 @@
-"""Write the weights of any known checkpoint as a clean file of ours.
+"""Convert a checkpoint of any known kind to a file of weights in our names.
 
-Known: mmsegmentation 0.x and 1.x, Tramac/Fast-SCNN-pytorch, bare state dicts,
-safetensors. The result has `state_dict` and `meta` and loads anywhere safely.
+Known are mmsegmentation 0.x and 1.x, Tramac/Fast-SCNN-pytorch, bare state dicts and
+safetensors. The result has `state_dict` and `meta`, and any torch loads it with
+weights_only=True.
 """
 
 import argparse

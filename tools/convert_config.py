@@ -1,4 +1,4 @@
-"""Write a config of mmsegmentation 0.x as one of ours."""
+"""Translate a config of mmsegmentation 0.x to a config of this project."""
 
 import argparse
 from pathlib import Path
@@ -13,6 +13,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('old', metavar='OLD', help='the 0.x config')
     parser.add_argument('new', metavar='NEW', help='the file to write, NAME.py')
     args = parser.parse_args()
+    if Path(args.new).suffix != '.py':
+        parser.error(f'{args.new} does not end in .py.')
     if Path(args.new).exists():
         parser.error(f'{args.new} exists; remove it or choose another name.')
     return args
@@ -23,8 +25,8 @@ def main() -> None:
     old = read_config(args.old)
     if not is_0x(old):
         raise ValueError(
-            f'{args.old} is no config of mmsegmentation 0.x (no data.samples_per_gpu). '
-            f'A 1.x config runs as it is.'
+            f'{args.old} is not a config of mmsegmentation 0.x: it has no '
+            f'data.samples_per_gpu. A 1.x config runs as it is.'
         )
     new, notes = translate_0x(old)
     new.dump(args.new)

@@ -15,7 +15,7 @@ def parse_args() -> argparse.Namespace:
         type=int,
         default=(256, 512),
         metavar=('H', 'W'),
-        help='of the images, in pixels (default: 256 512)',
+        help='size of the images, in pixels (default: 256 512)',
     )
     parser.add_argument(
         '--num-train',
@@ -33,7 +33,7 @@ def parse_args() -> argparse.Namespace:
     )
     args = parser.parse_args()
     if min(args.size) < 32 or min(args.num_train, args.num_val) < 1:
-        parser.error('images have at least 32 x 32 pixels, and each split a scene.')
+        parser.error('images need at least 32 x 32 pixels, and each split one scene.')
     return args
 
 

@@ -1,11 +1,11 @@
-"""Write the decoded copy that training reads its random windows from.
+"""Write the decoded copy of a data set, from which training reads random windows.
 
-Training then starts at full speed; without this tool it writes the copy in its first
-epoch. It holds 4 bytes a pixel: 23 GiB for Cityscapes' 2,975 training images.
+Training then runs at full speed from its start; without this tool it writes the copy
+during its first epoch. The copy takes 4 bytes per pixel: 23 GiB for Cityscapes' 2,975
+training images.
 """
 
 import argparse
-import sys
 from concurrent.futures import ThreadPoolExecutor
 
 from mmengine.config import Config
@@ -13,7 +13,7 @@ from mmengine.registry import init_default_scope
 
 from mmseg_fastscnn.commands import options
 from mmseg_fastscnn.commands.entrance import run_command
-from mmseg_fastscnn.config import all_datasets, load_config
+from mmseg_fastscnn.config import all_datasets, load_config, require
 from mmseg_fastscnn.datasets import SegDataset
 from mmseg_fastscnn.machine import cores_per_process
 from mmseg_fastscnn.registry import DATASETS
@@ -22,7 +22,7 @@ from mmseg_fastscnn.registry import DATASETS
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     options.add_config(parser)
-    parser.add_argument('folder', help='where to; several data sets can share it')
+    parser.add_argument('folder', help='of the copy; several data sets can share it')
     parser.add_argument('--split', choices=['train', 'val', 'test'], default='train')
     options.add_data_root(parser)
     return parser.parse_args()
@@ -33,11 +33,12 @@ def main() -> None:
     config = load_config(args.config, args.cfg_options, args.data_root)
     init_default_scope(config.get('default_scope', 'mmseg_fastscnn'))
     name = f'{args.split}_dataloader'
+    require(config, [name], f'--split {args.split}')
     for settings in all_datasets(Config({name: config[name]})):
         if 'dataset' in settings or 'datasets' in settings:
-            continue  # what is inside follows by itself
+            continue  # a wrapper; `all_datasets` also gives the data sets inside it
         if not issubclass(DATASETS.get(settings['type']), SegDataset):
-            sys.exit(
+            raise ValueError(
                 f'{settings["type"]} cannot be packed; only data sets of image and '
                 f'label files can.'
             )
@@ -48,8 +49,8 @@ def main() -> None:
     )
 
 
-def pack(dataset) -> None:
-    """Write every sample, decoding with as many threads as there are cores."""
+def pack(dataset: SegDataset) -> None:
+    """Write every sample, decoding in one thread per core."""
     total = len(dataset)
     with ThreadPoolExecutor(cores_per_process()) as pool:
         infos = (dataset.get_data_info(k) for k in range(total))

@@ -1,4 +1,4 @@
-"""Print a config as a run would see it: bases joined, options applied, checked."""
+"""Print a config as a run sees it: joined with its bases, options applied, checked."""
 
 import argparse
 
@@ -14,7 +14,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--origin',
         action='store_true',
-        help='one line per value, and the file that set it',
+        help='print one line per value, with the file that set it',
     )
     return parser.parse_args()
 

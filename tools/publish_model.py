@@ -1,7 +1,7 @@
-"""Strip a checkpoint to weights and meta data, and name it by its sha256.
+"""Reduce a checkpoint to weights and meta data, and name the file by its sha256.
 
 OUT `name.pth` becomes `name-0cec9937.pth`, with the first eight hexadecimal digits of
-the file's own sha256; whoever loads it has them checked.
+the file's own sha256, which are checked whenever this project loads the file.
 """
 
 import argparse

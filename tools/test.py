@@ -1,4 +1,4 @@
-"""Evaluate a checkpoint: mIoU and a table of classes, at one scale or with ms+flip."""
+"""Evaluate a checkpoint at one scale or with ms+flip: mIoU and a table of classes."""
 
 import argparse
 import json
@@ -8,27 +8,30 @@ from mmengine.dist import is_main_process
 
 from mmseg_fastscnn.commands import options
 from mmseg_fastscnn.commands.entrance import run_command
-from mmseg_fastscnn.config import load_config, use_tta
+from mmseg_fastscnn.config import load_config, require, use_tta
 from mmseg_fastscnn.engine.predictions import PredictionHook
 from mmseg_fastscnn.engine.runner import SegRunner
 from mmseg_fastscnn.machine import leave_process_group, low_precision
 
-# Testing needs nothing of these, so they do not have to be there either.
+NEEDED = ('test_dataloader', 'test_cfg', 'test_evaluator')
+# Removed, so that testing does not need the training data.
 TRAINING = ('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler')
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    options.add_run(parser, work_dir='for metrics.json and logs')
+    options.add_run(parser, work_dir='folder for metrics.json and logs')
     parser.add_argument('checkpoint', help='checkpoint file')
     options.add_weights(parser)
-    parser.add_argument('--tta', action='store_true', help='multi-scale and flip')
+    parser.add_argument('--tta', action='store_true', help='multiple scales and flips')
     parser.add_argument(
-        '--amp', action='store_true', help='network in bfloat16 (CUDA: float16)'
+        '--amp', action='store_true', help='run in bfloat16 (on CUDA: float16)'
     )
-    parser.add_argument('--out', metavar='DIR', help='for label PNGs in raw ids')
+    parser.add_argument('--out', metavar='DIR', help='folder for label PNGs in raw ids')
     parser.add_argument(
-        '--show-dir', metavar='DIR', help='for pictures: image | truth | prediction'
+        '--show-dir',
+        metavar='DIR',
+        help='folder for pictures: image | truth | prediction',
     )
     return parser.parse_args()
 
@@ -38,6 +41,7 @@ def main() -> None:
     config = load_config(
         args.config, args.cfg_options, args.data_root, args.work_dir, args.launcher
     )
+    require(config, NEEDED, 'testing')
     config.load_from, config.resume = args.checkpoint, False
     for key in TRAINING:
         config.pop(key, None)
@@ -51,20 +55,28 @@ def main() -> None:
         runner.register_hook(PredictionHook(args.out, args.show_dir))
     means = runner.test()
     if means and is_main_process():
-        (metric,) = (m for m in runner.test_evaluator.metrics if hasattr(m, 'report'))
-        report = metric.report() | dict(
-            num_images=len(runner.test_dataloader.dataset),
-            tta=args.tta,
-            dtype=str(runner.test_dtype).removeprefix('torch.'),
-            config=args.config,
-            checkpoint=args.checkpoint,
-        )
-        path = Path(config.work_dir, 'metrics.json')
-        path.write_text(json.dumps(report, indent=2) + '\n')
-        print(f'Written: {path}')
+        write_metrics(runner, means, args)
     for folder in (args.out, args.show_dir):
         if folder and is_main_process():
             print(f'Written: {folder}')
+
+
+def write_metrics(runner: SegRunner, means: dict, args: argparse.Namespace) -> None:
+    """Write the scores, and how they were measured, to `metrics.json`."""
+    metrics = runner.test_evaluator.metrics
+    reports = [metric.report() for metric in metrics if hasattr(metric, 'report')]
+    # several reports would have the same keys; the means have the metrics' prefixes
+    report = reports[0] if len(reports) == 1 else means
+    report = report | dict(
+        num_images=len(runner.test_dataloader.dataset),
+        tta=args.tta,
+        dtype=str(runner.test_dtype).removeprefix('torch.'),
+        config=args.config,
+        checkpoint=args.checkpoint,
+    )
+    path = Path(runner.cfg.work_dir, 'metrics.json')
+    path.write_text(json.dumps(report, indent=2) + '\n')
+    print(f'Written: {path}')
 
 
 if __name__ == '__main__':

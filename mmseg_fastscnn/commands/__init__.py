@@ -1,1 +1,1 @@
-"""What the command line needs: common options, and a user's mistakes as one message."""
+"""What all commands share: their options, and one message for a user's mistake."""

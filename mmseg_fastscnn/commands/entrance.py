@@ -1,4 +1,4 @@
-"""The entrance of every command: settings of the process, and what a mistake prints."""
+"""How every command starts, and what it prints after a user's mistake."""
 
 import linecache
 import logging
@@ -14,19 +14,20 @@ import mmseg_fastscnn
 from mmseg_fastscnn.machine import reuse_large_blocks
 
 PACKAGE = Path(mmseg_fastscnn.__file__).parent
-MISTAKE, INTERRUPTED = (
-    2,
-    130,
-)  # exit statuses: argparse's own, and the shell's for Ctrl-C
-# How torch shows an error of a data loading worker: its traceback as text.
+# Exit statuses: argparse's for a wrong argument, the shell's for Ctrl-C.
+MISTAKE, INTERRUPTED = 2, 130
+# torch shows the error of a data loading worker as its traceback in text.
 WORKER_FRAME = re.compile(r'File "(.+)", line (\d+), in ')
 
 
 def run_command(main: Callable[[], None]) -> None:
-    """Run a command; end it with one message and exit status 2 after a user's mistake.
+    """Run a command; after a user's mistake, end with one message and exit status 2.
 
-    The traceback of a mistake goes to the log file, where the run has one. A fault of
-    this project keeps its traceback on the terminal.
+    The traceback of a mistake goes to the log file, if the run has one. A fault of this
+    project keeps its traceback on the terminal.
+
+    Args:
+        main: The command: it parses the arguments and does the work.
     """
     reuse_large_blocks()
     try:
@@ -43,12 +44,12 @@ def run_command(main: Callable[[], None]) -> None:
 
 
 def mistake(error: Exception) -> str | None:
-    """Return the message of an error that is a user's mistake, else None.
+    """Return the message of an error that is a user's mistake, None for other errors.
 
-    These are what the package itself raises as ValueError, ImportError or OSError:
-    such a `raise` is there for the user, with what was found and what to do. The same
-    types out of torch, numpy or a line that computes are faults of ours. What the
-    system refuses (a full disk, a file without permission) is the user's to mend too.
+    A ValueError, ImportError or OSError from a `raise` statement of this project is
+    meant for the user: it says what was found and what to do. The same types from
+    torch, from numpy or from a line that computes are faults of ours. What the system
+    refuses (a full disk, a file without permission) is the user's to mend, too.
     """
     if isinstance(error, OSError) and error.errno is not None:
         return str(error)
@@ -65,14 +66,16 @@ def mistake(error: Exception) -> str | None:
 
 
 def last_frame(error: Exception) -> tuple[str, int]:
+    """Return the file and the line that raised an error."""
     frame = traceback.extract_tb(error.__traceback__)[-1]
     return frame.filename, frame.lineno
 
 
 def raised_here(file: str, line: int) -> bool:
-    """Return whether a line is a `raise` statement of this package."""
-    in_package = PACKAGE in Path(file).parents
-    return in_package and linecache.getline(file, line).lstrip().startswith('raise ')
+    """Return whether a line is a `raise` statement of the package or the command."""
+    is_command = Path(file).resolve() == Path(sys.argv[0]).resolve()
+    is_ours = is_command or PACKAGE in Path(file).parents
+    return is_ours and linecache.getline(file, line).lstrip().startswith('raise ')
 
 
 def log_traceback(error: Exception) -> None:

@@ -1,4 +1,4 @@
-"""Command-line options that several commands have, each spelt once."""
+"""Command-line options that several commands share."""
 
 from argparse import ArgumentParser
 
@@ -19,7 +19,7 @@ def add_config(parser: ArgumentParser) -> None:
 
 def add_data_root(parser: ArgumentParser) -> None:
     parser.add_argument(
-        '--data-root', metavar='DIR', help='moves every data set of the config'
+        '--data-root', metavar='DIR', help='folder of the data, for every data set'
     )
 
 
@@ -28,16 +28,16 @@ def add_weights(parser: ArgumentParser) -> None:
         '--weights',
         choices=['ema', 'raw'],
         default='ema',
-        help='averaged or trained weights, where the checkpoint has both',
+        help='averaged (ema) or trained (raw) weights, where the checkpoint has both',
     )
 
 
 def add_run(parser: ArgumentParser, work_dir: str) -> None:
-    """Add what training and testing have in common.
+    """Add the options that training and testing share.
 
     Args:
-        parser: Parser to add to.
-        work_dir: What the work dir is for, in the help.
+        parser: The parser to which they are added.
+        work_dir: Help text of `--work-dir`.
     """
     add_config(parser)
     add_data_root(parser)

@@ -1,5 +1,5 @@
-"""Config files: read, checked, translated from mmsegmentation 0.x."""
+"""Config files: read, checked, and translated from mmsegmentation 0.x."""
 
-from .load import all_datasets, load_config, use_tta
+from .load import all_datasets, load_config, require, use_tta
 
-__all__ = ['all_datasets', 'load_config', 'use_tta']
+__all__ = ['all_datasets', 'load_config', 'require', 'use_tta']

@@ -1,7 +1,7 @@
-"""From a config file and the command line to the config of one run."""
+"""Make the config of one run from a config file and the command line."""
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from mmengine.config import Config
@@ -29,10 +29,13 @@ def load_config(
     Args:
         source: A config file; or a config, which is not changed.
         options: Dotted keys and values of `--cfg-options`.
-        data_root: Where every data set of the config is moved to.
-        work_dir: For results; default `work_dir` of the config, or `work_dirs/` and
-            the config's name.
+        data_root: Folder that replaces the `data_root` of every data set.
+        work_dir: Folder for results; by default `work_dir` of the config, or
+            `work_dirs/` and the config's name.
         launcher: `none`, `pytorch`, `slurm` or `mpi`.
+
+    Returns:
+        The checked config, a copy of `source`.
 
     Raises:
         FileNotFoundError: There is no such file, or a base file is missing.
@@ -44,7 +47,7 @@ def load_config(
     from_file = not isinstance(source, Config)
     config = read_config(source) if from_file else copy.deepcopy(source)
     if is_0x(config):
-        from_file = False  # the file says the same in other words
+        from_file = False  # the keys of the file are other ones
         config = translated(config)
     if config.get('default_scope', 'mmseg') == 'mmseg':
         config.default_scope = SCOPE  # mmsegmentation 1.x: the same types are here
@@ -62,7 +65,7 @@ def load_config(
 
 
 def translated(config: Config) -> Config:
-    """Translate a config of mmsegmentation 0.x, and log what is lost."""
+    """Translate a config of mmsegmentation 0.x, and log what is left out."""
     result, notes = translate_0x(config)
     print_log(f'{config.filename} is of mmsegmentation 0.x and was translated.')
     for note in notes:
@@ -76,14 +79,15 @@ def apply_options(config: Config, options: Mapping) -> None:
     A dict can be set where the config says None, which mmengine alone refuses.
 
     Raises:
-        ValueError: A key leads into something that is no dict or list, or past the end
-            of a list.
+        ValueError: A key leads into something that is neither dict nor list, or past
+            the end of a list.
     """
     for key, value in options.items():
         parents = key.split('.') if isinstance(value, Mapping) else key.split('.')[:-1]
         replace_none(config, parents)
     try:
-        config.merge_from_dict(copy.deepcopy(dict(options)))  # it empties them
+        # a copy, since merging takes `_delete_` out of the values
+        config.merge_from_dict(copy.deepcopy(dict(options)))
     except (AttributeError, KeyError, TypeError) as error:
         given = ', '.join(f'{key}={value!r}' for key, value in options.items())
         raise ValueError(f'--cfg-options {given}: {error.args[0]}') from error
@@ -103,7 +107,11 @@ def replace_none(config: Config, keys: list[str]) -> None:
 
 
 def move_data_sets(config: Config, data_root: str) -> None:
-    """Set `data_root` of every data set that reads files itself."""
+    """Set `data_root` of every data set that reads files itself.
+
+    Raises:
+        ValueError: There is no such data set.
+    """
     datasets = list(all_datasets(config))
     if not datasets:
         raise ValueError(
@@ -119,7 +127,7 @@ def default_work_dir(config: Config) -> str:
 
 
 def count_each_image_once(config: Config) -> None:
-    """Without this, mmengine's sampler repeats images to fill up the last batch."""
+    """Keep mmengine's sampler from repeating images to fill up the last batch."""
     for loader in ('val_dataloader', 'test_dataloader'):
         sampler = (config.get(loader) or {}).get('sampler') or {}
         if sampler.get('type') == 'DefaultSampler':
@@ -127,7 +135,7 @@ def count_each_image_once(config: Config) -> None:
 
 
 def all_datasets(config: Config) -> Iterator[dict]:
-    """Every data set's dict, those inside of others (`ConcatDataset`) included."""
+    """Yield the dict of each data set, also of those inside a `ConcatDataset`."""
 
     def inside(dataset: dict) -> Iterator[dict]:
         yield dataset
@@ -140,18 +148,27 @@ def all_datasets(config: Config) -> Iterator[dict]:
             yield from inside(config[loader].dataset)
 
 
+def require(config: Config, keys: Iterable[str], purpose: str) -> None:
+    """Check that a config has what a command needs.
+
+    Raises:
+        ValueError: A key is missing or None.
+    """
+    for key in keys:
+        if config.get(key) is None:
+            raise ValueError(
+                f'{config.filename} defines no {key}, which {purpose} needs; see '
+                f'configs/_base_ for how the shipped configs do.'
+            )
+
+
 def use_tta(config: Config) -> None:
     """Make testing ms+flip: `tta_pipeline` on the data, `tta_model` round the model.
 
     Raises:
         ValueError: The config has no `tta_model`, `tta_pipeline` or test data.
     """
-    for key in ('tta_model', 'tta_pipeline', 'test_dataloader'):
-        if not config.get(key):
-            raise ValueError(
-                f'{config.filename} defines no {key}, which ms+flip needs; see '
-                f'configs/_base_/datasets for how the shipped configs do.'
-            )
+    require(config, ('tta_model', 'tta_pipeline', 'test_dataloader'), 'ms+flip')
     config.model = dict(config.tta_model, module=config.model)
     only_test = Config(dict(test_dataloader=config.test_dataloader))
     for dataset in all_datasets(only_test):

@@ -1,11 +1,13 @@
-"""One step of a training run and one validation batch, and nothing left behind."""
+"""One step of a training run and one validation batch; nothing is left behind."""
 
 import copy
 import tempfile
 
 from mmengine.config import Config
+from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 
+from mmseg_fastscnn.engine.resume import check_work_dir
 from mmseg_fastscnn.engine.runner import SegRunner
 
 
@@ -14,7 +16,7 @@ class DryRunOver(Exception):
 
 
 class DryRunHook(Hook):
-    """Validate one batch after the first step, and end the run."""
+    """Validate one batch after the first step, then end the run."""
 
     priority = 'HIGHEST'  # before anything is logged or saved
 
@@ -34,8 +36,16 @@ class DryRunHook(Hook):
 def dry_run(config: Config) -> None:
     """Start a run as it would start, take one step and validate one batch.
 
-    The work dir is a temporary folder.
+    The work dir is a temporary folder, one per process.
+
+    Args:
+        config: From `load_config`; it is not changed.
+
+    Raises:
+        ValueError: The run would write over its own checkpoint, see `check_work_dir`,
+            or there is no step left to take.
     """
+    check_work_dir(config)
     config = copy.deepcopy(config)
     with tempfile.TemporaryDirectory() as folder:
         config.work_dir = folder
@@ -44,4 +54,11 @@ def dry_run(config: Config) -> None:
         try:
             runner.train()
         except DryRunOver:
-            print('Dry run: everything works up to here. Nothing was written.')
+            if is_main_process():
+                print('Dry run: everything works up to here. Nothing was written.')
+        else:
+            raise ValueError(
+                f'Dry run: {config.load_from} has taken all {runner.max_iters} '
+                f'iterations already, so there is no step to try. Make the run longer '
+                f'(train_cfg), or leave out --resume.'
+            )

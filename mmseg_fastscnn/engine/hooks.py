@@ -29,7 +29,7 @@ class RuntimeInfoHook(RuntimeInfoHookOfMMEngine):
     def before_train(self, runner) -> None:
         super().before_train(runner)
         hooks = [hook for hook in runner.hooks if isinstance(hook, LoggerHook)]
-        self.interval = min((hook.interval for hook in hooks), default=1)
+        self.intervals = {hook.interval for hook in hooks} or {1}
 
     def after_train_iter(
         self, runner, batch_idx: int, data_batch=None, outputs: dict | None = None
@@ -37,7 +37,7 @@ class RuntimeInfoHook(RuntimeInfoHookOfMMEngine):
         if outputs is not None:
             self.unread.append({k: v.detach() for k, v in outputs.items()})
         # when LoggerHook may write a line
-        on_time = self.every_n_inner_iters(batch_idx, self.interval)
+        on_time = any(self.every_n_inner_iters(batch_idx, n) for n in self.intervals)
         if on_time or self.end_of_epoch(runner.train_dataloader, batch_idx):
             self._read(runner)
 
@@ -64,8 +64,8 @@ class DataWaitHook(Hook):
     """Say once when training waits for data for more than a tenth of its time.
 
     Args:
-        iterations: How many iterations are timed together. The first one after a start
-            or a validation, when loading begins anew, is not timed.
+        iterations: How many iterations are timed together. The first one after a
+            start, an epoch or a validation, when loading begins anew, is not timed.
     """
 
     priority = 'LOWEST'  # so that writing a checkpoint does not count as waiting
@@ -76,6 +76,9 @@ class DataWaitHook(Hook):
         self.said = False
         self.ended: float | None = None
         self.waited, self.spent = [], []
+
+    def before_train_epoch(self, runner) -> None:
+        self.ended = None  # after an epoch a checkpoint may be written, too
 
     def before_val(self, runner) -> None:
         self.ended = None
@@ -127,6 +130,8 @@ class CheckpointHook(CheckpointHookOfMMEngine):
     def __init__(self, *args, save_best: str | list[str] | None = None, **kwargs):
         names = [save_best] if isinstance(save_best, str) else save_best or []
         higher = [name for name in names if 'loss' not in name.lower()]
+        if 'auto' in names:  # the first score of the metric, whatever its name is
+            higher.append('')
         kwargs.setdefault('greater_keys', higher)
         super().__init__(*args, save_best=save_best, **kwargs)
 

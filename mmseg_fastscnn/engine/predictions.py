@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from mmengine.dist import barrier
 from mmengine.hooks import Hook
 
 from mmseg_fastscnn.datasets.inspect_labels import parts_of
@@ -47,6 +48,8 @@ class PredictionHook(Hook):
     def before_test(self, runner) -> None:
         for folder in filter(None, (self.labels, self.pictures)):
             folder.check(image_facts(runner.test_dataloader.dataset))
+        # another process must not find a file half written while it still checks
+        barrier()
 
     def after_test_iter(
         self,

@@ -3,6 +3,7 @@
 import copy
 import inspect
 import logging
+import os
 import warnings
 from pathlib import Path
 
@@ -37,7 +38,7 @@ from mmseg_fastscnn.engine.startup import StartupCheckHook
 from mmseg_fastscnn.engine.terminal import is_shown
 from mmseg_fastscnn.machine import cores_per_process, set_aside_broken_torchvision
 from mmseg_fastscnn.models.segmentor import unwrapped
-from mmseg_fastscnn.registry import RUNNERS
+from mmseg_fastscnn.registry import HOOKS, RUNNERS
 
 
 @RUNNERS.register_module()
@@ -93,7 +94,9 @@ class SegRunner(Runner):
         """
         cfg = copy.deepcopy(cfg)
         if cfg.get('resume'):
-            cfg.load_from = cfg.get('load_from') or last_checkpoint(cfg.work_dir)
+            last = last_checkpoint(cfg.work_dir)
+            # a string, since the config is also written to a file
+            cfg.load_from = cfg.get('load_from') or (last and str(last))
             seed = seed_of(cfg.load_from) if cfg.load_from else None
             if seed is not None:
                 cfg.randomness = {**cfg.get('randomness', {}), 'seed': seed}
@@ -130,6 +133,11 @@ class SegRunner(Runner):
             self.cfg.dump(Path(self.log_dir, given.name))
 
     def setup_env(self, env_cfg: dict) -> None:
+        if self.launcher == 'pytorch' and 'RANK' not in os.environ:
+            raise ValueError(
+                '--launcher pytorch is for processes that torchrun started. Use '
+                'tools/dist_train.sh or tools/dist_test.sh, or leave it out.'
+            )
         if self.distributed and not torch.cuda.is_available() and not is_distributed():
             # mmengine's own start calls torch.cuda.set_device, which fails on CPUs
             if self.launcher != 'pytorch':
@@ -289,4 +297,5 @@ class SegRunner(Runner):
 
 def averages_weights(hook: Hook | dict) -> bool:
     kind = hook.get('type') if isinstance(hook, dict) else type(hook)
-    return kind in ('EMAHook', EMAHook)
+    kind = HOOKS.get(kind) if isinstance(kind, str) else kind
+    return isinstance(kind, type) and issubclass(kind, EMAHook)

@@ -14,9 +14,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import SyncBatchNorm, _BatchNorm
 from torch.utils.data import DataLoader
 
-from mmseg_fastscnn.datasets.inspect_labels import (
-    occurring_classes,
-)
+from mmseg_fastscnn.datasets.inspect_labels import occurring_classes
 from mmseg_fastscnn.datasets.sampler import InfiniteSampler
 from mmseg_fastscnn.engine.header import counts_epochs
 from mmseg_fastscnn.engine.startup_data import (
@@ -82,10 +80,6 @@ def training_findings(runner) -> Iterator[Finding]:
     yield from crop_sizes(model, runner.train_dataloader)
     yield from unmatched_patterns(runner)
     yield from ignored_ids(runner)
-    if is_main_process():
-        yield from learnable(
-            occurring_classes(runner.train_dataloader.dataset, SECONDS)
-        )
     if runner.val_loop is not None:
         yield from classes_fit(model, runner.val_dataloader, 'validation')
         yield from same_classes(runner)
@@ -180,7 +174,10 @@ def unmatched_patterns(runner) -> Iterator[Finding]:
 
 
 def best_score(runner) -> Iterator[Finding]:
-    known = [key for metric in runner.val_evaluator.metrics for key in metric.keys]
+    metrics = runner.val_evaluator.metrics
+    if not all(hasattr(metric, 'keys') for metric in metrics):
+        return  # a user's own metric does not say which values it will give
+    known = [key for metric in metrics for key in metric.keys]
     hooks = [hook for hook in runner.hooks if isinstance(hook, CheckpointHook)]
     for key in [key for hook in hooks for key in hook.save_best or ()]:
         if key != 'auto' and key not in known:

@@ -69,17 +69,19 @@ def same_classes(runner) -> Iterator[Finding]:
 def ignored_ids(runner) -> Iterator[Finding]:
     """Compare the ids that heads, metric and data do not count."""
     heads = heads_of(unwrapped(runner.model))
-    ids = {f'model.{place}': head.ignore_index for place, head in heads.items()}
+    readers = [(f'model.{place}', head) for place, head in heads.items()]
     loaders = {'train_dataloader': runner.train_dataloader}
     if runner.val_loop is not None:
         loaders['val_dataloader'] = runner.val_dataloader
-        for metric in runner.val_evaluator.metrics:
-            ids['val_evaluator'] = getattr(metric, 'ignore_index', IGNORED)
+        readers += [('val_evaluator', m) for m in runner.val_evaluator.metrics]
     for place, loader in loaders.items():
-        for part in parts_of(loader.dataset):
-            ids[f'{place}.dataset'] = getattr(part, 'ignore_index', IGNORED)
-    if len(set(ids.values())) > 1:
-        found = ', '.join(f'{place} {index}' for place, index in ids.items())
+        readers += [(f'{place}.dataset', p) for p in parts_of(loader.dataset)]
+    ids = [
+        (place, getattr(reader, 'ignore_index', IGNORED)) for place, reader in readers
+    ]
+    if len({index for _, index in ids}) > 1:
+        # several data sets or metrics of one place are named once per id
+        found = ', '.join(f'{place} {index}' for place, index in dict.fromkeys(ids))
         yield Finding(
             True,
             f'ignore_index differs: {found}. Set one id everywhere; simplest is to '
