@@ -10,10 +10,14 @@ from mmengine.structures import PixelData
 from torch import Tensor, nn
 
 from mmseg_fastscnn.models.inference import inference_form
-from mmseg_fastscnn.models.sliding_window import checked_test_cfg, windows
-from mmseg_fastscnn.models.views import as_view
+from mmseg_fastscnn.models.sliding_window import checked_test_cfg, mean_of_windows
+from mmseg_fastscnn.models.views import (
+    full_size_logits,
+    changed_view,
+    with_background,
+)
 from mmseg_fastscnn.ops.bilinear import View
-from mmseg_fastscnn.ops.upsample_argmax import upsample_argmax, with_background
+from mmseg_fastscnn.ops.upsample_argmax import upsample_argmax
 from mmseg_fastscnn.registry import MODELS
 from mmseg_fastscnn.structures import SegDataSample
 
@@ -186,8 +190,13 @@ class EncoderDecoder(BaseModel):
         averaged, at all of it.
         """
         if self.test_cfg['mode'] == 'slide':
-            return self._slide(inputs)
+            crop, stride = self.test_cfg['crop_size'], self.test_cfg['stride']
+            return mean_of_windows(self.inference_of_window, inputs, crop, stride)
         return self(inputs, mode='tensor').float()
+
+    def inference_of_window(self, window: Tensor) -> Tensor:
+        logits = self(window, mode='tensor').float()
+        return self.upsample(logits, window.shape[2:])
 
     def views(
         self,
@@ -203,7 +212,9 @@ class EncoderDecoder(BaseModel):
             data_samples: One per image.
         """
         return [
-            as_view(logits, size, sample)
+            changed_view(logits, size, sample)
+            if 'pad_shape' in sample or sample.get('flip', False)
+            else View(logits, [size, tuple(sample.ori_shape)])
             for logits, sample in zip(coarse, data_samples, strict=True)
         ]
 
@@ -217,33 +228,13 @@ class EncoderDecoder(BaseModel):
 
     def fine_logits(self, view: View) -> Tensor:
         """Return the logits (out_channels, H, W) of an image at its own size."""
-        logits, (size, *others), window = view
-        logits = self.upsample(logits[None], size)
-        if window is not None:
-            logits = window.cut(logits)
-        for other in others:
-            logits = self.upsample(logits, other)
-        return logits[0]
+        return full_size_logits(view, self.align_corners)
 
     def upsample(self, logits: Tensor, size: Sequence[int]) -> Tensor:
         """Interpolate logits (N, C, h, w) bilinearly to `size` (h, w)."""
         return F.interpolate(
             logits, tuple(size), mode='bilinear', align_corners=self.align_corners
         )
-
-    def _slide(self, inputs: Tensor) -> Tensor:
-        size = inputs.shape[2:]
-        shape = (len(inputs), self.out_channels, *size)
-        total = torch.zeros(shape, device=inputs.device)
-        count = torch.zeros(size, device=inputs.device)
-        crop, stride = self.test_cfg['crop_size'], self.test_cfg['stride']
-        for rows in windows(size[0], crop[0], stride[0]):
-            for columns in windows(size[1], crop[1], stride[1]):
-                window = inputs[..., rows, columns]
-                logits = self(window, mode='tensor').float()
-                total[..., rows, columns] += self.upsample(logits, window.shape[2:])
-                count[rows, columns] += 1
-        return total / count
 
     def for_inference(self, dtype: torch.dtype = torch.float32) -> 'EncoderDecoder':
         """Bring backbone and decode head into their inference form; return the model.
@@ -252,7 +243,7 @@ class EncoderDecoder(BaseModel):
         See `models/inference.py`. To call it again changes the dtype.
 
         Args:
-            dtype: Of the network's weights and activations, for instance
+            dtype: Type of the network's weights and activations, for instance
                 `torch.bfloat16`; its logits become float32.
         """
         self.eval()

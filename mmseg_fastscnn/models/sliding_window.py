@@ -1,5 +1,10 @@
 """How to predict: the whole image at once, or window by window."""
 
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
 
 def windows(length: int, window: int, stride: int) -> list[slice]:
     """Cover `length` pixels; the last window is moved back to end at the edge."""
@@ -21,3 +26,29 @@ def checked_test_cfg(test_cfg: dict) -> dict:
                 f'that is not larger; found crop_size={crop}, stride={stride}.'
             )
     return test_cfg
+
+
+def mean_of_windows(
+    predict: Callable[[Tensor], Tensor],
+    inputs: Tensor,
+    crop_size: tuple[int, int],
+    stride: tuple[int, int],
+) -> Tensor:
+    """Average the logits of overlapping windows: (N, C, H, W).
+
+    Args:
+        predict: Returns the logits of a window at its size.
+        inputs: (N, channels, H, W).
+        crop_size: (h, w) of a window.
+        stride: (h, w) from one window to the next.
+    """
+    size, total = inputs.shape[2:], None
+    count = torch.zeros(size, device=inputs.device)
+    for rows in windows(size[0], crop_size[0], stride[0]):
+        for columns in windows(size[1], crop_size[1], stride[1]):
+            logits = predict(inputs[..., rows, columns])
+            if total is None:
+                total = logits.new_zeros((*logits.shape[:2], *size))
+            total[..., rows, columns] += logits
+            count[rows, columns] += 1
+    return total / count
