@@ -1,6 +1,9 @@
-"""What is checked while a model is built: settings that must fit each other."""
+"""Settings that must fit each other, and what the preprocessor refuses."""
 
 from collections.abc import Mapping, Sequence
+from typing import NoReturn
+
+from torch import Tensor
 
 from mmseg_fastscnn.structures import IGNORED
 
@@ -95,3 +98,30 @@ def check_test_padding(test_cfg: Mapping | None) -> None:
             f'data_preprocessor.test_cfg is {dict(test_cfg)}; it must be '
             f'dict(size_divisor=N) or dict(size=(h, w)).'
         )
+
+
+def refuse_several_sizes(shapes: set[tuple[int, int]]) -> NoReturn:
+    """Raise ValueError for images of several sizes (h, w)."""
+    raise ValueError(
+        f'The images of a batch have different sizes (h, w): {sorted(shapes)}. Use '
+        f'batch_size=1, or resize or crop them to one size.'
+    )
+
+
+def refuse_size(image: Tensor, size: tuple[int, int]) -> NoReturn:
+    """Raise ValueError for an image (C, H, W) that is larger than `size` (h, w)."""
+    raise ValueError(
+        f'An image has {tuple(image.shape[1:])} pixels (h, w), more than the size '
+        f'{size} that the data preprocessor pads to. Crop to that size, or set '
+        f'model.data_preprocessor.size (in training; otherwise test_cfg.size) to the '
+        f'size of the images.'
+    )
+
+
+def refuse_channels(channels: int, values: int) -> NoReturn:
+    """Raise ValueError for images with other channels than there are means."""
+    raise ValueError(
+        f'The images have {channels} channels, and mean and std of the data '
+        f'preprocessor {values} values. Give one value per channel '
+        f'(model.data_preprocessor.mean, .std), and model.backbone.in_channels.'
+    )

@@ -9,8 +9,15 @@ from mmengine.model import BaseDataPreprocessor
 from mmengine.structures import PixelData
 from torch import Tensor
 
-from mmseg_fastscnn.models.checks import check_mean_and_std, check_test_padding
+from mmseg_fastscnn.models.checks import (
+    check_mean_and_std,
+    check_test_padding,
+    refuse_channels,
+    refuse_several_sizes,
+    refuse_size,
+)
 from mmseg_fastscnn.models.photometric import build_photometric
+from mmseg_fastscnn.models.views import note_padding
 from mmseg_fastscnn.ops import host
 from mmseg_fastscnn.ops.image_batch import (
     Normalisation,
@@ -112,7 +119,7 @@ class SegDataPreProcessor(BaseDataPreprocessor):
             samples = [moved(sample, self.device) for sample in samples]
         before = tuple(images[0].shape[1:])
         if not training and before != size:
-            samples = noting_padding(samples, len(images), before, size)
+            samples = note_padding(samples, len(images), before, size)
         order = self._channel_order(images, size)
         colours = self.photometric if training else None
         if on_host:
@@ -125,14 +132,12 @@ class SegDataPreProcessor(BaseDataPreprocessor):
 
     def _common_size(self, images: Sequence[Tensor]) -> tuple[int, int]:
         """Return the (h, w) of all images, padded as `test_cfg` says."""
-        shapes = sorted({tuple(image.shape[1:]) for image in images})
+        shapes = {tuple(image.shape[1:]) for image in images}
         if len(shapes) > 1:
-            raise ValueError(
-                f'The images of a batch have different sizes (h, w): {shapes}. Use '
-                f'batch_size=1, or resize or crop them to one size.'
-            )
+            refuse_several_sizes(shapes)
+        (shape,) = shapes
         divisor = self.test_cfg.get('size_divisor', 1)
-        multiple = tuple(-(-length // divisor) * divisor for length in shapes[0])
+        multiple = tuple(-(-length // divisor) * divisor for length in shape)
         return tuple(self.test_cfg.get('size', multiple))
 
     def _with_padded_labels(
@@ -158,21 +163,12 @@ class SegDataPreProcessor(BaseDataPreprocessor):
         self, images: Sequence[Tensor], size: tuple[int, int]
     ) -> tuple[int, ...]:
         """Return which channel comes first, second, ...; check size and channels."""
+        channels = len(images[0])
         for image in images:
             if image.shape[1] > size[0] or image.shape[2] > size[1]:
-                raise ValueError(
-                    f'An image has {tuple(image.shape[1:])} pixels (h, w), more than '
-                    f'the size {size} that the data preprocessor pads to. Crop to that '
-                    f'size, or set model.data_preprocessor.size (in training; '
-                    f'otherwise test_cfg.size) to the size of the images.'
-                )
-        channels = len(images[0])
+                refuse_size(image, size)
         if self.mean is not None and len(self.mean) not in (1, channels):
-            raise ValueError(
-                f'The images have {channels} channels, and mean and std of the data '
-                f'preprocessor {len(self.mean)} values. Give one value per channel '
-                f'(model.data_preprocessor.mean, .std), and model.backbone.in_channels.'
-            )
+            refuse_channels(channels, len(self.mean))
         order = list(range(channels))
         if self.bgr_to_rgb:
             order[:3] = order[2::-1]
@@ -204,19 +200,3 @@ class SegDataPreProcessor(BaseDataPreprocessor):
                     channel.sub_(self.mean[at]).div_(self.std[at])
                 place[k, : image.shape[1], : image.shape[2]] = channel
         return result
-
-
-def noting_padding(
-    samples: list[SegDataSample] | None,
-    count: int,
-    before: tuple[int, int],
-    size: tuple[int, int],
-) -> list[SegDataSample]:
-    """Have the samples of `count` images say that these are padded to `size` (h, w)."""
-    if samples is None:
-        samples = [SegDataSample(metainfo=dict(ori_shape=before)) for _ in range(count)]
-    for sample in samples:
-        # the image that Pad has padded before is still the one to cut to
-        image = sample.img_shape if 'pad_shape' in sample else before
-        sample.set_metainfo(dict(img_shape=image, pad_shape=size))
-    return samples

@@ -1,7 +1,6 @@
 """Image in, losses or label map out."""
 
 from collections.abc import Sequence
-from typing import TypedDict
 
 import torch
 import torch.nn.functional as F
@@ -10,24 +9,20 @@ from mmengine.structures import PixelData
 from torch import Tensor, nn
 
 from mmseg_fastscnn.models.inference import inference_form
-from mmseg_fastscnn.models.sliding_window import checked_test_cfg, mean_of_windows
+from mmseg_fastscnn.models.sliding_window import (
+    TestCfg,
+    checked_test_cfg,
+    mean_of_windows,
+)
 from mmseg_fastscnn.models.views import (
-    full_size_logits,
     changed_view,
+    full_size_logits,
     with_background,
 )
 from mmseg_fastscnn.ops.bilinear import View
 from mmseg_fastscnn.ops.upsample_argmax import upsample_argmax
 from mmseg_fastscnn.registry import MODELS
 from mmseg_fastscnn.structures import SegDataSample
-
-
-class TestCfg(TypedDict, total=False):
-    """How to predict; sizes are (h, w). The config check reads the keys here."""
-
-    mode: str
-    crop_size: tuple[int, int]
-    stride: tuple[int, int]
 
 
 @MODELS.register_module()
@@ -139,11 +134,10 @@ class EncoderDecoder(BaseModel):
             )
         label = torch.stack([sample.gt_sem_seg.data[0] for sample in data_samples])
         features = self.extract_feat(inputs)
-        heads = {'decode': self.decode_head}
+        heads = {'decode': self.decode_head, 'aux': self.auxiliary_head}
         if isinstance(self.auxiliary_head, ModuleList):
+            del heads['aux']
             heads |= {f'aux_{k}': head for k, head in enumerate(self.auxiliary_head)}
-        else:
-            heads['aux'] = self.auxiliary_head
         return {
             f'{prefix}.{name}': value
             for prefix, head in heads.items()
@@ -176,12 +170,19 @@ class EncoderDecoder(BaseModel):
         for sample, view in zip(data_samples, views, strict=True):
             sample.pred_sem_seg = PixelData(data=self.label_map(view))
             if with_logits:
-                sample.seg_logits = PixelData(data=self.fine_logits(view))
+                sample.seg_logits = PixelData(
+                    data=full_size_logits(view, self.align_corners)
+                )
         return data_samples
 
     def inference(self, inputs: Tensor) -> Tensor:
         """Return logits (N, out_channels, H, W) at the size of the inputs."""
-        return self.upsample(self.coarse_logits(inputs), inputs.shape[2:])
+        return F.interpolate(
+            self.coarse_logits(inputs),
+            inputs.shape[2:],
+            mode='bilinear',
+            align_corners=self.align_corners,
+        )
 
     def coarse_logits(self, inputs: Tensor) -> Tensor:
         """Return logits (N, out_channels, h, w) as they come, to be interpolated.
@@ -190,13 +191,8 @@ class EncoderDecoder(BaseModel):
         averaged, at all of it.
         """
         if self.test_cfg['mode'] == 'slide':
-            crop, stride = self.test_cfg['crop_size'], self.test_cfg['stride']
-            return mean_of_windows(self.inference_of_window, inputs, crop, stride)
+            return mean_of_windows(self, inputs, **self.test_cfg)
         return self(inputs, mode='tensor').float()
-
-    def inference_of_window(self, window: Tensor) -> Tensor:
-        logits = self(window, mode='tensor').float()
-        return self.upsample(logits, window.shape[2:])
 
     def views(
         self,
@@ -225,16 +221,6 @@ class EncoderDecoder(BaseModel):
         if self.out_channels == 1:
             logits = with_background(logits, self.decode_head.threshold)
         return upsample_argmax(logits, sizes, self.align_corners, window)
-
-    def fine_logits(self, view: View) -> Tensor:
-        """Return the logits (out_channels, H, W) of an image at its own size."""
-        return full_size_logits(view, self.align_corners)
-
-    def upsample(self, logits: Tensor, size: Sequence[int]) -> Tensor:
-        """Interpolate logits (N, C, h, w) bilinearly to `size` (h, w)."""
-        return F.interpolate(
-            logits, tuple(size), mode='bilinear', align_corners=self.align_corners
-        )
 
     def for_inference(self, dtype: torch.dtype = torch.float32) -> 'EncoderDecoder':
         """Bring backbone and decode head into their inference form; return the model.

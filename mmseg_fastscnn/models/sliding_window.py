@@ -1,9 +1,18 @@
 """How to predict: the whole image at once, or window by window."""
 
-from collections.abc import Callable
+from typing import TypedDict
 
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class TestCfg(TypedDict, total=False):
+    """How to predict; sizes are (h, w). The config check reads the keys here."""
+
+    mode: str
+    crop_size: tuple[int, int]
+    stride: tuple[int, int]
 
 
 def windows(length: int, window: int, stride: int) -> list[slice]:
@@ -29,26 +38,31 @@ def checked_test_cfg(test_cfg: dict) -> dict:
 
 
 def mean_of_windows(
-    predict: Callable[[Tensor], Tensor],
+    model: nn.Module,
     inputs: Tensor,
     crop_size: tuple[int, int],
     stride: tuple[int, int],
+    mode: str = 'slide',
 ) -> Tensor:
-    """Average the logits of overlapping windows: (N, C, H, W).
+    """Average a segmentor's logits of overlapping windows, (N, out_channels, H, W).
 
     Args:
-        predict: Returns the logits of a window at its size.
-        inputs: (N, channels, H, W).
-        crop_size: (h, w) of a window.
-        stride: (h, w) from one window to the next.
+        model: The segmentor, an `EncoderDecoder`.
+        inputs: (N, C, H, W).
+        crop_size, stride, mode: The segmentor's `test_cfg`.
     """
-    size, total = inputs.shape[2:], None
+    size = inputs.shape[2:]
+    shape = (len(inputs), model.out_channels, *size)
+    total = torch.zeros(shape, device=inputs.device)
     count = torch.zeros(size, device=inputs.device)
     for rows in windows(size[0], crop_size[0], stride[0]):
         for columns in windows(size[1], crop_size[1], stride[1]):
-            logits = predict(inputs[..., rows, columns])
-            if total is None:
-                total = logits.new_zeros((*logits.shape[:2], *size))
-            total[..., rows, columns] += logits
+            window = inputs[..., rows, columns]
+            total[..., rows, columns] += F.interpolate(
+                model(window, mode='tensor').float(),
+                window.shape[2:],
+                mode='bilinear',
+                align_corners=model.align_corners,
+            )
             count[rows, columns] += 1
     return total / count

@@ -86,3 +86,19 @@ def with_background(logits: Tensor, threshold: float) -> Tensor:
         )
     bar = torch.full_like(logits, math.log(threshold / (1 - threshold)))
     return torch.cat([bar, logits], dim=1)
+
+
+def note_padding(
+    samples: list[SegDataSample] | None,
+    count: int,
+    before: tuple[int, int],
+    size: tuple[int, int],
+) -> list[SegDataSample]:
+    """Have the samples of `count` images say that these are padded to `size` (h, w)."""
+    if samples is None:
+        samples = [SegDataSample(metainfo=dict(ori_shape=before)) for _ in range(count)]
+    for sample in samples:
+        # the image that Pad has padded before is still the one to cut to
+        image = sample.img_shape if 'pad_shape' in sample else before
+        sample.set_metainfo(dict(img_shape=image, pad_shape=size))
+    return samples

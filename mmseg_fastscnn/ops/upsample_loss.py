@@ -67,7 +67,7 @@ class UpsampleCrossEntropy(torch.autograd.Function):
             up = LabelBands(logits, label, align_corners)
             for n, image in enumerate(logits.float()):
                 image = -image if use_sigmoid else image - image.amax(0)
-                slopes = up.no_slopes(image)
+                slopes = image.new_zeros((*image.shape[:2], label.shape[2]))
                 for band, z, class_z, index, valid in up.of_image(image, label[n]):
                     weight = None if class_weight is None else class_weight[index]
                     loss, hit = band_loss(z, class_z, index, valid, weight)
@@ -136,10 +136,6 @@ class LabelBands:
             valid = index != IGNORED
             index = index.masked_fill(~valid, 0)
             yield band, z, z.gather(0, index[None])[0], index, valid
-
-    def no_slopes(self, image: Tensor) -> Tensor:
-        """Return zeros (C, h, W), to which the gradients of the bands are added."""
-        return image.new_zeros((*image.shape[:2], len(self.columns)))
 
 
 def softmax_loss_(

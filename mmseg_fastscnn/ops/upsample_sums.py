@@ -65,7 +65,7 @@ class UpsampleSums(torch.autograd.Function):
         with torch.autocast(logits.device.type, enabled=False):
             up = LabelBands(logits, label, align_corners)
             for n, image in enumerate(logits.float()):
-                slopes = up.no_slopes(image)
+                slopes = image.new_zeros((*image.shape[:2], label.shape[2]))
                 for band, z, *_ in up.of_image(image, label[n]):
                     with torch.enable_grad():
                         z = z[None].requires_grad_()
