@@ -10,6 +10,7 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 from torch import Tensor
 
+from mmseg_fastscnn.ops import host
 from mmseg_fastscnn.registry import METRICS
 from mmseg_fastscnn.result_files import ResultFolder
 from mmseg_fastscnn.structures import IGNORED, with_ignored
@@ -87,9 +88,9 @@ class IoUMetric(BaseMetric):
         self._reset()
 
     def _reset(self) -> None:
-        self.confusion: Tensor | None = None
+        self.counts: Tensor | None = None  # on the device, read when all are counted
         self.seen = 0
-        self.of_images: dict[str, np.ndarray] = {}
+        self.of_images: dict[str, Tensor] = {}
         if self.folder is not None:
             self.folder.written.clear()
 
@@ -118,13 +119,14 @@ class IoUMetric(BaseMetric):
                 self._count(sample, pred)
 
     def _count(self, sample: dict, pred: Tensor) -> None:
-        label = with_ignored(sample['gt_sem_seg']['data'], self.ignore_index)
-        classes = len(self.dataset_meta['classes'])
-        counted = confusion_matrix(label.to(pred.device), pred, classes)
-        total = 0 if self.confusion is None else self.confusion
-        self.confusion = total + counted
+        label = sample['gt_sem_seg']['data']
+        if self.ignore_index != IGNORED:
+            label = with_ignored(label, self.ignore_index)
+        counts = count_pairs(label.to(pred.device), pred)
+        self.counts = counts if self.counts is None else self.counts + counts
         if self.per_image:
-            self.of_images[sample['rel_path']] = counted.cpu().numpy()
+            classes = len(self.dataset_meta['classes'])
+            self.of_images[sample['rel_path']] = counts[:classes, :classes].clone()
 
     def evaluate(self, size: int) -> dict[str, float]:
         """Sum over all processes and return the means; {} where nothing is labelled.
@@ -134,17 +136,18 @@ class IoUMetric(BaseMetric):
 
         Raises:
             RuntimeError: The processes together saw another number of images.
+            ValueError: There are other ids than those of the classes.
         """
-        classes = len(self.dataset_meta['classes'])
-        confusion = self.confusion
-        if confusion is None:
-            confusion = torch.zeros(classes, classes, dtype=torch.int64)
-        count = torch.tensor([self.seen], device=confusion.device)
-        total = torch.cat([confusion.flatten(), count])
+        counts = self.counts
+        if counts is None:
+            counts = torch.zeros(256, 256, dtype=torch.int64)
+        seen = torch.tensor([self.seen], device=counts.device)
+        total = torch.cat([counts.flatten(), seen])
         all_reduce(total)
         self.matrices = {}
         if self.per_image:
-            for part in all_gather_object(self.of_images):
+            ours = {path: m.cpu().numpy() for path, m in self.of_images.items()}
+            for part in all_gather_object(ours):
                 self.matrices |= part
         self._reset()
         self.num_images = int(total[-1])
@@ -154,7 +157,9 @@ class IoUMetric(BaseMetric):
                 f'Samplers of several processes must not repeat images: set '
                 f'sampler=dict(round_up=False).'
             )
-        self.means = self.compute_metrics(total[:-1].view(classes, classes).cpu())
+        counts = total[:-1].view(256, 256).cpu()
+        confusion = confusion_matrix(counts, len(self.dataset_meta['classes']))
+        self.means = self.compute_metrics(confusion)
         return {self._prefixed(name): value for name, value in self.means.items()}
 
     def compute_metrics(self, results: Tensor) -> dict[str, float]:
@@ -198,25 +203,36 @@ class IoUMetric(BaseMetric):
         return dict(without_nan(self.means), per_class=rows, num_images=self.num_images)
 
 
-def confusion_matrix(label: Tensor, pred: Tensor, num_classes: int) -> Tensor:
-    """Count pixels: (num_classes, num_classes) int64, [label, prediction].
+def count_pairs(label: Tensor, pred: Tensor) -> Tensor:
+    """Count the pixels of each pair of ids: (256, 256) int64, [label, prediction].
 
     Args:
         label: uint8 train ids or `IGNORED`.
-        pred: uint8 train ids, of the same shape.
-        num_classes: Number of classes.
+        pred: uint8 train ids, of the same shape and on the same device.
+    """
+    code = (label.int() * 256 + pred).flatten()
+    if code.device.type == host.HOST:
+        return torch.bincount(code, minlength=256**2).view(256, 256)
+    # elsewhere bincount would be waited for: the size of its result is read
+    ones = torch.ones_like(code, dtype=torch.int64)
+    return ones.new_zeros(256**2).scatter_add_(0, code.long(), ones).view(256, 256)
+
+
+def confusion_matrix(counts: Tensor, num_classes: int) -> Tensor:
+    """Return the (num_classes, num_classes) part of what `count_pairs` counts.
 
     Raises:
-        ValueError: There are other ids than those of the classes.
+        ValueError: There are other ids than those of the classes and `IGNORED`.
     """
-    code = label.int() * 256 + pred
-    counts = torch.bincount(code.flatten(), minlength=256**2).view(256, 256)
-    counts[IGNORED] = 0
-    inside = counts[:num_classes, :num_classes]
-    if counts.sum() != inside.sum():
+    counted = counts.clone()
+    counted[IGNORED] = 0
+    inside = counted[:num_classes, :num_classes]
+    if counted.sum() != inside.sum():
+        found = sorted({int(k) for pair in counted.nonzero() for k in pair})
         raise ValueError(
             f'Labels or predictions have ids outside 0 to {num_classes - 1}, the '
-            f'classes of the data set. Correct num_classes or label_map.'
+            f'classes of the data set: found {found[0]} to {found[-1]}. Correct '
+            f'num_classes or label_map.'
         )
     return inside
 

@@ -9,12 +9,12 @@ from mmengine.registry import init_default_scope
 from test_golden import model_config
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from mmseg_fastscnn.models.fast_scnn import use_pooling_form
-from mmseg_fastscnn.models.inference import RowBands
+from mmseg_fastscnn.models.inference import use_pooling_form
+from mmseg_fastscnn.models.row_bands import RowBands
 from mmseg_fastscnn.registry import MODELS
 
 init_default_scope('mmseg_fastscnn')
-BAND_BYTES = 'mmseg_fastscnn.ops.row_bands.BAND_BYTES'
+BAND_BYTES = 'mmseg_fastscnn.models.row_bands.BAND_BYTES'
 
 
 def small_model(**changes) -> torch.nn.Module:

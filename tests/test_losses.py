@@ -5,7 +5,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mmseg_fastscnn.models.head_losses import plain_loss, upsampled_form
+from mmseg_fastscnn.models.decode_heads import upsampled_form
+from mmseg_fastscnn.models.head_losses import loss_at_full_size
 from mmseg_fastscnn.models.losses import CrossEntropyLoss
 from mmseg_fastscnn.models.ohem import OhemCrossEntropy
 from mmseg_fastscnn.ops.bilinear import BAND_VALUES
@@ -142,7 +143,9 @@ def test_of_upsampled_logits(name, size, align_corners, monkeypatch):
     label[0, : size[0] // 3] = 255
     loss = UPSAMPLED[name]
     ours, correct = loss.of_upsampled(logits, label, align_corners)
-    theirs, expected_correct = plain_loss(loss, None, logits, label, align_corners)
+    theirs, expected_correct = loss_at_full_size(
+        loss, None, logits, label, align_corners
+    )
     torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=0)
     assert correct == expected_correct
     (gradient,) = torch.autograd.grad(3 * ours, logits)
@@ -165,7 +168,7 @@ def test_extreme_logits_stay_finite():
     for use_sigmoid in (False, True):
         loss = CrossEntropyLoss(use_sigmoid)
         ours, _ = loss.of_upsampled(logits, label)
-        theirs, _ = plain_loss(loss, None, logits, label, False)
+        theirs, _ = loss_at_full_size(loss, None, logits, label, False)
         torch.testing.assert_close(ours, theirs)
         assert ours > 100
         diverged, _ = loss.of_upsampled(logits * torch.nan, label)

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from mmseg_fastscnn.models import DiceLoss, FocalLoss, LovaszLoss, TverskyLoss
-from mmseg_fastscnn.models.head_losses import upsampled_form
+from mmseg_fastscnn.models.decode_heads import upsampled_form
 from mmseg_fastscnn.ops.bilinear import BAND_VALUES
 
 WEIGHT = [0.5, 2.0, 1.0]

@@ -12,7 +12,7 @@ from test_golden import assert_same_labels, model_config
 
 from mmseg_fastscnn.config import load_config
 from mmseg_fastscnn.engine.inference_form import inference_copy
-from mmseg_fastscnn.models.inference import RowBands
+from mmseg_fastscnn.models.row_bands import RowBands
 from mmseg_fastscnn.registry import MODELS, RUNNERS
 
 init_default_scope('mmseg_fastscnn')
@@ -74,7 +74,7 @@ def test_the_copy_validates_and_the_trained_model_is_saved(streets, tmp_path, fa
 
 
 def test_the_copy_gives_the_same_labels(monkeypatch):
-    monkeypatch.setattr('mmseg_fastscnn.ops.row_bands.BAND_BYTES', 1)
+    monkeypatch.setattr('mmseg_fastscnn.models.row_bands.BAND_BYTES', 1)
     model = fill(MODELS.build(model_config()))
     folded = inference_copy(model)
     assert model.training and len(model.auxiliary_head) == 2

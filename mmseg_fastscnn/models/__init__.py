@@ -3,7 +3,8 @@
 from .data_preprocessor import SegDataPreProcessor
 from .decode_heads import DepthwiseSeparableFCNHead, FCNHead
 from .fast_scnn import FastSCNN
-from .losses import CrossEntropyLoss, FocalLoss
+from .focal_loss import FocalLoss
+from .losses import CrossEntropyLoss
 from .lovasz_loss import LovaszLoss
 from .ohem import OhemCrossEntropy, OHEMPixelSampler
 from .region_losses import DiceLoss, TverskyLoss

@@ -1,23 +1,29 @@
 """From a batch of samples as they were read to what the network reads."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypedDict
 
 import torch
+import torch.nn.functional as F
 from mmengine.model import BaseDataPreprocessor
 from mmengine.structures import PixelData
 from torch import Tensor
 
+from mmseg_fastscnn.models.checks import (
+    check_mean_and_std,
+    check_test_padding,
+    refuse_channels,
+    refuse_several_sizes,
+    refuse_size,
+)
 from mmseg_fastscnn.models.photometric import build_photometric
-from mmseg_fastscnn.ops.host import on_host
+from mmseg_fastscnn.models.views import note_padding
+from mmseg_fastscnn.ops import host
 from mmseg_fastscnn.ops.image_batch import (
     Normalisation,
     batch_at_once,
-    batch_by_channel,
-    filled,
-    padded,
-    stacked,
-    without_waiting,
+    moved,
+    padded_together,
 )
 from mmseg_fastscnn.registry import MODELS
 from mmseg_fastscnn.structures import SegDataSample
@@ -51,7 +57,7 @@ class SegDataPreProcessor(BaseDataPreprocessor):
             size. Predictions are cut back.
 
     Attributes:
-        dtype: Of the inputs; see `EncoderDecoder.for_inference`.
+        dtype: Type of the inputs; see `EncoderDecoder.for_inference`.
 
     Raises:
         ValueError: Only one of mean and std is given; they have different lengths;
@@ -102,133 +108,95 @@ class SegDataPreProcessor(BaseDataPreprocessor):
                 padded to, or they have not the channels that `mean` is for.
         """
         images, samples = list(data['inputs']), data.get('data_samples')
-        pads = training and self.size is not None
-        size = tuple(self.size) if pads else self._common_size(images)
-        for image in images:
-            check_fits(image, size)
-        if pads:
-            samples = self._with_padded_labels(samples, size)
+        pads_labels = training and self.size is not None
+        size = tuple(self.size) if pads_labels else self._common_size(images)
+        on_host = self.device.type == host.HOST
+        if pads_labels:
+            samples = self._with_padded_labels(samples, size, on_host)
+        elif samples is not None and on_host:
+            samples = [sample.to(self.device) for sample in samples]
         elif samples is not None:
             samples = [moved(sample, self.device) for sample in samples]
-        if not training:
-            samples = noting_padding(samples, images, size)
-        how = self._normalisation(images[0], training)
-        if on_host(self.device):
-            inputs = batch_by_channel(images, size, how)
+        before = tuple(images[0].shape[1:])
+        if not training and before != size:
+            samples = note_padding(samples, len(images), before, size)
+        order = self._channel_order(images, size)
+        colours = self.photometric if training else None
+        if on_host:
+            inputs = self._batch_by_channel(images, size, order, colours)
         else:
+            settings = (self.mean, self.std, self.pad_val, self.dtype, colours)
+            how = Normalisation(order, *settings)
             inputs = batch_at_once(images, size, how, self.device)
         return dict(inputs=inputs, data_samples=samples)
 
     def _common_size(self, images: Sequence[Tensor]) -> tuple[int, int]:
         """Return the (h, w) of all images, padded as `test_cfg` says."""
-        shapes = sorted({tuple(image.shape[1:]) for image in images})
+        shapes = {tuple(image.shape[1:]) for image in images}
         if len(shapes) > 1:
-            raise ValueError(
-                f'The images of a batch have different sizes (h, w): {shapes}. Use '
-                f'batch_size=1, or resize or crop them to one size.'
-            )
+            refuse_several_sizes(shapes)
+        (shape,) = shapes
         divisor = self.test_cfg.get('size_divisor', 1)
-        multiple = tuple(-(-length // divisor) * divisor for length in shapes[0])
+        multiple = tuple(-(-length // divisor) * divisor for length in shape)
         return tuple(self.test_cfg.get('size', multiple))
 
     def _with_padded_labels(
-        self, samples: Sequence[SegDataSample], size: tuple[int, int]
+        self, samples: Sequence[SegDataSample], size: tuple[int, int], on_host: bool
     ) -> list[SegDataSample]:
         if samples is None or not all('gt_sem_seg' in sample for sample in samples):
             return samples  # the model says what is missing
         labels = [sample.gt_sem_seg.data for sample in samples]
-        if len({label.shape for label in labels}) == 1:
-            batch = padded(stacked(labels, self.device), size, self.seg_pad_val)
+        if on_host:
+            margins = [(size[0] - t.shape[1], size[1] - t.shape[2]) for t in labels]
+            labels = [
+                F.pad(label, (0, right, 0, bottom), value=self.seg_pad_val)
+                for label, (bottom, right) in zip(labels, margins, strict=True)
+            ]
         else:
-            batch = filled(labels, size, self.seg_pad_val, self.device)
-        result = []
-        for sample, label in zip(samples, batch.unbind(), strict=True):
-            sample = sample.new()
+            labels = padded_together(labels, size, self.seg_pad_val, self.device)
+        samples = [sample.new() for sample in samples]
+        for sample, label in zip(samples, labels, strict=True):
             sample.gt_sem_seg = PixelData(data=label)
-            result.append(sample)
-        return result
+        return samples
 
-    def _normalisation(self, image: Tensor, training: bool) -> Normalisation:
-        """Say what is done to images like this one (C, H, W)."""
-        channels = len(image)
+    def _channel_order(
+        self, images: Sequence[Tensor], size: tuple[int, int]
+    ) -> tuple[int, ...]:
+        """Return which channel comes first, second, ...; check size and channels."""
+        channels = len(images[0])
+        for image in images:
+            if image.shape[1] > size[0] or image.shape[2] > size[1]:
+                refuse_size(image, size)
         if self.mean is not None and len(self.mean) not in (1, channels):
-            raise ValueError(
-                f'The images have {channels} channels, and mean and std of the data '
-                f'preprocessor {len(self.mean)} values. Give one value per channel '
-                f'(model.data_preprocessor.mean, .std), and model.backbone.in_channels.'
-            )
-        colours = self.photometric if training else None
+            refuse_channels(channels, len(self.mean))
         order = list(range(channels))
         if self.bgr_to_rgb:
             order[:3] = order[2::-1]
-        settings = (self.mean, self.std, self.pad_val, self.dtype, colours)
-        return Normalisation(tuple(order), *settings)
+        return tuple(order)
 
-
-def moved(sample: SegDataSample, device: torch.device) -> SegDataSample:
-    """Return a copy of a sample with its tensors on a device."""
-    result = sample.new()
-    for name, part in sample.items():
-        if isinstance(part, PixelData):
-            part = PixelData(
-                **{key: without_waiting(value, device) for key, value in part.items()}
-            )
-        elif hasattr(part, 'to'):
-            part = part.to(device)
-        result.set_field(part, name)
-    return result
-
-
-def noting_padding(
-    samples: list[SegDataSample] | None,
-    images: Sequence[Tensor],
-    size: tuple[int, int],
-) -> list[SegDataSample] | None:
-    """Have samples say how their images are padded to `size` (h, w), if they are."""
-    before = tuple(images[0].shape[1:])
-    if before == size:
-        return samples
-    if samples is None:
-        samples = [SegDataSample(metainfo=dict(ori_shape=before)) for _ in images]
-    for sample in samples:
-        # the image that Pad has padded before is still the one to cut to
-        image = sample.img_shape if 'pad_shape' in sample else before
-        sample.set_metainfo(dict(img_shape=image, pad_shape=size))
-    return samples
-
-
-def check_mean_and_std(
-    mean: Sequence[float] | None, std: Sequence[float] | None
-) -> None:
-    """Raise ValueError if they are not both given, or not as many of each."""
-    if (mean is None) != (std is None):
-        given, missing = ('std', 'mean') if mean is None else ('mean', 'std')
-        raise ValueError(
-            f'The data preprocessor has {given} but no {missing}. Give both, or '
-            f'neither for no normalisation.'
+    def _batch_by_channel(
+        self,
+        images: Sequence[Tensor],
+        size: tuple[int, int],
+        order: Sequence[int],
+        colours: Callable[[Tensor], Tensor] | None,
+    ) -> Tensor:
+        """Do what `batch_at_once` does, one channel at a time, in a CPU's cache."""
+        result = torch.empty(
+            (len(images), len(order), *size),
+            dtype=self.dtype,
+            memory_format=torch.channels_last,
         )
-    if mean is not None and len(mean) != len(std):
-        raise ValueError(
-            f'The data preprocessor has {len(mean)} values of mean and {len(std)} of '
-            f'std. Give one of each per channel.'
-        )
-
-
-def check_test_padding(test_cfg: Mapping | None) -> None:
-    """Raise ValueError if it is not `size` or `size_divisor` alone."""
-    if test_cfg and set(test_cfg) not in ({'size'}, {'size_divisor'}):
-        raise ValueError(
-            f'data_preprocessor.test_cfg is {dict(test_cfg)}; it must be '
-            f'dict(size_divisor=N) or dict(size=(h, w)).'
-        )
-
-
-def check_fits(image: Tensor, size: tuple[int, int]) -> None:
-    """Raise ValueError if (C, H, W) is larger than `size` (h, w)."""
-    if image.shape[1] > size[0] or image.shape[2] > size[1]:
-        raise ValueError(
-            f'An image has {tuple(image.shape[1:])} pixels (h, w), more than the size '
-            f'{size} that the data preprocessor pads to. Crop to that size, or set '
-            f'model.data_preprocessor.size (in training; otherwise test_cfg.size) to '
-            f'the size of the images.'
-        )
+        if any(image.shape[1:] != size for image in images):
+            result.fill_(self.pad_val)
+        for image, place in zip(images, result, strict=True):
+            channels = [image[k] for k in order]
+            if colours is not None:
+                channels = colours(torch.stack(channels))
+            for k, channel in enumerate(channels):
+                channel = channel.to(torch.float32, copy=True)
+                if self.mean is not None:
+                    at = k % len(self.mean)  # there may be one value for all channels
+                    channel.sub_(self.mean[at]).div_(self.std[at])
+                place[k, : image.shape[1], : image.shape[2]] = channel
+        return result

@@ -4,7 +4,8 @@ Both kinds of head are convolutions, dropout and a 1x1 classifier; they differ i
 kind of convolution. Logits stay at the features' resolution; `loss` upsamples them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
 
 import torch
@@ -12,7 +13,8 @@ from mmcv.cnn import ConvModule, DepthwiseSeparableConvModule
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from mmseg_fastscnn.models.head_losses import check_losses, upsampled_form
+from mmseg_fastscnn.models.checks import checked_channels, checked_threshold
+from mmseg_fastscnn.models.head_losses import check_losses, loss_at_full_size
 from mmseg_fastscnn.registry import MODELS
 from mmseg_fastscnn.structures import IGNORED, with_ignored
 
@@ -77,23 +79,15 @@ class FCNHead(BaseModule):
         self.align_corners = align_corners
         self.ignore_index = ignore_index
 
-        layer = dict(
-            kernel_size=kernel_size,
-            padding=kernel_size // 2,
-            norm_cfg=norm_cfg or dict(type='BN'),
-        )
+        layer = dict(kernel_size=kernel_size, padding=kernel_size // 2)
+        layer['norm_cfg'] = norm_cfg or dict(type='BN')
         widths = [in_channels] + [channels] * num_convs
         self.convs = nn.Sequential(
-            *(
-                self.conv_layer(before, after, **layer)
-                for before, after in pairwise(widths)
-            )
+            *(self.conv_layer(*pair, **layer) for pair in pairwise(widths))
         )
-        self.conv_cat = (
-            self.conv_layer(in_channels + channels, channels, **layer)
-            if concat_input
-            else None
-        )
+        self.conv_cat = None
+        if concat_input:
+            self.conv_cat = self.conv_layer(in_channels + channels, channels, **layer)
         self.dropout = nn.Dropout2d(dropout_ratio)
         self.conv_seg = nn.Conv2d(channels, self.out_channels, kernel_size=1)
         losses = [loss_decode] if isinstance(loss_decode, dict) else loss_decode
@@ -123,7 +117,8 @@ class FCNHead(BaseModule):
             label: (N, H, W) train ids.
         """
         logits = self(features)
-        label = with_ignored(label, self.ignore_index)
+        if self.ignore_index != IGNORED:
+            label = with_ignored(label, self.ignore_index)
         options, result = {}, {}
         if self.sampler is not None:
             options['counted'], correct = self.sampler.sample(
@@ -160,49 +155,17 @@ class DepthwiseSeparableFCNHead(FCNHead):
         )
 
 
-def checked_channels(
-    owner: str, num_classes: int | None, out_channels: int | None
-) -> int:
-    """Return the number of channels that predict so many classes.
+def upsampled_form(
+    loss: nn.Module, threshold: float | None = None
+) -> Callable[..., tuple[Tensor, Tensor]]:
+    """Return what computes a loss from logits of any size: (value, correct pixels).
 
-    Args:
-        owner: What an error calls the head.
-        num_classes: Number of classes.
-        out_channels: Number of channels; by default one per class.
-
-    Raises:
-        ValueError: There are no classes, too many, or another number of channels.
+    That is `loss.of_upsampled`; but `loss_at_full_size` where there is none, where a
+    derived class has changed `forward`, and for a single channel (`threshold` given).
     """
-    if num_classes is None:
-        raise ValueError(
-            f'{owner} has no num_classes. Give it once for all heads, '
-            f'model=dict(num_classes=N), or on the head.'
-        )
-    if not 0 < num_classes <= IGNORED:
-        raise ValueError(
-            f'{owner} has num_classes={num_classes}; it must be 1 to {IGNORED}, as '
-            f'label maps have 8 bits and {IGNORED} stands for ignored pixels. Merge '
-            f'classes, in label_map and metainfo.'
-        )
-    if out_channels not in (None, num_classes) and (out_channels, num_classes) != (
-        1,
-        2,
-    ):
-        raise ValueError(
-            f'{owner} has out_channels={out_channels} and num_classes={num_classes}. '
-            f'Remove out_channels for one channel per class; out_channels=1 is for '
-            f'num_classes=2.'
-        )
-    return out_channels or num_classes
-
-
-def checked_threshold(threshold: float | None, single_channel: bool) -> float | None:
-    """Return the threshold of a single channel, by default 0.3; else None."""
-    if not single_channel and threshold is not None:
-        raise ValueError(
-            f'threshold={threshold} is for out_channels=1; with one channel per class '
-            f'the best one wins. Set out_channels=1, or remove threshold.'
-        )
-    if threshold is not None and not 0 < threshold < 1:
-        raise ValueError(f'threshold is {threshold}; it is a probability in (0, 1).')
-    return 0.3 if single_channel and threshold is None else threshold
+    for kind in type(loss).__mro__ if threshold is None else ():
+        if 'of_upsampled' in vars(kind):
+            return loss.of_upsampled
+        if 'forward' in vars(kind):
+            break
+    return partial(loss_at_full_size, loss, threshold)

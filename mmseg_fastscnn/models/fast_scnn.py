@@ -7,6 +7,8 @@ the arguments of all parts. Shapes in the margin are for an image of (3, 1024, 2
 
 import warnings
 from collections.abc import Sequence
+from functools import partial
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -14,39 +16,31 @@ from mmcv.cnn import ConvModule, DepthwiseSeparableConvModule
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from mmseg_fastscnn.ops.pyramid_pool import PoolingForm, adaptive_avg_pool
+from mmseg_fastscnn.models.checks import check_channels, check_stages
+from mmseg_fastscnn.ops.pyramid_pool import cell_matrix, kept_cell_matrix
 from mmseg_fastscnn.registry import MODELS
 
 SMALLEST_INPUT = 32  # pixels: one cell of the deepest feature map
+PoolingForm = Literal['matrix', 'operator']
+INIT_CFG = [
+    dict(type='Kaiming', layer='Conv2d'),
+    dict(type='Constant', val=1, layer=['_BatchNorm', 'GroupNorm']),
+]
 
 
 class LearningToDownsample(nn.Module):
     """Section 3.2.1: three strided layers, shared by both branches; output at 1/8."""
 
     def __init__(
-        self,
-        in_channels: int,
-        dw_channels: Sequence[int],
-        out_channels: int,
-        padding: int,
-        norm_cfg: dict,
-        dw_act_cfg: dict | None,
+        self, channels: Sequence[int], padding: int, norm_cfg: dict, dw_act_cfg: dict
     ):
         super().__init__()
-        dw1, dw2 = dw_channels
-        self.conv = ConvModule(
-            in_channels,
-            dw1,
-            kernel_size=3,
-            stride=2,
-            padding=padding,
-            norm_cfg=norm_cfg,
-        )
-        separable = dict(
-            kernel_size=3, stride=2, padding=1, norm_cfg=norm_cfg, dw_act_cfg=dw_act_cfg
-        )
+        image, dw1, dw2, out = channels
+        strided = dict(kernel_size=3, stride=2, norm_cfg=norm_cfg)
+        separable = dict(strided, padding=1, dw_act_cfg=dw_act_cfg)
+        self.conv = ConvModule(image, dw1, padding=padding, **strided)
         self.dsconv1 = DepthwiseSeparableConvModule(dw1, dw2, **separable)
-        self.dsconv2 = DepthwiseSeparableConvModule(dw2, out_channels, **separable)
+        self.dsconv2 = DepthwiseSeparableConvModule(dw2, out, **separable)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.conv(x)  # (32, 512, 1024)
@@ -72,13 +66,11 @@ class InvertedResidual(nn.Module):
         hidden = in_channels * expand_ratio
         self.stride = stride
         self.use_residual = stride == 1 and in_channels == out_channels
-        depthwise = dict(kernel_size=3, stride=stride, padding=1, groups=hidden)
+        conv = partial(ConvModule, norm_cfg=norm_cfg)
         self.conv = nn.Sequential(
-            ConvModule(in_channels, hidden, kernel_size=1, norm_cfg=norm_cfg),
-            ConvModule(hidden, hidden, norm_cfg=norm_cfg, **depthwise),
-            ConvModule(
-                hidden, out_channels, kernel_size=1, norm_cfg=norm_cfg, act_cfg=None
-            ),
+            conv(in_channels, hidden, kernel_size=1),
+            conv(hidden, hidden, 3, stride=stride, padding=1, groups=hidden),
+            conv(hidden, out_channels, kernel_size=1, act_cfg=None),
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -87,11 +79,14 @@ class InvertedResidual(nn.Module):
 
 
 class PyramidPool(nn.Module):
-    """Average over a grid of `bins` x `bins` cells.
+    """Average (N, C, H, W) over a grid: (N, C, bins, bins).
 
     Args:
         bins: Cells of the grid along each axis.
-        form: How it is computed; see `adaptive_avg_pool` and `use_pooling_form`.
+        form: How it is computed, with the same result. 'matrix' has a deterministic
+            backward on every device, and exports to ONNX at any size. 'operator' is
+            PyTorch's own: faster without gradients, and a layer that exporters know,
+            some of them only for sizes that are a multiple of `bins`.
     """
 
     def __init__(self, bins: int, form: PoolingForm = 'matrix'):
@@ -100,14 +95,15 @@ class PyramidPool(nn.Module):
         self.form = form
 
     def forward(self, x: Tensor) -> Tensor:
-        return adaptive_avg_pool(x, self.bins, self.form)
-
-
-def use_pooling_form(model: nn.Module, form: PoolingForm) -> None:
-    """Have every pyramid of a model pool in one form; see `adaptive_avg_pool`."""
-    for part in model.modules():
-        if isinstance(part, PyramidPool):
-            part.form = form
+        if self.form == 'operator':
+            return F.adaptive_avg_pool2d(x, self.bins)
+        # A graph that is traced, exported or compiled must compute the matrix: one from
+        # before would be a constant in it, and the graph would fit one size only.
+        traced = torch.compiler.is_compiling() or torch.jit.is_tracing()
+        build = cell_matrix if traced or type(x) is not Tensor else kept_cell_matrix
+        cells = build(*x.shape[2:], self.bins, x.dtype, x.device)
+        pooled = cells @ x.flatten(2).transpose(1, 2)  # channels last, as x is
+        return pooled.transpose(1, 2).unflatten(2, (self.bins, self.bins))
 
 
 class PPM(nn.ModuleList):
@@ -121,23 +117,13 @@ class PPM(nn.ModuleList):
         norm_cfg: dict,
         align_corners: bool,
     ):
-        super().__init__(
-            nn.Sequential(
-                PyramidPool(scale),
-                ConvModule(in_channels, channels, kernel_size=1, norm_cfg=norm_cfg),
-            )
-            for scale in pool_scales
-        )
+        conv = partial(ConvModule, in_channels, channels, 1, norm_cfg=norm_cfg)
+        super().__init__(nn.Sequential(PyramidPool(k), conv()) for k in pool_scales)
         self.align_corners = align_corners
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        size = x.shape[2:]
-        return [
-            F.interpolate(
-                level(x), size, mode='bilinear', align_corners=self.align_corners
-            )
-            for level in self
-        ]
+        options = dict(mode='bilinear', align_corners=self.align_corners)
+        return [F.interpolate(level(x), x.shape[2:], **options) for level in self]
 
 
 class GlobalFeatureExtractor(nn.Module):
@@ -145,8 +131,7 @@ class GlobalFeatureExtractor(nn.Module):
 
     def __init__(
         self,
-        in_channels: int,
-        block_channels: Sequence[int],
+        channels: Sequence[int],
         out_channels: int,
         strides: Sequence[int],
         num_blocks: Sequence[int],
@@ -157,13 +142,11 @@ class GlobalFeatureExtractor(nn.Module):
         align_corners: bool,
     ):
         super().__init__()
-        block = dict(expand_ratio=expand_ratio, norm_cfg=norm_cfg)
-        width1, width2, deepest = block_channels
-        stride1, stride2, stride3 = strides
-        count1, count2, count3 = num_blocks
-        self.bottleneck1 = bottlenecks(in_channels, width1, stride1, count1, **block)
-        self.bottleneck2 = bottlenecks(width1, width2, stride2, count2, **block)
-        self.bottleneck3 = bottlenecks(width2, deepest, stride3, count3, **block)
+        stages = zip(channels[:-1], channels[1:], strides, num_blocks, strict=True)
+        self.bottleneck1, self.bottleneck2, self.bottleneck3 = (
+            bottlenecks(*stage, expand_ratio, norm_cfg) for stage in stages
+        )
+        deepest = channels[-1]
         per_level = deepest // len(pool_scales)
         self.ppm = PPM(pool_scales, deepest, per_level, norm_cfg, align_corners)
         self.out = ConvModule(
@@ -183,14 +166,14 @@ class GlobalFeatureExtractor(nn.Module):
 
 
 def bottlenecks(
-    in_channels: int, out_channels: int, stride: int, count: int, **block
+    before: int, after: int, stride: int, count: int, expand_ratio: int, norm_cfg: dict
 ) -> nn.Sequential:
-    """Build a stage of bottlenecks; only the first has the stride."""
-    first = InvertedResidual(in_channels, out_channels, stride=stride, **block)
-    others = [
-        InvertedResidual(out_channels, out_channels, stride=1, **block)
+    """Build a stage of bottlenecks; only the first changes channels and size."""
+    first = InvertedResidual(before, after, stride, expand_ratio, norm_cfg)
+    others = (
+        InvertedResidual(after, after, 1, expand_ratio, norm_cfg)
         for _ in range(count - 1)
-    ]
+    )
     return nn.Sequential(first, *others)
 
 
@@ -198,31 +181,16 @@ class FeatureFusionModule(nn.Module):
     """Section 3.2.3: bring 1/32 up to 1/8, add the detail of the shallow branch."""
 
     def __init__(
-        self,
-        higher_in_channels: int,
-        lower_in_channels: int,
-        out_channels: int,
-        bias: bool,
-        norm_cfg: dict,
-        align_corners: bool,
+        self, higher: int, lower: int, out: int, bias: bool, norm_cfg: dict, align: bool
     ):
         super().__init__()
-        self.align_corners = align_corners
-        self.dwconv = ConvModule(
-            lower_in_channels,
-            out_channels,
-            kernel_size=3,
-            padding=1,
-            groups=out_channels,
-            norm_cfg=norm_cfg,
-        )
-        linear = dict(kernel_size=1, bias=bias, norm_cfg=norm_cfg, act_cfg=None)
+        self.align_corners = align
+        conv = partial(ConvModule, norm_cfg=norm_cfg)
+        self.dwconv = conv(lower, out, kernel_size=3, padding=1, groups=out)
         with warnings.catch_warnings():  # a bias before BN is idle, and meant
             warnings.simplefilter('ignore')
-            self.conv_lower_res = ConvModule(out_channels, out_channels, **linear)
-            self.conv_higher_res = ConvModule(
-                higher_in_channels, out_channels, **linear
-            )
+            self.conv_lower_res = conv(out, out, 1, bias=bias, act_cfg=None)
+            self.conv_higher_res = conv(higher, out, 1, bias=bias, act_cfg=None)
 
     def forward(self, higher: Tensor, lower: Tensor) -> Tensor:
         lower = F.interpolate(
@@ -252,10 +220,9 @@ class FastSCNN(BaseModule):
         expand_ratio: How many times wider a bottleneck is inside.
         pool_scales: Grids of the pyramid, cells along each axis.
         downsample_padding: Padding of the first convolution; the paper's form: 0.
-        dw_act_cfg: Activation after the depthwise convolutions of the downsampling;
-            the paper's form: `dict(type='ReLU')`.
-        pyramid_kernel: Kernel of the convolution after the pyramid; the paper's form:
-            1.
+        dw_act_cfg: Activation after the depthwise convolutions of the downsampling; the
+            paper's form: `dict(type='ReLU')`.
+        pyramid_kernel: Kernel of the convolution after the pyramid; the paper's: 1.
         fusion_bias: Bias in the two 1x1 convolutions of the fusion; the paper's form,
             as Tramac/Fast-SCNN-pytorch has it: True.
         norm_cfg: Normalisation layer, `dict(type='BN')` or `dict(type='SyncBN')`.
@@ -289,37 +256,22 @@ class FastSCNN(BaseModule):
         align_corners: bool = False,
         init_cfg: dict | list | None = None,
     ):
-        super().__init__(
-            init_cfg
-            or [
-                dict(type='Kaiming', layer='Conv2d'),
-                dict(type='Constant', val=1, layer=['_BatchNorm', 'GroupNorm']),
-            ]
-        )
-        check_equal(
-            higher_in_channels=higher_in_channels, global_in_channels=global_in_channels
-        )
-        check_equal(
-            lower_in_channels=lower_in_channels, global_out_channels=global_out_channels
-        )
-        check_one_per_stage(
-            global_block_channels=global_block_channels,
-            global_block_strides=global_block_strides,
-            num_blocks=num_blocks,
-        )
+        super().__init__(init_cfg or INIT_CFG)
+        check_channels('higher_in', higher_in_channels, 'global_in', global_in_channels)
+        check_channels('lower_in', lower_in_channels, 'global_out', global_out_channels)
+        check_stages('global_block_channels', global_block_channels)
+        check_stages('global_block_strides', global_block_strides)
+        check_stages('num_blocks', num_blocks)
         norm_cfg = norm_cfg or dict(type='BN')
         self.out_indices = tuple(out_indices)
         self.learning_to_downsample = LearningToDownsample(
-            in_channels=in_channels,
-            dw_channels=downsample_dw_channels,
-            out_channels=global_in_channels,
+            channels=(in_channels, *downsample_dw_channels, global_in_channels),
             padding=downsample_padding,
             norm_cfg=norm_cfg,
             dw_act_cfg=dw_act_cfg,
         )
         self.global_feature_extractor = GlobalFeatureExtractor(
-            in_channels=global_in_channels,
-            block_channels=global_block_channels,
+            channels=(global_in_channels, *global_block_channels),
             out_channels=global_out_channels,
             strides=global_block_strides,
             num_blocks=num_blocks,
@@ -330,12 +282,12 @@ class FastSCNN(BaseModule):
             align_corners=align_corners,
         )
         self.feature_fusion = FeatureFusionModule(
-            higher_in_channels=higher_in_channels,
-            lower_in_channels=lower_in_channels,
-            out_channels=fusion_out_channels,
+            higher=higher_in_channels,
+            lower=lower_in_channels,
+            out=fusion_out_channels,
             bias=fusion_bias,
             norm_cfg=norm_cfg,
-            align_corners=align_corners,
+            align=align_corners,
         )
 
     @property
@@ -360,23 +312,3 @@ class FastSCNN(BaseModule):
         fused = self.feature_fusion(higher, lower)  # (128, 128, 256)
         features = (higher, lower, fused)
         return tuple(features[i] for i in self.out_indices)
-
-
-def check_equal(**channels: int) -> None:
-    """Raise ValueError if two settings of one map's channels differ."""
-    (name, value), (source, expected) = channels.items()
-    if value != expected:
-        raise ValueError(
-            f'{name}={value} but {source}={expected}: the fusion reads that map, so '
-            f'give both the same value.'
-        )
-
-
-def check_one_per_stage(**settings: Sequence[int]) -> None:
-    """Raise ValueError if a setting has not one value for each of three stages."""
-    for name, values in settings.items():
-        if len(values) != 3:
-            raise ValueError(
-                f'{name}={values} has {len(values)} values; Fast-SCNN has three stages '
-                f'of bottlenecks, so give three.'
-            )

@@ -1,7 +1,6 @@
-"""The losses of a head: whether they fit it, and how they read logits of any size."""
+"""The losses of a head: whether they fit it, and those that need upsampled logits."""
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -44,27 +43,7 @@ def check_losses(
             )
 
 
-def upsampled_form(
-    loss: nn.Module, threshold: float | None = None
-) -> Callable[..., tuple[Tensor, Tensor]]:
-    """Return the form of a loss that reads logits of any size.
-
-    That is `loss.of_upsampled`; but `plain_loss` where there is none, where a derived
-    class has changed `forward`, and for a single channel, which takes little memory.
-
-    Args:
-        loss: The loss.
-        threshold: That of a head with a single channel, else None.
-    """
-    for kind in type(loss).__mro__ if threshold is None else ():
-        if 'of_upsampled' in vars(kind):
-            return loss.of_upsampled
-        if 'forward' in vars(kind):
-            break
-    return partial(plain_loss, loss, threshold)
-
-
-def plain_loss(
+def loss_at_full_size(
     loss: nn.Module,
     threshold: float | None,
     logits: Tensor,

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from mmseg_fastscnn.models.class_weights import ClassWeights
 from mmseg_fastscnn.ops.upsample_loss import upsample_cross_entropy
-from mmseg_fastscnn.ops.upsample_sums import upsample_sums
 from mmseg_fastscnn.registry import MODELS
 from mmseg_fastscnn.structures import IGNORED
 
@@ -67,7 +66,9 @@ class CrossEntropyLoss(nn.Module):
     ):
         super().__init__()
         self.use_sigmoid = use_sigmoid
-        self.class_weight = ClassWeights(class_weight)
+        self.class_weight = None  # so that without weights nothing is asked for them
+        if class_weight is not None:
+            self.class_weight = ClassWeights(class_weight)
         self.loss_weight = loss_weight
         self.loss_name = loss_name
         self.avg_non_ignore = avg_non_ignore
@@ -104,7 +105,7 @@ class CrossEntropyLoss(nn.Module):
             counted: See `forward`; only these are counted as correct, too.
         """
         target = label if counted is None else label.masked_fill(~counted, IGNORED)
-        table = self.class_weight(logits)
+        table = self.class_weight and self.class_weight(logits)
         total, correct = upsample_cross_entropy(
             logits, target, self.use_sigmoid, table, align_corners
         )
@@ -114,16 +115,16 @@ class CrossEntropyLoss(nn.Module):
     def pixel_loss(self, logits: Tensor, label: Tensor) -> Tensor:
         """Return the loss of each pixel, (N, H, W), zero where it is ignored."""
         index, positive = positive_channel(label, logits.shape[1])
-        own = value_at(logits, index)
-        table = self.class_weight(logits)
+        class_logit = value_at(logits, index)
+        table = self.class_weight and self.class_weight(logits)
         weight = 1 if table is None else table[index]
         if not self.use_sigmoid:
-            return weight * (logits.logsumexp(1) - own) * positive
+            return weight * (logits.logsumexp(1) - class_logit) * positive
         # softplus(x) is the loss of a negative class, softplus(-x) = softplus(x) - x
         # that of a positive one, which alone takes the class weight.
-        loss = F.softplus(logits).sum(1) - own * positive
+        loss = F.softplus(logits).sum(1) - class_logit * positive
         if table is not None:
-            loss = loss + (weight - 1) * F.softplus(-own) * positive
+            loss = loss + (weight - 1) * F.softplus(-class_logit) * positive
         return loss * (label != IGNORED)
 
     def _divisor(self, logits: Tensor, label: Tensor) -> Tensor | int:
@@ -132,106 +133,15 @@ class CrossEntropyLoss(nn.Module):
         A pixel counts 1 (softmax: its class weight); an ignored one counts 1 or, with
         `avg_non_ignore`, 0. Sigmoid has C terms per pixel and counts each.
         """
-        table = None if self.use_sigmoid else self.class_weight(logits)
-        valid = label != IGNORED
-        if table is None:
+        if self.use_sigmoid or self.class_weight is None:
             terms = logits.shape[1] if self.use_sigmoid else 1
             if self.avg_non_ignore:
-                return (valid.sum() * terms).clamp(min=1)
+                return ((label != IGNORED).sum() * terms).clamp(min=1)
             return label.numel() * terms
-        weight = table[label.masked_fill(~valid, 0).long()]
+        valid = label != IGNORED
+        weight = self.class_weight(logits)[label.masked_fill(~valid, 0).long()]
         weight = torch.where(valid, weight, 0.0 if self.avg_non_ignore else 1.0)
         return weight.sum().clamp(min=torch.finfo(weight.dtype).tiny)
-
-
-@MODELS.register_module()
-class FocalLoss(nn.Module):
-    """Focal loss (Lin et al., https://arxiv.org/abs/1708.02002), one binary per class.
-
-    With p the sigmoid of a logit, a positive term is -alpha (1 - p)^gamma log(p) and a
-    negative one -(1 - alpha) p^gamma log(1 - p).
-
-    Args:
-        use_sigmoid: Only True; the softmax form is not defined by mmsegmentation.
-        gamma: How strongly well classified pixels are weighed down, at least 0.
-        alpha: Weight of positive terms, 0 to 1; one value or one per class.
-        reduction: 'mean' over all pixels and classes, ignored pixels included as in
-            mmsegmentation, or 'sum'. 'none' is averaged when losses are added up, so
-            it is 'mean', too.
-        class_weight: One factor per class, of positive and negative terms; see
-            `ClassWeights`.
-        loss_weight: Factor of the result.
-        loss_name: The key it is logged under; must contain 'loss'.
-    """
-
-    def __init__(
-        self,
-        use_sigmoid: bool = True,
-        gamma: float = 2.0,
-        alpha: float | Sequence[float] = 0.5,
-        reduction: str = 'mean',
-        class_weight: Sequence[float] | str | None = None,
-        loss_weight: float = 1.0,
-        loss_name: str = 'loss_focal',
-    ):
-        super().__init__()
-        if not use_sigmoid:
-            raise ValueError(
-                'FocalLoss has use_sigmoid=False, a form that mmsegmentation has not '
-                'either. Set use_sigmoid=True.'
-            )
-        self.use_sigmoid = use_sigmoid
-        self.gamma = gamma
-        alphas = torch.tensor(alpha, dtype=torch.float32)
-        self.register_buffer('alpha', alphas, persistent=False)
-        self.reduction = checked_reduction(reduction)
-        self.class_weight = ClassWeights(class_weight)
-        self.loss_weight = loss_weight
-        self.loss_name = loss_name
-
-    def forward(self, logits: Tensor, label: Tensor) -> Tensor:
-        """Return the scalar loss of logits (N, C, H, W), labels (N, H, W)."""
-        return self._reduced(self._sums(logits, label), logits, label)
-
-    def of_upsampled(
-        self, logits: Tensor, label: Tensor, align_corners: bool = False
-    ) -> tuple[Tensor, Tensor]:
-        """See `CrossEntropyLoss.of_upsampled`."""
-        sums, correct = upsample_sums(self._sums, logits, label, align_corners)
-        return self._reduced(sums, logits, label), correct
-
-    def _sums(self, logits: Tensor, label: Tensor) -> Tensor:
-        """Return the sum of each image, (N,): negative terms, and what differs."""
-        index, positive = positive_channel(label, logits.shape[1])
-        table = self.class_weight(logits)
-        weight = torch.ones_like(logits[0, :, 0, 0]) if table is None else table
-        alpha = self._alphas(logits)
-        negative = weight * (1 - alpha)
-        own = value_at(logits, index)
-        right = (weight * alpha)[index] * self._negative_term(-own)
-        wrong = negative[index] * self._negative_term(own)
-        loss = (negative.view(-1, 1, 1) * self._negative_term(logits)).sum(1)
-        loss = loss + (right - wrong) * positive
-        return (loss * (label != IGNORED)).sum((1, 2))
-
-    def _alphas(self, logits: Tensor) -> Tensor:
-        """Return alpha per channel, (C,)."""
-        alpha = self.alpha.to(logits.device)
-        if alpha.ndim and len(alpha) != logits.shape[1]:
-            raise ValueError(
-                f'alpha has {len(alpha)} values for {logits.shape[1]} classes; give '
-                f'one value, or one per class.'
-            )
-        return alpha.expand(logits.shape[1])
-
-    def _negative_term(self, logits: Tensor) -> Tensor:
-        """Return -p^gamma log(1 - p); that of -x is the positive term of x."""
-        # p^gamma as an exponential: its gradient is finite for a small p, too
-        return torch.exp(-self.gamma * F.softplus(-logits)) * F.softplus(logits)
-
-    def _reduced(self, sums: Tensor, logits: Tensor, label: Tensor) -> Tensor:
-        terms = 1 if self.reduction == 'sum' else label.numel() * logits.shape[1]
-        return self.loss_weight * sums.sum() / terms
 
 
 def checked_reduction(reduction: str) -> str:

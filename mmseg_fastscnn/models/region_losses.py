@@ -34,8 +34,8 @@ def overlap_and_size(
         squared: Square the probabilities of the second sum.
     """
     index, positive = positive_channel(label, probability.shape[1])
-    own = (value_at(probability, index) * positive)[:, None]
-    overlap = torch.zeros_like(probability).scatter(1, index[:, None], own)
+    found = (value_at(probability, index) * positive)[:, None]
+    overlap = torch.zeros_like(probability).scatter(1, index[:, None], found)
     size = probability.square() if squared else probability
     size = size * (label != IGNORED)[:, None]
     return torch.stack([overlap.sum((2, 3)), size.sum((2, 3))], dim=1)
@@ -47,9 +47,12 @@ def positive_pixels(label: Tensor, channels: int) -> Tensor:
     return torch.stack([(label == k).sum((1, 2)) for k in classes], dim=1)
 
 
-def kept_channels(channels: int, ignore_index: int) -> list[int]:
-    """All channels but that of a class that is not counted."""
-    return [k for k in range(channels) if k != ignore_index]
+def without_class(values: Tensor, k: int) -> Tensor:
+    """Return values (..., C) without those of class k, if there is one."""
+    if not 0 <= k < values.shape[-1]:
+        return values
+    # an index by a list would be copied to the device in each step
+    return torch.cat([values[..., :k], values[..., k + 1 :]], dim=-1)
 
 
 @MODELS.register_module()
@@ -112,10 +115,9 @@ class DiceLoss(nn.Module):
         return overlap_and_size(probability, label, squared=not self.naive_dice)
 
     def _ratio(self, sums: Tensor, label: Tensor) -> Tensor:
-        channels = sums.shape[2]
-        kept = kept_channels(channels, self.ignore_index)
-        overlap, predicted = sums[..., kept].sum(2).unbind(1)
-        labelled = positive_pixels(label, channels)[:, kept].sum(1)
+        overlap, predicted = without_class(sums, self.ignore_index).sum(2).unbind(1)
+        labelled = positive_pixels(label, sums.shape[2])
+        labelled = without_class(labelled, self.ignore_index).sum(1)
         if self.naive_dice:
             dice = (2 * overlap + self.eps) / (predicted + labelled + self.eps)
         else:
@@ -189,5 +191,6 @@ class TverskyLoss(nn.Module):
         table = self.class_weight(sums[:, 0])
         if table is not None:
             loss = loss * table
-        kept = kept_channels(channels, self.ignore_index)
-        return self.loss_weight * loss[kept].sum() / channels
+        return (
+            self.loss_weight * without_class(loss, self.ignore_index).sum() / channels
+        )

@@ -1,7 +1,6 @@
 """Image in, losses or label map out."""
 
 from collections.abc import Sequence
-from typing import TypedDict
 
 import torch
 import torch.nn.functional as F
@@ -10,20 +9,20 @@ from mmengine.structures import PixelData
 from torch import Tensor, nn
 
 from mmseg_fastscnn.models.inference import inference_form
-from mmseg_fastscnn.models.sliding_window import checked_test_cfg, windows
-from mmseg_fastscnn.models.views import as_view
+from mmseg_fastscnn.models.sliding_window import (
+    TestCfg,
+    checked_test_cfg,
+    mean_of_windows,
+)
+from mmseg_fastscnn.models.views import (
+    changed_view,
+    full_size_logits,
+    with_background,
+)
 from mmseg_fastscnn.ops.bilinear import View
-from mmseg_fastscnn.ops.upsample_argmax import upsample_argmax, with_background
+from mmseg_fastscnn.ops.upsample_argmax import upsample_argmax
 from mmseg_fastscnn.registry import MODELS
 from mmseg_fastscnn.structures import SegDataSample
-
-
-class TestCfg(TypedDict, total=False):
-    """How to predict; sizes are (h, w). The config check reads the keys here."""
-
-    mode: str
-    crop_size: tuple[int, int]
-    stride: tuple[int, int]
 
 
 @MODELS.register_module()
@@ -135,11 +134,10 @@ class EncoderDecoder(BaseModel):
             )
         label = torch.stack([sample.gt_sem_seg.data[0] for sample in data_samples])
         features = self.extract_feat(inputs)
-        heads = {'decode': self.decode_head}
+        heads = {'decode': self.decode_head, 'aux': self.auxiliary_head}
         if isinstance(self.auxiliary_head, ModuleList):
+            del heads['aux']
             heads |= {f'aux_{k}': head for k, head in enumerate(self.auxiliary_head)}
-        else:
-            heads['aux'] = self.auxiliary_head
         return {
             f'{prefix}.{name}': value
             for prefix, head in heads.items()
@@ -172,12 +170,19 @@ class EncoderDecoder(BaseModel):
         for sample, view in zip(data_samples, views, strict=True):
             sample.pred_sem_seg = PixelData(data=self.label_map(view))
             if with_logits:
-                sample.seg_logits = PixelData(data=self.fine_logits(view))
+                sample.seg_logits = PixelData(
+                    data=full_size_logits(view, self.align_corners)
+                )
         return data_samples
 
     def inference(self, inputs: Tensor) -> Tensor:
         """Return logits (N, out_channels, H, W) at the size of the inputs."""
-        return self.upsample(self.coarse_logits(inputs), inputs.shape[2:])
+        return F.interpolate(
+            self.coarse_logits(inputs),
+            inputs.shape[2:],
+            mode='bilinear',
+            align_corners=self.align_corners,
+        )
 
     def coarse_logits(self, inputs: Tensor) -> Tensor:
         """Return logits (N, out_channels, h, w) as they come, to be interpolated.
@@ -186,7 +191,7 @@ class EncoderDecoder(BaseModel):
         averaged, at all of it.
         """
         if self.test_cfg['mode'] == 'slide':
-            return self._slide(inputs)
+            return mean_of_windows(self, inputs, **self.test_cfg)
         return self(inputs, mode='tensor').float()
 
     def views(
@@ -203,7 +208,9 @@ class EncoderDecoder(BaseModel):
             data_samples: One per image.
         """
         return [
-            as_view(logits, size, sample)
+            changed_view(logits, size, sample)
+            if 'pad_shape' in sample or sample.get('flip', False)
+            else View(logits, [size, tuple(sample.ori_shape)])
             for logits, sample in zip(coarse, data_samples, strict=True)
         ]
 
@@ -215,36 +222,6 @@ class EncoderDecoder(BaseModel):
             logits = with_background(logits, self.decode_head.threshold)
         return upsample_argmax(logits, sizes, self.align_corners, window)
 
-    def fine_logits(self, view: View) -> Tensor:
-        """Return the logits (out_channels, H, W) of an image at its own size."""
-        logits, (size, *others), window = view
-        logits = self.upsample(logits[None], size)
-        if window is not None:
-            logits = window.cut(logits)
-        for other in others:
-            logits = self.upsample(logits, other)
-        return logits[0]
-
-    def upsample(self, logits: Tensor, size: Sequence[int]) -> Tensor:
-        """Interpolate logits (N, C, h, w) bilinearly to `size` (h, w)."""
-        return F.interpolate(
-            logits, tuple(size), mode='bilinear', align_corners=self.align_corners
-        )
-
-    def _slide(self, inputs: Tensor) -> Tensor:
-        size = inputs.shape[2:]
-        shape = (len(inputs), self.out_channels, *size)
-        total = torch.zeros(shape, device=inputs.device)
-        count = torch.zeros(size, device=inputs.device)
-        crop, stride = self.test_cfg['crop_size'], self.test_cfg['stride']
-        for rows in windows(size[0], crop[0], stride[0]):
-            for columns in windows(size[1], crop[1], stride[1]):
-                window = inputs[..., rows, columns]
-                logits = self(window, mode='tensor').float()
-                total[..., rows, columns] += self.upsample(logits, window.shape[2:])
-                count[rows, columns] += 1
-        return total / count
-
     def for_inference(self, dtype: torch.dtype = torch.float32) -> 'EncoderDecoder':
         """Bring backbone and decode head into their inference form; return the model.
 
@@ -252,7 +229,7 @@ class EncoderDecoder(BaseModel):
         See `models/inference.py`. To call it again changes the dtype.
 
         Args:
-            dtype: Of the network's weights and activations, for instance
+            dtype: Type of the network's weights and activations, for instance
                 `torch.bfloat16`; its logits become float32.
         """
         self.eval()

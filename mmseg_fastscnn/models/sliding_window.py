@@ -1,5 +1,19 @@
 """How to predict: the whole image at once, or window by window."""
 
+from typing import TypedDict
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class TestCfg(TypedDict, total=False):
+    """How to predict; sizes are (h, w). The config check reads the keys here."""
+
+    mode: str
+    crop_size: tuple[int, int]
+    stride: tuple[int, int]
+
 
 def windows(length: int, window: int, stride: int) -> list[slice]:
     """Cover `length` pixels; the last window is moved back to end at the edge."""
@@ -21,3 +35,34 @@ def checked_test_cfg(test_cfg: dict) -> dict:
                 f'that is not larger; found crop_size={crop}, stride={stride}.'
             )
     return test_cfg
+
+
+def mean_of_windows(
+    model: nn.Module,
+    inputs: Tensor,
+    crop_size: tuple[int, int],
+    stride: tuple[int, int],
+    mode: str = 'slide',
+) -> Tensor:
+    """Average a segmentor's logits of overlapping windows, (N, out_channels, H, W).
+
+    Args:
+        model: The segmentor, an `EncoderDecoder`.
+        inputs: (N, C, H, W).
+        crop_size, stride, mode: The segmentor's `test_cfg`.
+    """
+    size = inputs.shape[2:]
+    shape = (len(inputs), model.out_channels, *size)
+    total = torch.zeros(shape, device=inputs.device)
+    count = torch.zeros(size, device=inputs.device)
+    for rows in windows(size[0], crop_size[0], stride[0]):
+        for columns in windows(size[1], crop_size[1], stride[1]):
+            window = inputs[..., rows, columns]
+            total[..., rows, columns] += F.interpolate(
+                model(window, mode='tensor').float(),
+                window.shape[2:],
+                mode='bilinear',
+                align_corners=model.align_corners,
+            )
+            count[rows, columns] += 1
+    return total / count

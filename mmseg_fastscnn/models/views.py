@@ -1,5 +1,9 @@
 """From an input's logits back to the image that the input was made of."""
 
+import math
+
+import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from mmseg_fastscnn.ops.bilinear import View, Window
@@ -8,13 +12,13 @@ from mmseg_fastscnn.structures import SegDataSample
 FLIPPED_DIMS = dict(horizontal=(2,), vertical=(1,), diagonal=(1, 2))
 
 
-def as_view(logits: Tensor, size: tuple[int, int], sample: SegDataSample) -> View:
-    """Say how an image's coarse logits become the image's, from the sample's facts.
+def changed_view(logits: Tensor, size: tuple[int, int], sample: SegDataSample) -> View:
+    """Say how the coarse logits of a flipped or padded image become the image's.
 
-    The image was resized, flipped and padded, at the right and at the bottom: by `Pad`
-    in the pipeline, or by the data preprocessor. So logits are interpolated to the
-    input's size, cut to `img_shape`, and interpolated to `ori_shape`. They are flipped
-    back while they are few, which brings the padding to the other side.
+    It was padded at the right and at the bottom, by `Pad` in the pipeline or by the
+    data preprocessor. So logits are interpolated to the input's size, cropped to
+    `img_shape`, and interpolated to `ori_shape`. They are flipped back while they are
+    few, which brings the padding to the other side.
 
     Args:
         logits: (C, h, w).
@@ -48,3 +52,53 @@ def content_size(sample: SegDataSample, size: tuple[int, int]) -> tuple[int, int
             f'pipeline that change the size.'
         )
     return tuple(sample.img_shape[:2])
+
+
+def full_size_logits(view: View, align_corners: bool) -> Tensor:
+    """Interpolate and crop an image's logits as its view says, (C, H, W)."""
+    logits = view.logits[None]
+    for k, size in enumerate(view.sizes):
+        logits = F.interpolate(
+            logits, tuple(size), mode='bilinear', align_corners=align_corners
+        )
+        if k == 0 and view.window is not None:
+            logits = view.window.crop(logits)
+    return logits[0]
+
+
+def with_background(logits: Tensor, threshold: float) -> Tensor:
+    """Give one-channel logits a first channel that wins below a threshold.
+
+    The best class of the result, upsampled or not, is 1 where the sigmoid of the
+    logit is above the threshold, else 0.
+
+    Args:
+        logits: (N, 1, h, w).
+        threshold: Between 0 and 1.
+
+    Returns:
+        (N, 2, h, w).
+    """
+    if not 0 < threshold < 1:
+        raise ValueError(
+            f'threshold is {threshold}; it must be above 0 and below 1, as the '
+            f'probability that it is compared with.'
+        )
+    bar = torch.full_like(logits, math.log(threshold / (1 - threshold)))
+    return torch.cat([bar, logits], dim=1)
+
+
+def note_padding(
+    samples: list[SegDataSample] | None,
+    count: int,
+    before: tuple[int, int],
+    size: tuple[int, int],
+) -> list[SegDataSample]:
+    """Have the samples of `count` images say that these are padded to `size` (h, w)."""
+    if samples is None:
+        samples = [SegDataSample(metainfo=dict(ori_shape=before)) for _ in range(count)]
+    for sample in samples:
+        # the image that Pad has padded before is still the one to cut to
+        image = sample.img_shape if 'pad_shape' in sample else before
+        sample.set_metainfo(dict(img_shape=image, pad_shape=size))
+    return samples

@@ -1,23 +1,21 @@
-"""Bilinear interpolation of logits, a band of rows at a time."""
+"""Bilinear interpolation of logits: what depends only on sizes, and bands of rows.
+
+What is kept from call to call is made outside of inference mode, so that training can
+use what a prediction has left.
+"""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmseg_fastscnn.ops.kept import kept
-
 LEAST_LOG = -80.0  # whose exponential is safely a normal float32
 
 # Values of a band: few enough for a CPU's cache, enough to fill a GPU.
 BAND_VALUES = {'cpu': 2**20, 'cuda': 2**26}
-
-
-def band_values(like: Tensor) -> int:
-    """How many values a band should have on a tensor's device."""
-    return BAND_VALUES.get(like.device.type, BAND_VALUES['cuda'])
 
 
 def source_position(size: int, out: int, align_corners: bool) -> Tensor:
@@ -36,7 +34,7 @@ class Window(NamedTuple):
 
     Attributes:
         rows: The first row, and the one after the last.
-        columns: The same of the columns.
+        columns: The first column, and the one after the last.
     """
 
     rows: tuple[int, int]
@@ -47,7 +45,7 @@ class Window(NamedTuple):
         """(h, w)"""
         return self.rows[1] - self.rows[0], self.columns[1] - self.columns[0]
 
-    def cut(self, image: Tensor) -> Tensor:
+    def crop(self, image: Tensor) -> Tensor:
         """Return the window's part of (..., H, W)."""
         return image[..., slice(*self.rows), slice(*self.columns)]
 
@@ -78,7 +76,7 @@ def bilinear_matrix(
     Args:
         size: Size of the input.
         outs: Sizes to interpolate to, one after the other.
-        align_corners: Of every interpolation.
+        align_corners: Passed to every interpolation.
         window: What is kept of the first of them: from where, and up to where.
     """
     matrix = torch.eye(size)[None, None]
@@ -91,11 +89,11 @@ def bilinear_matrix(
     return matrix[0, 0]
 
 
-@kept
-def matrix_on(*arguments) -> Tensor:
-    """`bilinear_matrix` on a device."""
-    *settings, device = arguments
-    return bilinear_matrix(*settings).to(device)
+@lru_cache(maxsize=64)  # as many sizes as ms+flip has, several times over
+@torch.inference_mode(False)
+def kept_matrix(size: int, out: int, align_corners: bool, device: torch.device):
+    """Return `bilinear_matrix` for one interpolation, (out, size), on a device."""
+    return bilinear_matrix(size, (out,), align_corners).to(device)
 
 
 class Band(NamedTuple):
@@ -112,64 +110,8 @@ class Band(NamedTuple):
     weights: Tensor
 
 
-class Upsampling:
-    """Bilinear interpolation of images to one size, a band of rows at a time.
-
-    The columns are interpolated first, for all rows at once, while these are few:
-    `up.widen(image)`; then `band.weights @ wide[:, band.low]` for each of `up.bands`.
-
-    Args:
-        like: The images, (N, C, h, w): their shape and device.
-        sizes: (h, w) to interpolate to, one after the other; the last is the result's.
-        align_corners: Of every interpolation.
-        window: What is kept of the first of these; see `View`.
-
-    Attributes:
-        bands: The rows, in bands that fit the cache.
-        widths: The widths of `sizes`.
-    """
-
-    def __init__(
-        self,
-        like: Tensor,
-        sizes: Sequence[Sequence[int]],
-        align_corners: bool,
-        window: Window | None = None,
-    ):
-        heights, self.widths = zip(*sizes, strict=True)
-        self.align_corners = align_corners
-        rows, self.window = window or (None, None)
-        self._like = like
-        at_once = max(1, band_values(like) // (like.shape[1] * self.widths[-1]))
-        self.bands = bands_of_rows(
-            like.shape[2], heights, align_corners, rows, at_once, like=like
-        )
-
-    def widen(self, image: Tensor) -> Tensor:
-        """Interpolate the columns of (C, h, w) to (C, h, W)."""
-        image = image.contiguous()[None]  # in channels_last it takes twice as long
-        window = self.window
-        for width in self.widths:
-            if width != image.shape[3]:
-                image = F.interpolate(
-                    image,
-                    (image.shape[2], width),
-                    mode='bilinear',
-                    align_corners=self.align_corners,
-                )
-            if window is not None:
-                image, window = image[..., slice(*window)], None
-        return image[0]
-
-    def narrow(self, gradient: Tensor) -> Tensor:
-        """Carry the gradient (C, h, W) of what `widen` gave back to (C, h, w)."""
-        width = self._like.shape[3]
-        return gradient @ matrix_on(
-            width, self.widths, self.align_corners, self.window, like=gradient
-        )
-
-
-@kept
+@lru_cache(maxsize=64)
+@torch.inference_mode(False)
 def bands_of_rows(
     size: int,
     outs: Sequence[int],
@@ -178,12 +120,15 @@ def bands_of_rows(
     height: int,
     device: torch.device,
 ) -> list[Band]:
-    """Cut an interpolation of rows, as of `bilinear_matrix`, into bands.
+    """Divide an interpolation of rows, as of `bilinear_matrix`, into bands.
 
     Args:
         size, outs, align_corners, window: See `bilinear_matrix`.
         height: Rows of a band.
         device: Where the weights are to be.
+
+    Returns:
+        The bands, which nobody may change.
     """
     matrix = bilinear_matrix(size, outs, align_corners, window)
     used = (matrix != 0).int()
@@ -196,3 +141,85 @@ def bands_of_rows(
         weights = matrix[rows, low].clone()  # so that the matrix is not kept
         result.append(Band(rows, low, weights.to(device)))
     return result
+
+
+class Upsampling:
+    """Bilinear interpolation of images to one size, a band of rows at a time.
+
+    The columns are interpolated first, for all rows at once, while these are few:
+    `up.widen(image)`; then `band.weights @ wide[:, band.low]` for each of `up.bands`.
+
+    Args:
+        like: The images, (N, C, h, w): their shape and device.
+        sizes: (h, w) to interpolate to, one after the other; the last is the result's.
+        align_corners: Passed to every interpolation.
+        window: What is kept of the first of these; see `View`.
+
+    Attributes:
+        bands: The rows, in bands that fit the cache.
+    """
+
+    def __init__(
+        self,
+        like: Tensor,
+        sizes: Sequence[Sequence[int]],
+        align_corners: bool,
+        window: Window | None = None,
+    ):
+        heights, self.widths = zip(*sizes, strict=True)
+        self.align_corners = align_corners
+        rows, self.window = window or (None, None)
+        values = BAND_VALUES.get(like.device.type, BAND_VALUES['cuda'])
+        at_once = max(1, values // (like.shape[1] * self.widths[-1]))
+        self.bands = bands_of_rows(
+            like.shape[2], heights, align_corners, rows, at_once, like.device
+        )
+
+    def widen(self, image: Tensor) -> Tensor:
+        """Interpolate the columns of (C, h, w) to (C, h, W)."""
+        image = image.contiguous()[None]  # in channels_last it takes twice as long
+        window = self.window
+        for width in self.widths:
+            if width != image.shape[3]:
+                size = (image.shape[2], width)
+                image = F.interpolate(
+                    image, size, mode='bilinear', align_corners=self.align_corners
+                )
+            if window is not None:
+                image, window = image[..., slice(*window)], None
+        return image[0]
+
+
+class Axis(NamedTuple):
+    """One axis of the output, divided into cells: the spaces between input pixels.
+
+    Attributes:
+        cell: (length,) Position in the lists below of each output pixel's cell.
+        low: (cells,) The input pixel before each cell.
+        high: (cells,) The one after it; the same one at the edges.
+        pixels: (most, cells) Output pixels of each; the last is repeated to fill up.
+        share: (most, cells) How far from `low` to `high` each of them lies, 0 to 1.
+    """
+
+    cell: Tensor
+    low: Tensor
+    high: Tensor
+    pixels: Tensor
+    share: Tensor
+
+
+@lru_cache(maxsize=64)
+@torch.inference_mode(False)
+def axis_cells(size: int, out: int, align_corners: bool, device: torch.device) -> Axis:
+    """Divide the interpolation of `size` input to `out` output pixels into cells."""
+    source = source_position(size, out, align_corners)
+    names, cell, count = (
+        source.floor()
+        .long()
+        .unique_consecutive(return_inverse=True, return_counts=True)
+    )
+    first = count.cumsum(0) - count
+    pixels = first + torch.arange(int(count.max()))[:, None].minimum(count - 1)
+    share = (source.clamp(min=0) - source.clamp(min=0).floor())[pixels]
+    low, high = names.clamp(min=0), (names + 1).clamp(max=size - 1)
+    return Axis(*(t.to(device) for t in (cell, low, high, pixels, share)))

@@ -4,21 +4,16 @@ import warnings
 from functools import cache
 
 import torch
-from torch import Tensor
-
-
-def has_triton(like: Tensor) -> bool:
-    """Whether Triton's kernels can do the work on a tensor's device.
-
-    Triton comes with PyTorch's CUDA builds for Linux. It also needs a C compiler, and a
-    GPU of compute capability 7.0; so a first kernel is tried, and a line says what
-    fails if it does.
-    """
-    return like.is_cuda and triton_works(like.device)
 
 
 @cache
 def triton_works(device: torch.device) -> bool:
+    """Whether Triton's kernels run on a CUDA device.
+
+    Triton comes with PyTorch's CUDA builds for Linux. It also needs a C compiler, and a
+    GPU of compute capability 7.0; so a first kernel is tried, and a warning says what
+    fails if it does.
+    """
     try:
         from mmseg_fastscnn.ops.upsample_triton import argmax
 

@@ -1,19 +1,19 @@
-"""From images as they are read to one normalised batch, in two forms.
+"""A normalised batch for a GPU, in a handful of operators.
 
-On a CPU, channel after channel stays in the cache. On a GPU what counts is how many
-operators are started, so there the batch is built on the host, copied once, and changed
-as a whole. Both give the same numbers.
+What counts there is how many operators are started, so the batch is built on the host,
+copied once, and changed as a whole. `SegDataPreProcessor` has the form for CPUs, with
+the same numbers.
 """
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from mmengine.structures import BaseDataElement, PixelData
 from torch import Tensor
-
-from mmseg_fastscnn.ops.kept import kept
 
 
 class Normalisation(NamedTuple):
@@ -24,7 +24,7 @@ class Normalisation(NamedTuple):
         mean: (C, 1, 1) or, one for all, (1, 1, 1): subtracted; None: nothing is.
         std: What is then divided by, given like `mean`.
         pad_val: Value of padded pixels, afterwards.
-        dtype: Of the result.
+        dtype: Type of the result.
         colours: Changes the colours of images (C, H, W) or (N, C, H, W), in their new
             order and before all else; None: they stay.
     """
@@ -37,58 +37,31 @@ class Normalisation(NamedTuple):
     colours: Callable[[Tensor], Tensor] | None = None
 
 
-def batch_by_channel(
-    images: Sequence[Tensor], size: tuple[int, int], how: Normalisation
-) -> Tensor:
-    """Normalise one channel after the other, and pad to `size` (h, w).
-
-    Args:
-        images: Each (C, h, w), of any dtype; they may differ in size.
-        size: (H, W) of the result; padding is at the right and at the bottom.
-        how: What is done to the values.
-
-    Returns:
-        (N, C, H, W), channels_last.
-    """
-    result = torch.empty(
-        (len(images), len(how.order), *size),
-        dtype=how.dtype,
-        device=images[0].device,
-        memory_format=torch.channels_last,
-    )
-    for image, place in zip(images, result, strict=True):
-        channels = [image[k] for k in how.order]
-        if how.colours is not None:
-            channels = how.colours(torch.stack(channels))
-        for k, channel in enumerate(channels):
-            channel = channel.to(torch.float32, copy=True)
-            if how.mean is not None:
-                mean, std = (v.expand(len(image), 1, 1) for v in (how.mean, how.std))
-                channel.sub_(mean[k]).div_(std[k])
-            place[k].copy_(padded(channel, size, how.pad_val))
-    return result
-
-
 def batch_at_once(
     images: Sequence[Tensor],
     size: tuple[int, int],
     how: Normalisation,
     device: torch.device,
 ) -> Tensor:
-    """`batch_by_channel` in a handful of operators, whatever the number of images.
+    """Normalise images and pad them to one size.
 
-    Not counted are those that change colours.
+    The number of operators does not depend on the number of images; those that change
+    colours come on top.
 
     Args:
-        images: On the host, or all on the device.
-        size, how: See `batch_by_channel`.
+        images: Each (C, h, w), on the host, or all on the device.
+        size: (H, W) of the result; padding is at the right and at the bottom.
+        how: What is done to the values.
         device: Where the result is to be.
+
+    Returns:
+        (N, C, H, W), channels_last.
     """
     same = len({image.shape for image in images}) == 1
     batch = stacked(images, device) if same else filled(images, size, 0, device)
     if batch.dtype != torch.uint8:  # few operators know other unsigned integers
         batch = batch.float()
-    batch = batch.index_select(1, indices(how.order, like=batch))
+    batch = batch.index_select(1, indices(how.order, batch.device))
     if how.colours is not None:
         batch = how.colours(batch)
     batch = batch.to(torch.float32, memory_format=torch.channels_last)
@@ -100,9 +73,33 @@ def batch_at_once(
     return batch.to(how.dtype)
 
 
-@kept
+@lru_cache(maxsize=64)
+@torch.inference_mode(False)  # so that training can use what is kept
 def indices(values: tuple[int, ...], device: torch.device) -> Tensor:
     return torch.tensor(values, device=device)
+
+
+def padded_together(
+    labels: Sequence[Tensor], size: tuple[int, int], value: int, device: torch.device
+) -> tuple[Tensor, ...]:
+    """Pad labels (1, h, w) to `size` with a value, and move them to a device."""
+    if len({label.shape for label in labels}) == 1:
+        return padded(stacked(labels, device), size, value).unbind()
+    return filled(labels, size, value, device).unbind()
+
+
+def moved(sample: BaseDataElement, device: torch.device) -> BaseDataElement:
+    """Return a copy of a sample with its tensors on a device; nothing waits for it."""
+    result = sample.new()
+    for name, part in sample.items():
+        if isinstance(part, PixelData):
+            part = PixelData(
+                **{key: without_waiting(value, device) for key, value in part.items()}
+            )
+        elif hasattr(part, 'to'):
+            part = part.to(device)
+        result.set_field(part, name)
+    return result
 
 
 def stacked(tensors: Sequence[Tensor], device: torch.device) -> Tensor:

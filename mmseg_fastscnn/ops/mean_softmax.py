@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 
 from torch import Tensor
 
+from mmseg_fastscnn.ops import host
 from mmseg_fastscnn.ops.bilinear import LEAST_LOG, Upsampling, View
-from mmseg_fastscnn.ops.host import on_host
 
 
 def mean_softmax(
@@ -15,7 +15,7 @@ def mean_softmax(
 
     Args:
         views: The image's views; all end in the same size.
-        align_corners: Of every interpolation.
+        align_corners: Passed to every interpolation.
     """
     ups = [
         Upsampling(view.logits[None], view.sizes, align_corners, view.window)
@@ -23,13 +23,14 @@ def mean_softmax(
     ]
     logits = [view.logits.float() for view in views]
     logits = [image - image.amax(0) for image in logits]
-    # To know it of a GPU would mean to wait for it; there all take the safe way.
-    spread = [
-        not on_host(image.device) or bool(image.min() < LEAST_LOG) for image in logits
+    # A GPU would have to be waited for to know it, so there all take the safe way.
+    far_apart = [
+        image.device.type != host.HOST or bool(image.min() < LEAST_LOG)
+        for image in logits
     ]
     for same_rows in zip(*(up.bands for up in ups), strict=True):
         total = None
-        for image, far, up, band in zip(logits, spread, ups, same_rows, strict=True):
+        for image, far, up, band in zip(logits, far_apart, ups, same_rows, strict=True):
             z = band.weights @ up.widen(image[:, band.low])
             if far:  # between pixels all might come out as zero
                 z.sub_(z.amax(0))

@@ -6,24 +6,16 @@ whose corners differ, the outlines of things, need interpolating: some percent o
 street. Exact, but for ties within float32's rounding.
 """
 
-import math
 from collections.abc import Sequence
 from functools import reduce
 from itertools import pairwise
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from mmseg_fastscnn.ops.bilinear import (
-    Upsampling,
-    Window,
-    band_values,
-    source_position,
-)
-from mmseg_fastscnn.ops.has_triton import has_triton
-from mmseg_fastscnn.ops.host import on_host
-from mmseg_fastscnn.ops.kept import kept
+from mmseg_fastscnn.ops import host
+from mmseg_fastscnn.ops.bilinear import BAND_VALUES, Upsampling, Window, axis_cells
+from mmseg_fastscnn.ops.has_triton import triton_works
 
 
 def upsample_argmax(
@@ -37,51 +29,31 @@ def upsample_argmax(
     Args:
         logits: (N, C, h, w), with at most 256 classes.
         sizes: (h, w) to interpolate to, one after the other; the last is the result's.
-        align_corners: Of every interpolation.
+        align_corners: Passed to every interpolation.
         window: What is kept of the first of these; see `View`.
     """
     logits, sizes = logits.detach().float(), [tuple(size) for size in sizes]
     if window is not None:
-        if window.size == sizes[-1]:  # nothing is interpolated after the cut
-            return window.cut(upsample_argmax(logits, sizes[:1], align_corners))
+        if window.size == sizes[-1]:  # nothing is interpolated after the crop
+            return window.crop(upsample_argmax(logits, sizes[:1], align_corners))
         up = Upsampling(logits, sizes, align_corners, window)
         return torch.stack([in_bands(image, up) for image in logits])
     before = [tuple(logits.shape[2:]), *sizes]
     steps = [new for old, new in pairwise(before) if new != old]
     if not steps:
         return torch.stack([best_class(image) for image in logits])
-    if len(steps) == 1 and has_triton(logits):
+    if len(steps) == 1 and logits.is_cuda and triton_works(logits.device):
         from mmseg_fastscnn.ops.upsample_triton import argmax
 
         return argmax(logits, *steps, align_corners)
-    if len(steps) == 1 and on_host(logits.device):  # it reads which cells are mixed
+    if (
+        len(steps) == 1 and logits.device.type == host.HOST
+    ):  # it reads which cells are mixed
         return torch.stack(
             [in_cells(image, *steps, align_corners) for image in logits.contiguous()]
         )
     up = Upsampling(logits, steps, align_corners)
     return torch.stack([in_bands(image, up) for image in logits])
-
-
-def with_background(logits: Tensor, threshold: float) -> Tensor:
-    """Give one-channel logits a first channel that wins below a threshold.
-
-    The best class of the result, upsampled or not, is 1 where the sigmoid of the
-    logit is above the threshold, else 0.
-
-    Args:
-        logits: (N, 1, h, w).
-        threshold: Between 0 and 1.
-
-    Returns:
-        (N, 2, h, w).
-    """
-    if not 0 < threshold < 1:
-        raise ValueError(
-            f'threshold is {threshold}; it must be above 0 and below 1, as the '
-            f'probability that it is compared with.'
-        )
-    bar = torch.full_like(logits, math.log(threshold / (1 - threshold)))
-    return torch.cat([bar, logits], dim=1)
 
 
 def best_class(scores: Tensor) -> Tensor:
@@ -102,40 +74,6 @@ def in_bands(image: Tensor, up: Upsampling) -> Tensor:
     return torch.cat(parts)
 
 
-class Axis(NamedTuple):
-    """One axis of the output, cut into cells: the spaces between input pixels.
-
-    Attributes:
-        cell: (length,) Position in the lists below of each output pixel's cell.
-        low: (cells,) The input pixel before each cell.
-        high: (cells,) The one after it; the same one at the edges.
-        pixels: (most, cells) Output pixels of each; the last is repeated to fill up.
-        share: (most, cells) How far from `low` to `high` each of them lies, 0 to 1.
-    """
-
-    cell: Tensor
-    low: Tensor
-    high: Tensor
-    pixels: Tensor
-    share: Tensor
-
-
-@kept
-def axis_cells(size: int, out: int, align_corners: bool, device: torch.device) -> Axis:
-    """Cut the interpolation of `size` input to `out` output pixels into cells."""
-    source = source_position(size, out, align_corners)
-    names, cell, count = (
-        source.floor()
-        .long()
-        .unique_consecutive(return_inverse=True, return_counts=True)
-    )
-    first = count.cumsum(0) - count
-    pixels = first + torch.arange(int(count.max()))[:, None].minimum(count - 1)
-    share = (source.clamp(min=0) - source.clamp(min=0).floor())[pixels]
-    low, high = names.clamp(min=0), (names + 1).clamp(max=size - 1)
-    return Axis(*(t.to(device) for t in (cell, low, high, pixels, share)))
-
-
 def in_cells(image: Tensor, size: tuple[int, int], align_corners: bool) -> Tensor:
     """Interpolate where corners differ: logits (C, h, w) to labels (H, W).
 
@@ -143,7 +81,7 @@ def in_cells(image: Tensor, size: tuple[int, int], align_corners: bool) -> Tenso
     tensors whose values Python can read without waiting.
     """
     y, x = (
-        axis_cells(before, after, align_corners, like=image)
+        axis_cells(before, after, align_corners, image.device)
         for before, after in zip(image.shape[1:], size, strict=True)
     )
     winner = best_class(image)
@@ -156,7 +94,7 @@ def in_cells(image: Tensor, size: tuple[int, int], align_corners: bool) -> Tenso
     label = first[:, x.cell][y.cell]
 
     per_cell = len(y.pixels) * len(x.pixels)
-    at_once = max(1, band_values(image) // per_cell)
+    at_once = max(1, BAND_VALUES['cpu'] // per_cell)
     for cells in mixed.nonzero().split(at_once) if mixed.any() else ():
         ky, kx = cells.T
         corners = [

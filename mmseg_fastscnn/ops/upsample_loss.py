@@ -14,9 +14,15 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from mmseg_fastscnn.ops.bilinear import LEAST_LOG, Band, Upsampling
-from mmseg_fastscnn.ops.has_triton import has_triton
-from mmseg_fastscnn.ops.host import on_host
+from mmseg_fastscnn.ops import host
+from mmseg_fastscnn.ops.bilinear import (
+    BAND_VALUES,
+    LEAST_LOG,
+    Band,
+    bands_of_rows,
+    kept_matrix,
+)
+from mmseg_fastscnn.ops.has_triton import triton_works
 from mmseg_fastscnn.structures import IGNORED
 
 
@@ -42,7 +48,7 @@ def upsample_cross_entropy(
         class (where several logits are equally good, any of them counts).
     """
     form = UpsampleCrossEntropy
-    if has_triton(logits):
+    if logits.is_cuda and triton_works(logits.device):
         from mmseg_fastscnn.ops.upsample_triton import TritonCrossEntropy
 
         form = TritonCrossEntropy
@@ -54,27 +60,26 @@ class UpsampleCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, logits, label, use_sigmoid, class_weight, align_corners):
-        pixel_loss = sigmoid_loss_ if use_sigmoid else softmax_loss_
-        needs_grad = ctx.needs_input_grad[0]
+        band_loss = sigmoid_loss_ if use_sigmoid else softmax_loss_
         gradient = torch.zeros_like(logits, dtype=torch.float32)
         sums, hits = [], []
         with torch.autocast(logits.device.type, enabled=False):
-            up = Upsampling(logits, [label.shape[1:]], align_corners)
+            up = LabelBands(logits, label, align_corners)
             for n, image in enumerate(logits.float()):
                 image = -image if use_sigmoid else image - image.amax(0)
-                slopes = gradient.new_zeros((*image.shape[:2], up.widths[-1]))
-                for band, z, own, index, valid in walk(image, label[n], up):
+                slopes = image.new_zeros((*image.shape[:2], label.shape[2]))
+                for band, z, class_z, index, valid in up.of_image(image, label[n]):
                     weight = None if class_weight is None else class_weight[index]
-                    loss, hit = pixel_loss(z, own, index, valid, weight)
+                    loss, hit = band_loss(z, class_z, index, valid, weight)
                     sums.append(loss)
                     hits.append(hit)
-                    if needs_grad:
+                    if ctx.needs_input_grad[0]:
                         slope = band.weights.T @ z
                         if use_sigmoid:  # z is 1 minus the gradient
                             slope = band.weights.sum(0)[:, None] - slope
                         slopes[:, band.low] += slope
-                if needs_grad:
-                    gradient[n] = up.narrow(slopes)
+                if ctx.needs_input_grad[0]:
+                    gradient[n] = slopes @ up.columns
         ctx.save_for_backward(gradient)
         ctx.dtype = logits.dtype
         total, correct = torch.stack(sums).sum(), sum(hits)
@@ -88,56 +93,84 @@ class UpsampleCrossEntropy(torch.autograd.Function):
         return (gradient * factor).to(ctx.dtype), None, None, None, None
 
 
-def walk(
-    image: Tensor, label: Tensor, up: Upsampling
-) -> Iterator[tuple[Band, Tensor, Tensor, Tensor, Tensor]]:
-    """Interpolate (C, h, w) to the size of `label`, one band after the other.
+class LabelBands:
+    """Logits interpolated to the size of labels, a band of rows at a time.
 
-    Yields:
-        The band; its values z (C, rows, W); and for each pixel, (rows, W): the value
-        of its class, its class (0 where it is ignored), and whether it counts.
+    Args:
+        logits: (N, C, h, w): their shape and device.
+        label: (N, H, W): its shape.
+        align_corners: Passed to the interpolation.
+
+    Attributes:
+        columns: (W, w) The interpolation of a row: `slopes @ columns` carries a
+            gradient (C, h, W) back to (C, h, w).
     """
-    wide = up.widen(image)
-    for band in up.bands:
-        z = band.weights @ wide[:, band.low]
-        index = label[band.rows].long()
-        valid = index != IGNORED
-        index = index.masked_fill(~valid, 0)
-        yield band, z, z.gather(0, index[None])[0], index, valid
+
+    def __init__(self, logits: Tensor, label: Tensor, align_corners: bool):
+        device, (height, width) = logits.device, label.shape[1:]
+        values = BAND_VALUES.get(device.type, BAND_VALUES['cuda'])
+        rows = max(1, values // (logits.shape[1] * width))
+        self.bands = bands_of_rows(
+            logits.shape[2], (height,), align_corners, None, rows, device
+        )
+        self.columns = kept_matrix(logits.shape[3], width, align_corners, device)
+        self.align_corners = align_corners
+
+    def of_image(
+        self, image: Tensor, label: Tensor
+    ) -> Iterator[tuple[Band, Tensor, Tensor, Tensor, Tensor]]:
+        """Interpolate an image (C, h, w) to the size of its label (H, W).
+
+        Yields:
+            The band; its values z (C, rows, W); and for each pixel, (rows, W): z at its
+            class, its class (0 where it is ignored), and whether it counts.
+        """
+        image = image.contiguous()[None]  # in channels_last it takes twice as long
+        size = (image.shape[2], label.shape[1])
+        wide = F.interpolate(
+            image, size, mode='bilinear', align_corners=self.align_corners
+        )[0]
+        for band in self.bands:
+            z = band.weights @ wide[:, band.low]
+            index = label[band.rows].long()
+            valid = index != IGNORED
+            index = index.masked_fill(~valid, 0)
+            yield band, z, z.gather(0, index[None])[0], index, valid
 
 
 def softmax_loss_(
-    z: Tensor, own: Tensor, index: Tensor, valid: Tensor, weight: Tensor | None
+    z: Tensor, class_z: Tensor, index: Tensor, valid: Tensor, weight: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     """Return the summed loss of a band and its number of correct pixels.
 
     Args:
         z: (C, rows, W) Logits minus a per-pixel constant near their maximum;
             overwritten with the gradient.
-        own: (rows, W) Logit of each pixel's class, minus the same constant.
+        class_z: (rows, W) Logit of each pixel's class, minus the same constant.
         index: (rows, W) Class of each pixel.
         valid: (rows, W) False where a pixel does not count.
         weight: (rows, W) Factor of each pixel, or None.
     """
     weight = valid.float() if weight is None else weight * valid
     best = z.amax(0)
-    hits = ((own >= best) & valid).sum()
+    hits = ((class_z >= best) & valid).sum()
     # the sum of exponentials might underflow to zero; reading the least would wait
-    if not on_host(z.device) or best.min() < LEAST_LOG:
-        z, own = z.sub_(best), own - best
+    if z.device.type != host.HOST or best.min() < LEAST_LOG:
+        z, class_z = z.sub_(best), class_z - best
     normaliser = z.exp_().sum(0)
-    loss = (normaliser.log() - own).mul_(weight).sum()
+    loss = (normaliser.log() - class_z).mul_(weight).sum()
     z.mul_(weight / normaliser)
     z.scatter_(0, index[None], (z.gather(0, index[None])[0] - weight)[None])
     return loss, hits
 
 
 def sigmoid_loss_(
-    z: Tensor, own: Tensor, index: Tensor, valid: Tensor, weight: Tensor | None
+    z: Tensor, class_z: Tensor, index: Tensor, valid: Tensor, weight: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     """Return what `softmax_loss_` does, for one binary problem per class.
 
-    z and own are minus the logits here, and z is overwritten with 1 minus the gradient.
+    z and class_z are minus the logits here, and z is overwritten with 1 minus the
+    gradient.
 
     The loss, binary cross entropy summed over the classes, is minus the logarithm of a
     product of probabilities: that each negative class is absent and that the positive
@@ -145,26 +178,26 @@ def sigmoid_loss_(
     slowest operation here.
     """
     least = z.amin(0)
-    hits = ((own <= least) & valid).sum()
+    hits = ((class_z <= least) & valid).sum()
     lowest = LEAST_LOG
-    if on_host(z.device):
-        lowest = min(float(least.min()), -float(own.max()), 0.0)  # or NaN
+    if z.device.type == host.HOST:
+        lowest = min(float(least.min()), -float(class_z.max()), 0.0)  # or NaN
     together = int(LEAST_LOG / (lowest - 1)) if lowest > LEAST_LOG else 0
     if not together:
-        loss = F.softplus(-z).sum(0) + own
-    right = z.sigmoid_().scatter_(0, index[None], torch.sigmoid(-own)[None])
+        loss = F.softplus(-z).sum(0) + class_z
+    right = z.sigmoid_().scatter_(0, index[None], torch.sigmoid(-class_z)[None])
     if together:
         first, *others = right.split(-(-len(right) // together))
         product = first.clone()
         for factor in others:
             product[: len(factor)] *= factor
         loss = -product.log_().sum(0)
-    own_slope = own.sigmoid()
+    class_slope = class_z.sigmoid()
     if weight is not None:
-        loss += (weight - 1) * F.softplus(own)
-        own_slope *= weight
-    z.scatter_(0, index[None], (1 + own_slope)[None])
-    if not on_host(z.device) or not valid.all():
+        loss += (weight - 1) * F.softplus(class_z)
+        class_slope *= weight
+    z.scatter_(0, index[None], (1 + class_slope)[None])
+    if z.device.type != host.HOST or not valid.all():
         z.masked_fill_(~valid, 1)
         loss.mul_(valid)
     return loss.sum(), hits

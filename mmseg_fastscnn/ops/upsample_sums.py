@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from mmseg_fastscnn.ops.bilinear import Upsampling
-from mmseg_fastscnn.ops.upsample_loss import walk
+from mmseg_fastscnn.ops.upsample_loss import LabelBands
 
 # (logits (N, C, H, W), label (N, H, W)) -> a result with N in front
 PixelFunction = Callable[[Tensor, Tensor], Tensor]
@@ -46,11 +45,11 @@ class UpsampleSums(torch.autograd.Function):
         ctx.settings = pixel_sums, align_corners
         sums, hits = [], []
         with torch.autocast(logits.device.type, enabled=False):
-            up = Upsampling(logits, [label.shape[1:]], align_corners)
+            up = LabelBands(logits, label, align_corners)
             for image, target in zip(logits.float(), label, strict=True):
                 bands = []
-                for band, z, own, _, valid in walk(image, target, up):
-                    hits.append(((own >= z.amax(0)) & valid).sum())
+                for band, z, class_z, _, valid in up.of_image(image, target):
+                    hits.append(((class_z >= z.amax(0)) & valid).sum())
                     bands.append(pixel_sums(z[None], target[None, band.rows])[0])
                 sums.append(torch.stack(bands).sum(0))
         correct = sum(hits)
@@ -64,16 +63,16 @@ class UpsampleSums(torch.autograd.Function):
         pixel_sums, align_corners = ctx.settings
         gradient = torch.empty_like(logits)
         with torch.autocast(logits.device.type, enabled=False):
-            up = Upsampling(logits, [label.shape[1:]], align_corners)
+            up = LabelBands(logits, label, align_corners)
             for n, image in enumerate(logits.float()):
-                slopes = image.new_zeros((*image.shape[:2], up.widths[-1]))
-                for band, z, *_ in walk(image, label[n], up):
+                slopes = image.new_zeros((*image.shape[:2], label.shape[2]))
+                for band, z, *_ in up.of_image(image, label[n]):
                     with torch.enable_grad():
                         z = z[None].requires_grad_()
                         sums = pixel_sums(z, label[n, band.rows][None])[0]
                     (slope,) = torch.autograd.grad(sums, z, factor[n])
                     slopes[:, band.low] += band.weights.T @ slope[0]
-                gradient[n] = up.narrow(slopes)
+                gradient[n] = slopes @ up.columns
         return gradient, None, None, None
 
 
@@ -89,10 +88,10 @@ def upsample_values(
     """
     values, hits = torch.empty(label.shape, device=logits.device), []
     with torch.autocast(logits.device.type, enabled=False):
-        up = Upsampling(logits, [label.shape[1:]], align_corners)
+        up = LabelBands(logits, label, align_corners)
         for n, image in enumerate(logits.float()):
-            for band, z, own, _, valid in walk(image, label[n], up):
-                hits.append(((own >= z.amax(0)) & valid).sum())
+            for band, z, class_z, _, valid in up.of_image(image, label[n]):
+                hits.append(((class_z >= z.amax(0)) & valid).sum())
                 target = label[n, band.rows][None]
                 values[n, band.rows] = pixel_values(z[None], target)[0]
     return values, sum(hits)

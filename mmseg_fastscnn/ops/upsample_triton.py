@@ -9,6 +9,7 @@ Bilinear interpolation is written as a tent: with `s` the position of an output 
 among the input's, cut off at the edges, input pixel j has the weight max(0, 1-|s-j|).
 """
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
@@ -17,7 +18,6 @@ import triton.language as tl
 from torch import Tensor
 
 from mmseg_fastscnn.ops.bilinear import source_position
-from mmseg_fastscnn.ops.kept import kept
 from mmseg_fastscnn.structures import IGNORED
 
 PIXELS = 128  # output pixels, or logits, that a program has side by side
@@ -40,7 +40,8 @@ class Grid(NamedTuple):
     reach_x: int
 
 
-@kept
+@lru_cache(maxsize=64)
+@torch.inference_mode(False)  # so that training can use what is kept
 def make_grid(
     shape: tuple[int, int],
     size: tuple[int, int],
@@ -66,7 +67,7 @@ def argmax(logits: Tensor, size: tuple[int, int], align_corners: bool) -> Tensor
     logits = logits.contiguous()
     count, classes, h, w = logits.shape
     height, width = size
-    grid = make_grid((h, w), tuple(size), align_corners, like=logits)
+    grid = make_grid((h, w), tuple(size), align_corners, logits.device)
     label = torch.empty((count, *size), dtype=torch.uint8, device=logits.device)
     with torch.cuda.device_of(logits):
         argmax_kernel[(count * height, triton.cdiv(width, PIXELS))](
@@ -83,7 +84,7 @@ class TritonCrossEntropy(torch.autograd.Function):
         exact = logits.detach().float().contiguous()
         count, classes, h, w = exact.shape
         height, width = size = label.shape[1:]
-        grid = make_grid((h, w), tuple(size), align_corners, like=exact)
+        grid = make_grid((h, w), tuple(size), align_corners, exact.device)
         if class_weight is None:
             class_weight = torch.ones(classes, device=exact.device)
         programs = (count * height, triton.cdiv(width, PIXELS))
