@@ -116,6 +116,7 @@ def prepare(out: Path, python: Path, checkpoint: str) -> Path:
     sys.path.insert(0, str(ROOT))
     from mmseg_fastscnn.checkpoint import read_checkpoint
     from mmseg_fastscnn.datasets import CityscapesDataset
+    from mmseg_fastscnn.datasets.loading import read_label
 
     # mmsegmentation wants labels converted to train ids beside the labelIds
     label_map = CityscapesDataset(
@@ -129,7 +130,9 @@ def prepare(out: Path, python: Path, checkpoint: str) -> Path:
             target.parent.mkdir(parents=True, exist_ok=True)
         if not link.with_name(train_ids.name).exists():
             cv2.imwrite(str(link), cv2.imread(str(path), cv2.IMREAD_UNCHANGED))
-            cv2.imwrite(str(link.with_name(train_ids.name)), label_map.read(str(path)))
+            cv2.imwrite(
+                str(link.with_name(train_ids.name)), read_label(str(path), label_map)
+            )
     images = out / 'data/both/leftImg8bit'
     if not images.exists():
         images.symlink_to(data / 'streets/leftImg8bit')

@@ -15,8 +15,8 @@ from torch import nn
 from mmseg_fastscnn.checkpoint import load_weights, read_checkpoint
 from mmseg_fastscnn.config import load_config
 from mmseg_fastscnn.datasets import SegDataset
+from mmseg_fastscnn.datasets.decoding import DTYPES
 from mmseg_fastscnn.datasets.image_header import MAX_PIXELS
-from mmseg_fastscnn.datasets.loading import DTYPES
 from mmseg_fastscnn.datasets.metainfo import complete_metainfo
 from mmseg_fastscnn.datasets.picture import as_picture, read_picture
 from mmseg_fastscnn.machine import find_device

@@ -1,4 +1,4 @@
-"""Pictures of labels. Images are (H, W, 3) uint8 BGR, palettes (r, g, b)."""
+"""Pictures of labels. Images are (H, W, 3) uint8 BGR, palettes (r, g, b) per class."""
 
 from collections.abc import Sequence
 
@@ -24,7 +24,7 @@ def overlay(
         image: (H, W, 3) uint8 BGR.
         seg_map: (H, W) train ids.
         palette: (r, g, b) of each class.
-        opacity: Of the colours, 0 to 1.
+        opacity: Opacity of the colours, 0 to 1.
 
     Raises:
         ValueError: The two differ in size.
@@ -32,7 +32,7 @@ def overlay(
     if image.shape[:2] != seg_map.shape:
         raise ValueError(
             f'The image is {image.shape[:2]}, the label map {seg_map.shape} (h, w): '
-            f'they are not of one picture.'
+            f'they do not belong together.'
         )
     bgr = np.asarray(palette, np.float32)[:, ::-1]
     known = seg_map < len(bgr)
@@ -63,10 +63,10 @@ def result_panel(
 
 @VISUALIZERS.register_module()
 class SegLocalVisualizer(Visualizer):
-    """mmengine's, under the name and with the `alpha` of mmsegmentation's configs.
+    """mmengine's Visualizer, with the name and `alpha` of mmsegmentation's configs.
 
     Args:
-        name: Of the instance.
+        name: Name of the instance.
         alpha: Opacity of the colours in what `SegVisualizationHook` draws, 0 to 1.
         kwargs: `vis_backends`, `save_dir`.
     """

@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader
 
 from mmseg_fastscnn.datasets import BaseSegDataset, LoadAnnotations, occurring_classes
 from mmseg_fastscnn.datasets.label_map import LabelMap
+from mmseg_fastscnn.datasets.loading import read_label
 from mmseg_fastscnn.registry import DATASETS
 
 init_default_scope('mmseg_fastscnn')
@@ -40,59 +41,60 @@ def test_ids_of_32_bits(tmp_path):
     Image.fromarray(raw).save(tmp_path / 'l.tif')
     mapping = LabelMap({70_000: 1, 3: 0, -1: 255}, num_classes=2)
     for suffix in ('npy', 'tif'):
-        train = mapping.read(str(tmp_path / f'l.{suffix}'))
+        train = read_label(str(tmp_path / f'l.{suffix}'), mapping)
         np.testing.assert_array_equal(train, [[1, 255], [0, 1]])
         assert train.dtype == np.uint8
     assert mapping.raw_ids[[0, 1]].tolist() == [3, 70_000]
     with pytest.raises(ValueError, match=r'l\.tif: label ids \[70000\] are not in lab'):
-        LabelMap({3: 0, -1: 255}, 1).read(str(tmp_path / 'l.tif'))
+        read_label(str(tmp_path / 'l.tif'), LabelMap({3: 0, -1: 255}, 1))
     with pytest.raises(ValueError, match=r'the keys \[4294967296\]'):
         LabelMap({2**32: 0}, 1)
     np.save(tmp_path / 'l.npy', raw.astype(float))
     with pytest.raises(ValueError, match=r'l\.npy: has values of float64'):
-        mapping.read(str(tmp_path / 'l.npy'))
+        read_label(str(tmp_path / 'l.npy'), mapping)
 
 
 def test_a_palette_that_contradicts_the_indices(tmp_path):
     path = tmp_path / 'l.png'
     # the usual kinds: colours in the order of the ids, others, or none of ours
     for colours in (COLOURS, COLOURS + 1, np.arange(9).reshape(3, 3)):
-        train = label_map().read(with_palette(path, IDS, colours))
+        train = read_label(with_palette(path, IDS, colours), label_map())
         np.testing.assert_array_equal(train, IDS)
     # a colour mask that was reduced to a palette has an order of its own
     rgb = Image.fromarray(COLOURS[IDS])
     reduced = with_palette(path, [[2, 0, 1], [1, 0, 2]], COLOURS[[1, 2, 0]])
     assert np.array_equal(Image.open(reduced).convert('RGB'), rgb)
     with pytest.raises(ValueError, match=r'l\.png: the colours .* RGB.*palette out of'):
-        label_map().read(reduced)
+        read_label(reduced, label_map())
     rgb.save(path)  # the two ways out that it names
-    np.testing.assert_array_equal(label_map().read(str(path)), IDS)
+    np.testing.assert_array_equal(read_label(str(path), label_map()), IDS)
     with_palette(path, IDS, COLOURS[[1, 2, 0]])
-    np.testing.assert_array_equal(label_map(check_palette=False).read(str(path)), IDS)
+    read = read_label(str(path), label_map(check_palette=False))
+    np.testing.assert_array_equal(read, IDS)
     # nothing is said of colours at ids that are mapped as the colours say
     shifted = with_palette(path, IDS + 4, [*np.eye(4, 3), *COLOURS])
-    read = label_map({4: 0, 5: 1, 6: 2}).read(shifted)
+    read = read_label(shifted, label_map({4: 0, 5: 1, 6: 2}))
     np.testing.assert_array_equal(read, IDS)
 
 
 def test_three_equal_channels_are_ids(tmp_path):
     path = str(tmp_path / 'l.png')
     cv2.imwrite(path, np.dstack([IDS] * 3))
-    np.testing.assert_array_equal(label_map().read(path), IDS)
+    np.testing.assert_array_equal(read_label(path, label_map()), IDS)
     # but grays of the palette are colours
     black_is_2 = label_map(palette=[(9, 9, 9), (255, 255, 255), (0, 0, 0)])
     cv2.imwrite(path, np.dstack([IDS // 2 * 255] * 3))
-    np.testing.assert_array_equal(black_is_2.read(path), 2 - IDS // 2)
+    np.testing.assert_array_equal(read_label(path, black_is_2), 2 - IDS // 2)
     cv2.imwrite(path, np.dstack([np.array([[0, 1, 255]], np.uint8)] * 3))
     with pytest.raises(ValueError, match=r'colours \[\(1, 1, 1\)\]'):
-        black_is_2.read(path)
+        read_label(path, black_is_2)
 
 
 def test_a_colour_of_two_classes_names_none(tmp_path):
     path = str(tmp_path / 'l.png')
     Image.fromarray(COLOURS[IDS]).save(path)
     with pytest.raises(ValueError, match=r'several classes have the colours \[\(0'):
-        label_map(palette=[(70, 130, 180), (0, 0, 142), (0, 0, 142)]).read(path)
+        read_label(path, label_map(palette=[(70, 130, 180), *[(0, 0, 142)] * 2]))
 
 
 @DATASETS.register_module()

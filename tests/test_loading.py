@@ -1,5 +1,6 @@
 """Images and labels from real files of many kinds, compared with what was written."""
 
+import io
 import logging
 
 import cv2
@@ -17,8 +18,10 @@ from mmseg_fastscnn.datasets import (
     SegDataset,
     decoding,
 )
-from mmseg_fastscnn.datasets.image_header import read_header, read_orientation
+from mmseg_fastscnn.datasets.image_header import read_header
+from mmseg_fastscnn.datasets.loading import png_exif
 from mmseg_fastscnn.datasets.picture import read_picture
+from mmseg_fastscnn.datasets.same_grid import read_orientation
 
 try:
     import tifffile
@@ -91,9 +94,9 @@ def test_images_are_read_in_the_grid_of_the_file(tmp_path, suffix, backend):
             assert difference.mean() < (6 if suffix == '.jpg' else 1e-9)
         gray = load(path, imdecode_backend=backend, color_type='grayscale')
         assert gray.shape == (64, 96)
-        with open(path, 'rb') as file:
-            header = read_header(file, str(path))
-            assert read_orientation(file, header) == orientation
+        data = path.read_bytes()
+        header = read_header(io.BytesIO(data), str(path))
+        assert read_orientation(header, png_exif(data)) == orientation
 
 
 @pytest.mark.parametrize('suffix', ['.jpg', '.png', '.webp'])

@@ -40,7 +40,7 @@ def test_the_copy_is_what_the_files_hold(folder, monkeypatch):
     assert copy.packed.missing() == 0
     again = dataset(folder, pipeline, packed=str(folder / 'copy'))
     with monkeypatch.context() as patched:
-        patched.setattr(packed, 'DECODE', None)  # nothing is decoded any more
+        patched.setattr(packed, 'load_pair', None)  # nothing is decoded any more
         same(again)
     # a label changes: another copy, which the next reading fills
     cv2.imwrite(str(folder / 'data/labels/1.png'), np.ones((96, 160), np.uint8))

@@ -7,11 +7,8 @@ from mmengine.registry import init_default_scope
 from pairs import AFTER, CROP, LOAD, RESIZE, dataset, write_pairs
 
 from mmseg_fastscnn.datasets import SegDataset
-from mmseg_fastscnn.datasets.random_crop import (
-    CLOSE,
-    join_loading_steps,
-    resized_window,
-)
+from mmseg_fastscnn.datasets.join_steps import join_loading_steps
+from mmseg_fastscnn.datasets.random_crop import CLOSE, resized_window
 
 init_default_scope('mmseg_fastscnn')
 

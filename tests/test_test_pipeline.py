@@ -11,8 +11,7 @@ from pairs import LOAD, dataset, write_pairs
 from test_golden import model_config
 
 from mmseg_fastscnn.config import load_config
-from mmseg_fastscnn.datasets import test_pipeline
-from mmseg_fastscnn.datasets.label_map import LabelMap
+from mmseg_fastscnn.datasets import loading, test_pipeline
 from mmseg_fastscnn.evaluation import IoUMetric
 from mmseg_fastscnn.registry import COUNTERPARTS, MODELS, TRANSFORMS
 
@@ -46,11 +45,11 @@ def evaluated(data) -> tuple[list[np.ndarray], dict[str, float]]:
 
 def test_one_label_is_decoded_once(tmp_path, monkeypatch):
     folder, reads = write_pairs(tmp_path), []
-    read = LabelMap.read
+    read = loading.read_label
     monkeypatch.setattr(
-        LabelMap,
-        'read',
-        lambda self, path, *limits: reads.append(path) or read(self, path, *limits),
+        loading,
+        'read_label',
+        lambda path, *args: reads.append(path) or read(path, *args),
     )
     pipeline = [LOAD[0], dict(type='TestTimeAug', transforms=VIEWS)]
     ours = evaluated(dataset(folder, pipeline))

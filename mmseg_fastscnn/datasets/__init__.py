@@ -1,12 +1,21 @@
-"""Data sets and transforms."""
+"""Data sets, and the steps of their pipelines.
+
+A data set (`seg_dataset.py`) gives a `results` dict to its pipeline, a list of steps:
+`LoadImageFromFile` and `LoadAnnotations` (`loading.py`), `RandomCrop`
+(`random_crop.py`), flip, colours and `PackSegInputs` (`transforms.py`), rarer ones
+(`geometry.py`, `colour.py`, `cut_out.py`, `albu.py`) and those of mmcv (`RandomResize`,
+`RandomApply`, ...). Each changes the dict: `img` (H, W, C), uint8 BGR by default;
+`gt_seg_map` (H, W) uint8 train ids; and facts about them (`img_shape`, `ori_shape`,
+..., all (h, w)).
+"""
 
 from . import counterparts  # noqa: F401, fills the registry's table
 from .albu import Albu
 from .camvid import CamVidDataset
 from .cityscapes import CityscapesDataset
-from .colour import PhotoMetricDistortion, RandomGrayscale
+from .colour import RandomGrayscale
 from .cut_out import RandomCutOut
-from .geometry import Pad, RandomFlip, RandomRotate, Resize
+from .geometry import Pad, RandomRotate, Resize
 from .inspect_labels import occurring_classes
 from .known import (
     ADE20KDataset,
@@ -19,12 +28,12 @@ from .known import (
     PascalVOCDataset,
 )
 from .loading import LoadAnnotations, LoadImageFromFile
-from .random_crop import LoadRandomCrop
+from .random_crop import LoadRandomCrop, RandomCrop
 from .sampler import InfiniteSampler
 from .seg_dataset import SegDataset
 from .test_pipeline import TestTimeAug
 from .torchvision_dataset import TorchvisionDataset
-from .transforms import PackSegInputs, RandomCrop
+from .transforms import PackSegInputs, PhotoMetricDistortion, RandomFlip
 
 BaseSegDataset = SegDataset  # mmsegmentation's name, which users' data sets derive from
 

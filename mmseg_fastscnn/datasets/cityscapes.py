@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from mmseg_fastscnn.datasets.seg_dataset import DataPrefix, SegDataset
+from mmseg_fastscnn.datasets.pairs import DataPrefix
+from mmseg_fastscnn.datasets.seg_dataset import SegDataset
 from mmseg_fastscnn.registry import DATASETS
 
 # name, labelId, colour; the position is the trainId

@@ -8,6 +8,8 @@ import numpy as np
 from mmengine.dataset import ClassBalancedDataset, RepeatDataset
 from torch.utils.data import ConcatDataset, Dataset
 
+from mmseg_fastscnn.datasets.image_header import MAX_PIXELS
+from mmseg_fastscnn.datasets.loading import read_label
 from mmseg_fastscnn.datasets.torchvision_dataset import TorchvisionDataset
 
 EXACT = 1 << 24  # a float32 counts no further, and OpenCV's histograms are of these
@@ -19,8 +21,8 @@ def class_pixel_counts(
     """Count the labelled pixels of each class over all label files of a data set.
 
     Args:
-        dataset: Ours, or one of mmengine's wrappers around ours. A label that these
-            repeat counts as often.
+        dataset: A data set of this package, or a wrapper of mmengine around some. A
+            label that a wrapper repeats counts that often.
         part: Which share of the labels to count, 0 to `parts - 1`; the counts of all
             shares add up to those of the data set.
         parts: Number of shares.
@@ -35,7 +37,7 @@ def class_pixel_counts(
     mine = list(times)[part::parts]
 
     def count(sample: tuple[Dataset, int]) -> np.ndarray:
-        pixels = histogram(read_label(*sample))[:classes]
+        pixels = histogram(label_of(*sample))[:classes]
         return times[sample] * np.stack([pixels, (pixels > 0) * pixels.sum()])
 
     total = np.zeros((2, classes), np.int64)
@@ -44,7 +46,7 @@ def class_pixel_counts(
 
 
 def samples(dataset: Dataset) -> Counter:
-    """How often each (data set of files, index) occurs in a data set or a wrapper."""
+    """Count how often each (data set of files, index) occurs, also in wrappers."""
     if isinstance(dataset, ConcatDataset):
         return sum((samples(part) for part in dataset.datasets), Counter())
     if isinstance(dataset, RepeatDataset):
@@ -56,22 +58,22 @@ def samples(dataset: Dataset) -> Counter:
     return Counter((dataset, k) for k in range(len(dataset)))
 
 
-def read_label(dataset: Dataset, index: int) -> np.ndarray:
+def label_of(dataset: Dataset, index: int) -> np.ndarray:
     """Read one label of a data set of files: (H, W) uint8 train ids.
 
     Raises:
         ValueError: The data set has no label for that image, or none that is a file.
     """
     if isinstance(dataset, TorchvisionDataset):
-        _, label = dataset.dataset[index]
-        return dataset.label_map.encode(label, f'{dataset.name}[{index}]')
+        return dataset.train_ids(dataset.images_of(index)[1], index)
     info = dataset.get_data_info(index) if hasattr(dataset, 'get_data_info') else {}
     if 'label_map' not in info or info.get('seg_map_path') is None:
         raise ValueError(
             f'{type(dataset).__name__} has no label file for sample {index}, so the '
             f'pixels of its classes cannot be counted. Give class_weight as a list.'
         )
-    return info['label_map'].read(info['seg_map_path'])
+    limit = info.get('max_pixels', MAX_PIXELS)
+    return read_label(info['seg_map_path'], info['label_map'], limit)
 
 
 def histogram(label: np.ndarray) -> np.ndarray:
@@ -87,9 +89,10 @@ def enet(pixels: np.ndarray, of_images: np.ndarray) -> np.ndarray:
 
 
 def median_frequency(pixels: np.ndarray, of_images: np.ndarray) -> np.ndarray:
-    """Median frequency by frequency, a class's share of the images that have it.
+    """Median frequency / frequency, a class's share of pixels of the images with it.
 
-    As in Eigen and Fergus (https://arxiv.org/abs/1411.4734), but of labelled pixels.
+    As in Eigen and Fergus (https://arxiv.org/abs/1411.4734), but only labelled pixels
+    count.
     """
     frequency = pixels / of_images
     return np.median(frequency) / frequency

@@ -1,6 +1,7 @@
-"""Decode an image's bytes by OpenCV, Pillow or tifffile without losing what it holds.
+"""Decode an image file of any kind by OpenCV, Pillow or tifffile, without loss.
 
-Nothing is turned by EXIF, as labels and predictions are not turned either.
+`loading.py` reads the usual files itself and leaves all others to `decode`. Nothing is
+turned by EXIF, as labels and predictions are not turned either.
 """
 
 import importlib.util
@@ -10,15 +11,22 @@ import multiprocessing
 import cv2
 import numpy as np
 from mmengine.logging import MMLogger
-from PIL import UnidentifiedImageError
 
-from mmseg_fastscnn.datasets.image_header import Header, UnreadableImage, open_image
+from mmseg_fastscnn.datasets.image_header import (
+    MAX_PIXELS,
+    Header,
+    UnreadableImage,
+    check_pixels,
+    open_image,
+    read_header,
+)
 
 COLOR_TYPES = {
     'color': cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION,
     'grayscale': cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION,
     'unchanged': cv2.IMREAD_UNCHANGED,
 }
+DTYPES = ('uint8', 'uint16', 'float32')  # of images, as numpy calls them
 BACKENDS = ('cv2', 'pillow', 'tifffile')
 # Shared with the processes of a DataLoader, so that each run says it once.
 reduction_was_said = multiprocessing.RawValue('b', 0)
@@ -26,26 +34,47 @@ reduction_was_said = multiprocessing.RawValue('b', 0)
 
 def decode(
     data: bytes,
-    header: Header | None,
     path: str,
     color_type: str = 'color',
     backend: str = 'cv2',
-    orientation: int = 1,
-) -> np.ndarray:
-    """Return (H, W) or (H, W, C), BGR where the file is RGB.
+    max_pixels: int = MAX_PIXELS,
+    any_dtype: bool = False,
+) -> tuple[np.ndarray, Header | None]:
+    """Return an image, (H, W) or (H, W, C), BGR where the file is RGB, and its header.
 
     Args:
         data: Content of the file.
-        header: Header of the file, if it is of a known kind.
         path: What error messages call it.
         color_type: 'color', 'grayscale' or 'unchanged'.
         backend: 'cv2', 'pillow' or 'tifffile'; see `LoadImageFromFile`.
-        orientation: EXIF's; it only matters for a TIFF.
+        max_pixels: How many pixels an image may have.
+        any_dtype: Return values of other types than `DTYPES`, too.
+
+    Returns:
+        The image, and its header if the file is of a known kind.
 
     Raises:
         UnreadableImage: The file is damaged.
-        ValueError: Decoding in this way would lose channels, depth or the grid.
+        ValueError: The image is too large or of another type, or decoding in this way
+            would lose channels, depth or the grid.
     """
+    header = read_header(io.BytesIO(data), path)
+    if header is not None:
+        check_pixels(header, path, max_pixels)
+    image = decode_by(data, header, path, color_type, backend)
+    if image.dtype.name not in DTYPES and not any_dtype:
+        raise ValueError(
+            f'{path}: its values are {image.dtype}; images are uint8, uint16 or '
+            f'float32. Set to_float32=True in LoadImageFromFile, or save it as '
+            f'one of these.'
+        )
+    return image, header
+
+
+def decode_by(
+    data: bytes, header: Header | None, path: str, color_type: str, backend: str
+) -> np.ndarray:
+    """Decode by OpenCV, Pillow or tifffile, whichever fits; see `decode`."""
     if header is not None and header.format == 'NPY':
         return read_array(data, path)
     if header is not None and color_type != 'unchanged' and backend != 'tifffile':
@@ -56,15 +85,15 @@ def decode(
         if backend == 'tifffile':
             image = decode_by_tifffile(data, path)
             return image.transpose(1, 2, 0) if header and header.planar else image
-        if header is not None and header.format == 'TIFF' and orientation != 1:
+        if header is not None and header.format == 'TIFF' and header.exif != 1:
             raise ValueError(
-                f'{path}: its orientation is {orientation}, by which a TIFF is always '
+                f'{path}: its orientation is {header.exif}, by which a TIFF is always '
                 f'turned, but not its label. Save it upright, without that tag.'
             )
         if backend == 'pillow':
             return decode_by_pillow(data, header, color_type, path)
         image = cv2.imdecode(np.frombuffer(data, np.uint8), COLOR_TYPES[color_type])
-    except (cv2.error, OSError, SyntaxError, UnidentifiedImageError) as error:
+    except (cv2.error, OSError, SyntaxError) as error:
         raise UnreadableImage(path, error) from error
     if image is None:
         raise UnreadableImage(path, 'OpenCV cannot decode it')
@@ -72,7 +101,7 @@ def decode(
 
 
 def check_depth(header: Header, path: str, color_type: str, backend: str) -> None:
-    """Refuse, or say, what is lost by reading a file as 8-bit colours or grays."""
+    """Refuse reading a file as 8-bit colours or grays, or warn, if it loses values."""
     if header.dtype not in ('uint8', 'uint16') or not header.for_opencv:
         raise ValueError(
             f'{path}: has {header.channels} channel(s) of {header.dtype}, of which '

@@ -1,4 +1,4 @@
-"""Steps that move pixels: resize, pad, flip and rotate.
+"""Steps that move pixels: resize, pad and rotate. Flips are in `transforms.py`.
 
 The image follows bilinearly, its label by nearest neighbour. Any number of channels
 and any type that OpenCV interpolates (uint8, uint16, float32) will do.
@@ -11,12 +11,11 @@ import mmcv
 import numpy as np
 from mmcv.transforms import BaseTransform
 from mmcv.transforms import Pad as PadOfMMCV
-from mmcv.transforms import RandomFlip as RandomFlipOfMMCV
 from mmcv.transforms import Resize as ResizeOfMMCV
 
 from mmseg_fastscnn.registry import TRANSFORMS
 
-GROUP = 4  # channels that every function of OpenCV takes and fills borders of
+GROUP = 4  # channels that every function of OpenCV takes, and fills the borders of
 
 
 def channelwise(
@@ -68,54 +67,6 @@ class Pad(PadOfMMCV):
         run_channelwise(super()._pad_img, results)
         results['img_shape'] = before
         results['pad_shape'] = results['img'].shape[:2]
-
-
-@TRANSFORMS.register_module()
-class RandomFlip(RandomFlipOfMMCV):
-    """mmcv's RandomFlip with contiguous results.
-
-    A view of negative stride, as mmcv's returns, slows every later step. What `Pad` has
-    added stays at the right and at the bottom: the image alone is flipped, so that
-    prediction can cut the padding off without knowing which step came first.
-    """
-
-    CODES = {'vertical': 0, 'horizontal': 1, 'diagonal': -1}
-
-    def _flip(self, results: dict) -> None:
-        direction, image = results['flip_direction'], results['img']
-        window = image_window(results)
-        results['img'] = self._flipped(image, direction, window)
-        if results.get('gt_seg_map') is not None:
-            flipped = self._flipped(results['gt_seg_map'], direction, window)
-            results['gt_seg_map'] = self._swapped(flipped)
-
-    def _swapped(self, label: np.ndarray) -> np.ndarray:
-        """Exchange the labels of left and right, `swap_seg_labels`."""
-        swapped = label.copy() if self.swap_seg_labels else label
-        for one, other in self.swap_seg_labels or ():
-            swapped[label == one], swapped[label == other] = other, one
-        return swapped
-
-    def _flipped(
-        self, image: np.ndarray, direction: str, window: tuple[int, int] | None
-    ) -> np.ndarray:
-        """Return a flipped copy, of which only a window (h, w) may be flipped."""
-        if window is not None:
-            height, width = window
-            copy = image.copy()
-            copy[:height, :width] = mmcv.imflip(image[:height, :width], direction)
-            return copy
-        code = self.CODES[direction]
-        flipped = channelwise(lambda part: cv2.flip(part, code), image)
-        return flipped.reshape(image.shape)  # OpenCV drops an axis of one channel
-
-
-def image_window(results: dict) -> tuple[int, int] | None:
-    """Return the (h, w) of the image inside of what `Pad` has made, if it has."""
-    shape = results['img'].shape[:2]
-    if results.get('pad_shape') == shape and results['img_shape'] != shape:
-        return results['img_shape']
-    return None
 
 
 @TRANSFORMS.register_module()
@@ -188,6 +139,27 @@ class RandomRotate(BaseTransform):
             results['gt_seg_map'] = rotated(label, self.seg_pad_val, 'nearest')
         results['img_shape'] = results['img'].shape[:2]
         return results
+
+
+def warped_window(
+    image: np.ndarray, size: tuple[int, int], rows: slice, columns: slice
+) -> np.ndarray:
+    """`random_crop.resized_window` by an affine map from output to input pixels.
+
+    It starts anywhere, not only on a pixel, but is slower than `cv2.resize`.
+    """
+    (top, height), (left, width) = (
+        (first, last - first)
+        for first, last, _ in (rows.indices(size[0]), columns.indices(size[1]))
+    )
+    sx, sy = image.shape[1] / size[1], image.shape[0] / size[0]
+    to_input = np.array(
+        [[sx, 0, (left + 0.5) * sx - 0.5], [0, sy, (top + 0.5) * sy - 0.5]]
+    )
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return cv2.warpAffine(
+        image, to_input, (width, height), None, flags, cv2.BORDER_REPLICATE
+    )
 
 
 def checked_probability(step: str, prob: float) -> float:

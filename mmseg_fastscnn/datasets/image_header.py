@@ -1,4 +1,4 @@
-"""What an image file says about itself before it is decoded: size, depth, rotation."""
+"""What an image file of any kind says about itself before it is decoded."""
 
 import struct
 import threading
@@ -34,10 +34,11 @@ class Header(NamedTuple):
         dtype: numpy's name of what a value needs: 'uint8', 'uint16', 'float32', ...
         format: 'PNG', 'TIFF', 'JPEG', ...
         has_palette: Whether pixels are indices of colours.
-        for_opencv: Whether OpenCV reads every channel. Of a TIFF that is not RGB it
-            silently reads the first.
+        for_opencv: Whether OpenCV reads every channel. It reads only the first, without
+            a word, of a TIFF that is not RGB.
         planar: Whether the channels lie one after the other, as (C, H, W).
-        exif: EXIF's orientation, 1 to 8, except of a PNG; see `read_orientation`.
+        exif: EXIF's orientation, 1 to 8, but 1 for a PNG, where it may stand after the
+            pixels; see `same_grid.read_orientation`.
     """
 
     height: int
@@ -146,32 +147,6 @@ def _pillow_header(file: BinaryIO) -> Header:
             has_palette=image.mode in ('P', 'PA'),
             exif=image.getexif().get(ExifTags.Base.Orientation, 1),
         )
-
-
-def read_orientation(file: BinaryIO, header: Header | None) -> int:
-    """Return EXIF's orientation, 1 to 8; 1 is upright and the default.
-
-    Args:
-        file: The file, open for reading; of a PNG it is read to its end, where this
-            entry may be.
-        header: Header of the file.
-    """
-    if header is None:
-        return 1
-    return _png_orientation(file) if header.format == 'PNG' else header.exif
-
-
-def _png_orientation(file: BinaryIO) -> int:
-    """Go from chunk to chunk; Pillow would decode all pixels to find this one."""
-    file.seek(8)
-    while len(start := file.read(8)) == 8:
-        length, kind = struct.unpack('>I4s', start)
-        if kind == b'eXIf':
-            exif = Image.Exif()
-            exif.load(file.read(length))
-            return exif.get(ExifTags.Base.Orientation, 1)
-        file.seek(length + 4, 1)  # the chunk, and its checksum
-    return 1
 
 
 def check_pixels(header: Header, path: str, max_pixels: int) -> None:

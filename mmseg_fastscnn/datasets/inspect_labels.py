@@ -1,21 +1,21 @@
-"""Look at a sample of the files of a data set: what they are, which classes occur."""
+"""Look at a sample of a data set's files: their kinds, and which classes occur."""
 
+import io
 import random
 import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from mmseg_fastscnn.datasets.image_header import read_header, read_orientation
-from mmseg_fastscnn.datasets.label_file import (
-    RawLabel,
-    count_values,
-    raw_label,
-    read_label_file,
-)
+from mmseg_fastscnn.datasets.image_header import read_header
+from mmseg_fastscnn.datasets.label_errors import count_values
+from mmseg_fastscnn.datasets.label_file import RawLabel, raw_label
+from mmseg_fastscnn.datasets.loading import png_exif, read_raw_label
+from mmseg_fastscnn.datasets.same_grid import read_orientation
 from mmseg_fastscnn.datasets.seg_dataset import SegDataset
 from mmseg_fastscnn.datasets.torchvision_dataset import TorchvisionDataset
 
@@ -34,10 +34,10 @@ class LabelFacts:
         suggestion: A `label_map` under which the labels would have several classes,
             where they have one as they are read now.
         image_kinds: How many images there are of each kind, such as 'uint16 x 1 PNG'.
-        orientations: How many images there are of each EXIF orientation but 1.
+        orientations: How many images there are of each EXIF orientation other than 1.
         label_palettes: Labels with a palette.
-        errors: Messages of files that could not be read.
-        skipped: What could not be looked at, and why.
+        errors: Messages about files that could not be read.
+        skipped: Data sets that could not be looked at, and why.
     """
 
     total: int = 0
@@ -63,8 +63,8 @@ def occurring_classes(dataset, seconds: float = 5, seed: int = 0) -> LabelFacts:
     """Return facts about a random sample of a data set's files.
 
     Args:
-        dataset: One of ours, or of mmengine's wrappers around some.
-        seconds: How long to go on; at least one image is looked at.
+        dataset: A data set of this package, or a wrapper of mmengine around some.
+        seconds: After how long to stop; at least one image is looked at.
         seed: Seed of the order in which images are looked at.
     """
     facts, items = LabelFacts(), []
@@ -99,7 +99,7 @@ def parts_of(dataset) -> Iterator:
 
 
 def look_at(dataset: SegDataset | TorchvisionDataset, index: int, facts: LabelFacts):
-    """Add what one image and its label are to `facts`."""
+    """Add one image and its label to `facts`."""
     facts.looked_at += 1
     try:
         if isinstance(dataset, TorchvisionDataset):
@@ -111,7 +111,7 @@ def look_at(dataset: SegDataset | TorchvisionDataset, index: int, facts: LabelFa
             info = dataset.get_data_info(index)
             describe_file(info['img_path'], facts)
             name = info.get('seg_map_path')
-            raw = read_label_file(name, dataset.max_pixels) if name else None
+            raw = read_raw_label(name, dataset.max_pixels) if name else None
         if raw is not None:
             count_classes(dataset, raw, name, facts)
     except (ValueError, OSError) as error:
@@ -119,9 +119,9 @@ def look_at(dataset: SegDataset | TorchvisionDataset, index: int, facts: LabelFa
 
 
 def describe_file(path: str, facts: LabelFacts) -> None:
-    with open(path, 'rb') as file:
-        header = read_header(file, path)
-        orientation = read_orientation(file, header)
+    data = Path(path).read_bytes()
+    header = read_header(io.BytesIO(data), path)
+    orientation = read_orientation(header, png_exif(data))
     if header is None:
         facts.image_kinds['unknown'] += 1
         return

@@ -1,15 +1,16 @@
-"""The integers or colours that a label file holds, before any of them means a class."""
+"""Label files other than 8-bit gray PNGs: palettes, colours, 16 or 32 bits, `.npy`, ...
+
+`loading.read_raw_label` reads those itself and leaves all others to this file.
+"""
 
 import io
-from pathlib import Path
 from typing import NamedTuple
 
-import cv2
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
+from mmseg_fastscnn.datasets.decoding import read_array
 from mmseg_fastscnn.datasets.image_header import (
-    MAX_PIXELS,
     NPY,
     Header,
     check_pixels,
@@ -19,7 +20,7 @@ from mmseg_fastscnn.datasets.image_header import (
 
 
 class RawLabel(NamedTuple):
-    """What a label file holds.
+    """What a label file holds, before any of it means a class.
 
     Attributes:
         values: (H, W) integers or booleans, or (H, W, 3) uint8 RGB.
@@ -30,31 +31,25 @@ class RawLabel(NamedTuple):
     palette: list[tuple[int, int, int]] | None = None
 
 
-def read_label_file(path: str, max_pixels: int = MAX_PIXELS) -> RawLabel:
-    """Read an image of ids (8, 16 or 32 bits, or with a palette) or colours, or `.npy`.
+def read_other_label(data: bytes, path: str, max_pixels: int) -> RawLabel:
+    """Read the content of a label file of any kind.
 
     Raises:
-        ValueError: It is unreadable, has too many pixels, or is no label image.
+        ValueError: It has too many pixels, or is no label image.
+        OSError, SyntaxError: It is damaged.
     """
-    data = Path(path).read_bytes()
     header = read_header(io.BytesIO(data), path)
     if header is not None:
         check_pixels(header, path, max_pixels)
         check_header(header, path)
-    try:
-        if data.startswith(NPY):
-            return check_kind(np.load(io.BytesIO(data), allow_pickle=False), path)
-        with open_image(io.BytesIO(data)) as image:
-            return raw_label(image, path)
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        raise ValueError(
-            f'{path}: cannot be read as a label image ({error}). Replace the file or '
-            f'remove it and its image from the data set.'
-        ) from error
+    if data.startswith(NPY):
+        return check_kind(read_array(data, path), path)
+    with open_image(io.BytesIO(data)) as image:
+        return raw_label(image, path)
 
 
 def check_header(header: Header, path: str) -> None:
-    """Raise ValueError for what Pillow would turn or reduce without a word."""
+    """Raise ValueError for a file that Pillow would turn or reduce without a word."""
     if header.format == 'TIFF' and header.exif != 1:
         raise ValueError(
             f'{path}: this label is a TIFF with an orientation, by which it would be '
@@ -74,13 +69,13 @@ def raw_label(image: Image.Image, name: str) -> RawLabel:
         image: With mode 1, L, P, I, I;16, RGB, or one of these with alpha.
         name: What error messages call it.
     """
-    if image.mode in ('LA', 'PA', 'RGBA'):  # the alpha channel says nothing about ids
-        values = np.asarray(image)[..., :-1]
-        return check_kind(values, name)
+    values = np.asarray(image)
     if image.mode == 'P':
         colours = np.array(image.getpalette('RGB')).reshape(-1, 3).tolist()
-        return RawLabel(np.asarray(image), [tuple(colour) for colour in colours])
-    return check_kind(np.asarray(image), name)
+        return RawLabel(values, [tuple(colour) for colour in colours])
+    if image.mode in ('LA', 'PA', 'RGBA'):  # the alpha channel says nothing about ids
+        values = values[..., :-1]
+    return check_kind(values, name)
 
 
 def check_kind(values: np.ndarray, name: str) -> RawLabel:
@@ -96,25 +91,3 @@ def check_kind(values: np.ndarray, name: str) -> RawLabel:
             f'8-bit colours of the palette (H, W, 3).'
         )
     return RawLabel(values)
-
-
-def count_values(values: np.ndarray) -> dict[int | tuple[int, int, int], int]:
-    """Return how many pixels each id or each colour (r, g, b) has."""
-    if values.dtype == np.uint8 and values.ndim == 2:
-        # np.unique takes ten times as long
-        counts = cv2.calcHist([values], [0], None, [256], [0, 256]).ravel()
-        found = np.flatnonzero(counts)
-        return dict(
-            zip(found.tolist(), counts[found].astype(int).tolist(), strict=True)
-        )
-    if values.ndim == 2:
-        found, counts = np.unique(values, return_counts=True)
-        return dict(zip(map(int, found), counts.tolist(), strict=True))
-    found, counts = np.unique(pack_colours(values), return_counts=True)
-    colours = [(code >> 16, code >> 8 & 255, code & 255) for code in found.tolist()]
-    return dict(zip(colours, counts.tolist(), strict=True))
-
-
-def pack_colours(rgb: np.ndarray) -> np.ndarray:
-    """Make one integer, 0xrrggbb, of each colour of (..., 3)."""
-    return rgb.astype(np.int32) @ np.array([1 << 16, 1 << 8, 1], np.int32)

@@ -1,24 +1,29 @@
-"""Read an image and its label from files, both in the grid they are stored in."""
+"""Read an image and its label from files, both in the grid they are stored in.
+
+PNG and JPEG files of 8 bits, as most data sets have them, are read here. Other images
+are read, or refused with the reason, in `decoding.py`, other labels in `label_file.py`.
+"""
 
 import io
 from collections.abc import Mapping
+from pathlib import Path
 
+import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform
 from mmengine import fileio
 from mmengine.logging import MMLogger
+from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
 
 from mmseg_fastscnn.datasets.decoding import BACKENDS, COLOR_TYPES, decode
-from mmseg_fastscnn.datasets.image_header import (
-    MAX_PIXELS,
-    UnreadableImage,
-    check_pixels,
-    read_header,
-    read_orientation,
-)
+from mmseg_fastscnn.datasets.image_header import MAX_PIXELS, PNG, UnreadableImage
+from mmseg_fastscnn.datasets.label_file import RawLabel, raw_label, read_other_label
+from mmseg_fastscnn.datasets.label_map import LabelMap
+from mmseg_fastscnn.datasets.pairs import check_local
+from mmseg_fastscnn.datasets.same_grid import check_same_grid, read_orientation
 from mmseg_fastscnn.registry import TRANSFORMS
-
-DTYPES = ('uint8', 'uint16', 'float32')
 
 
 @TRANSFORMS.register_module()
@@ -43,6 +48,7 @@ class LoadImageFromFile(BaseTransform):
         file_client_args: The same, by its older name.
 
     Raises:
+        FileNotFoundError: `img_path` does not exist.
         ValueError: `img_path` is no readable image, has too many pixels, or the
             options do not fit it.
     """
@@ -75,7 +81,7 @@ class LoadImageFromFile(BaseTransform):
     def transform(self, results: dict) -> dict | None:
         orientation = 1
         if 'packed' in results:
-            image = self._read_packed(results)
+            image = results['packed'].read_image(results, self)
         else:
             try:
                 image, orientation = self._read(results)
@@ -92,37 +98,21 @@ class LoadImageFromFile(BaseTransform):
             results['orientation'] = orientation
         return results
 
-    def _read_packed(self, results: dict) -> np.ndarray:
-        """Raise ValueError if the packed copy does not hold what this would load."""
-        if (self.color_type, self.imdecode_backend) != ('color', 'cv2'):
-            raise ValueError(
-                f'A packed copy holds (H, W, 3) BGR as OpenCV reads it, not color_type='
-                f'{self.color_type!r} by {self.imdecode_backend!r}. Remove packed from '
-                f'the data set, or these options from LoadImageFromFile.'
-            )
-        return np.array(results['packed'].read(results)[0])
-
     def _read(self, results: dict) -> tuple[np.ndarray, int]:
         """Return the image and its EXIF orientation."""
-        path = results['img_path']
+        path, max_pixels = results['img_path'], results.get('max_pixels', MAX_PIXELS)
         try:
             data = fileio.get(path, backend_args=self.backend_args)
         except FileNotFoundError as error:
             raise FileNotFoundError(f'The image {path} does not exist.') from error
-        header = read_header(io.BytesIO(data), path)
-        if header is not None:
-            check_pixels(header, path, results.get('max_pixels', MAX_PIXELS))
-        orientation = read_orientation(io.BytesIO(data), header)
-        image = decode(
-            data, header, path, self.color_type, self.imdecode_backend, orientation
-        )
-        if image.dtype.name not in DTYPES and not self.to_float32:
-            raise ValueError(
-                f'{path}: its values are {image.dtype}; images are uint8, uint16 or '
-                f'float32. Set to_float32=True in LoadImageFromFile, or save it as '
-                f'one of these.'
-            )
-        return image, orientation
+        if self.imdecode_backend == 'cv2' and open_plain(data, max_pixels) is not None:
+            flags = COLOR_TYPES[self.color_type]
+            image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+            if image is not None:
+                return image, 1
+        options = (self.color_type, self.imdecode_backend, max_pixels, self.to_float32)
+        image, header = decode(data, path, *options)
+        return image, read_orientation(header, png_exif(data))
 
 
 @TRANSFORMS.register_module()
@@ -167,8 +157,7 @@ class LoadAnnotations(BaseTransform):
                 f'LoadAnnotations.'
             )
         if 'packed' in results:
-            _, label = results['packed'].read(results)
-            results['gt_seg_map'] = np.array(label)
+            results['gt_seg_map'] = np.array(results['packed'].read(results)[1])
         elif 'loaded_seg_map' in results:
             results['gt_seg_map'] = results['loaded_seg_map']
         elif results.get('seg_map_path') is not None:
@@ -176,53 +165,83 @@ class LoadAnnotations(BaseTransform):
         return results
 
     def _read(self, results: dict) -> np.ndarray:
-        path = results['seg_map_path']
         limit = results.get('max_pixels', MAX_PIXELS)
-        label = results['label_map'].read(path, limit)
-        if 'ori_shape' not in results:
-            raise ValueError('LoadImageFromFile must come before LoadAnnotations.')
-        check_same_grid(label.shape, results)
+        label = read_label(results['seg_map_path'], results['label_map'], limit)
+        if label.shape != results.get('ori_shape') or 'orientation' in results:
+            check_same_grid(label.shape, results)
         return label
 
 
-def check_same_grid(shape: tuple[int, int], results: dict) -> None:
-    """Raise ValueError unless a label lies on its image pixel by pixel.
+LOADING = (LoadImageFromFile(), LoadAnnotations())
 
-    Where EXIF turns the image, viewers and most annotation tools show it turned, while
-    it is read as it is stored. The label's size tells which of the two it was drawn on,
-    but for turns that keep the size.
 
-    Args:
-        shape: (h, w) of the label.
-        results: Has `img_path`, `seg_map_path`, `ori_shape`, perhaps `orientation`.
+def load_pair(results: dict) -> dict:
+    """Load image and label as by the two steps with their default options."""
+    for step in LOADING:
+        results = step(results)
+    return results
+
+
+def read_label(
+    path: str, label_map: LabelMap, max_pixels: int = MAX_PIXELS
+) -> np.ndarray:
+    """Read a label file: (H, W) uint8 train ids.
+
+    Raises:
+        ValueError: It is no readable label, has too many pixels, holds an id or a
+            colour that is not in the map, or a palette that contradicts its indices.
     """
-    image, path = results['img_path'], results['seg_map_path']
-    size, orientation = results['ori_shape'], results.get('orientation', 1)
-    advice = 'Save the image upright, without that entry, as the label is.'
-    if shape != size and orientation >= 5 and shape == size[::-1]:
-        raise ValueError(
-            f'{path}: the label is {shape[0]}x{shape[1]} (h x w), its image {image} is '
-            f'stored as {size[0]}x{size[1]}, and its EXIF orientation {orientation} '
-            f'turns it to the size of the label. Images are read as they are '
-            f'stored. {advice}'
-        )
-    if shape != size:
-        raise ValueError(
-            f'{path}: the label is {shape[0]}x{shape[1]} (h x w), its image {image} is '
-            f'{size[0]}x{size[1]}. Make the two the same size.'
-        )
-    if orientation in (2, 3, 4) or (orientation != 1 and size[0] == size[1]):
-        raise ValueError(
-            f'{image}: its EXIF orientation is {orientation}, and the size of its '
-            f'label {path} does not tell whether it was drawn on the image as it is '
-            f'stored or as it is shown. {advice}'
-        )
+    return label_map.encode(read_raw_label(path, max_pixels), path)
 
 
-def check_local(backend_args: Mapping | None) -> None:
-    """Raise ValueError for a file backend that is not the local disk."""
-    if backend_args and backend_args.get('backend') not in ('local', 'disk'):
+def read_raw_label(path: str, max_pixels: int = MAX_PIXELS) -> RawLabel:
+    """Read an image of ids (8, 16 or 32 bits, or with a palette) or colours, or `.npy`.
+
+    Raises:
+        ValueError: It is unreadable, has too many pixels, or is no label image.
+    """
+    data = Path(path).read_bytes()
+    try:
+        image = open_plain(data, max_pixels)
+        if image is None:
+            return read_other_label(data, path, max_pixels)
+        if image.mode == 'L':
+            return RawLabel(np.asarray(image))
+        return raw_label(image, path)
+    except (OSError, SyntaxError) as error:  # Pillow's errors for damaged files
         raise ValueError(
-            f'backend_args={dict(backend_args)}: labels and lists of files are read '
-            f"from the local disk only. Leave it out, or set dict(backend='local')."
-        )
+            f'{path}: cannot be read as a label image ({error}). Replace the file or '
+            f'remove it and its image from the data set.'
+        ) from error
+
+
+def open_plain(data: bytes, max_pixels: int) -> Image.Image | None:
+    """Open a file that OpenCV and Pillow read alike and without loss.
+
+    Such are PNG and JPEG files of 8 bits per value, without EXIF and not too large.
+
+    Returns:
+        The image, not decoded yet; None for another file, also for a damaged one.
+    """
+    is_png = data.startswith(PNG)
+    if not is_png and not data.startswith(b'\xff\xd8'):
+        return None
+    try:  # not by Image.open, which has a limit of its own on the number of pixels
+        image = (PngImageFile if is_png else JpegImageFile)(io.BytesIO(data))
+    except (OSError, SyntaxError, ValueError):
+        return None  # the other readers say what is wrong
+    has_exif = png_exif(data) if is_png else image.info.keys() & {'exif', 'xmp'}
+    is_deep = is_png and data[24] > 8  # bits per value; Pillow would drop some
+    is_large = image.width * image.height > max_pixels
+    return None if has_exif or is_deep or is_large else image
+
+
+def png_exif(data: bytes) -> bytes:
+    """Return a PNG's EXIF, which may stand after the pixels; empty if there is none."""
+    start = len(PNG)
+    while kind := data[start + 4 : start + 8]:  # chunks of length, kind, data, checksum
+        end = start + 8 + int.from_bytes(data[start : start + 4], 'big')
+        if kind == b'eXIf':
+            return data[start + 8 : end]
+        start = end + 4
+    return b''

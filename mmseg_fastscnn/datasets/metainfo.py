@@ -1,16 +1,21 @@
-"""Class names and colours of a data set: its own, joined with those of the config."""
+"""Classes, colours and ids of a data set: its own, joined with those of the config."""
 
 import difflib
 from collections.abc import Mapping, Sequence
-from typing import TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
+
+from mmseg_fastscnn.datasets.label_map import LabelMap
+
+if TYPE_CHECKING:
+    from mmseg_fastscnn.datasets.seg_dataset import SegDataset
 
 KEYS = ('classes', 'palette')
 
 
 class MetaInfo(TypedDict, total=False):
-    """The config check reads the keys of `metainfo` here."""
+    """Keys of `metainfo`; the config check reads them here."""
 
     classes: Sequence[str]
     palette: Sequence[Sequence[int]]
@@ -21,7 +26,7 @@ def complete_metainfo(dataset: type, metainfo: Mapping | None) -> dict:
 
     Args:
         dataset: Its class, with `METAINFO`.
-        metainfo: From the config. Keys beside `classes` and `palette` are kept, as in
+        metainfo: From the config. Keys besides `classes` and `palette` are kept, as in
             mmengine, unless they look like one of these misspelt.
 
     Raises:
@@ -57,7 +62,54 @@ def complete_metainfo(dataset: type, metainfo: Mapping | None) -> dict:
     return result
 
 
-def check_length(palette, classes) -> None:
+def make_label_map(
+    dataset: 'SegDataset', label_map: Mapping | None, metainfo: Mapping | None
+) -> LabelMap:
+    """Build the label map of a data set.
+
+    Args:
+        dataset: The data set, with its `METAINFO`, `LABEL_MAP`, `reduce_zero_label` and
+            `ignore_index`.
+        label_map: From the config.
+        metainfo: From the config.
+
+    Raises:
+        ValueError: There are both a label map and `reduce_zero_label`, or a setting
+            does not fit the classes.
+    """
+    complete = complete_metainfo(type(dataset), metainfo)
+    classes, palette = complete['classes'], complete['palette']
+    # VOC's colours, the default, say nothing about those in the label files
+    check_palette = 'palette' in dataset.METAINFO or 'palette' in (metainfo or {})
+    mapping = choose_label_map(dataset, label_map, classes)
+    return LabelMap(mapping, len(classes), dataset.ignore_index, palette, check_palette)
+
+
+def choose_label_map(
+    dataset: 'SegDataset', label_map: Mapping | None, classes: Sequence[str]
+) -> Mapping:
+    """Return the user's label map; else the data set's own, on the classes in use."""
+    ignored = dataset.ignore_index
+    if label_map is not None:
+        if dataset.reduce_zero_label:
+            raise ValueError(
+                'reduce_zero_label=True is a label_map: 0 is ignored, k is class '
+                'k - 1. Give one of the two.'
+            )
+        return label_map
+    all_classes = dataset.METAINFO.get('classes', classes)
+    raw_to_class = dataset.LABEL_MAP or {k: k for k in range(len(all_classes))}
+    if dataset.reduce_zero_label:
+        one_less = {k + 1: k for k in range(len(all_classes))}
+        raw_to_class = {255: ignored, 0: ignored} | one_less
+    train_id = {
+        k: classes.index(name) for k, name in enumerate(all_classes) if name in classes
+    }
+    return {raw: train_id.get(k, ignored) for raw, k in raw_to_class.items()}
+
+
+def check_length(palette: Sequence[Sequence[int]], classes: Sequence[str]) -> None:
+    """Raise ValueError unless there is one colour per class."""
     if len(palette) != len(classes):
         raise ValueError(
             f'palette has {len(palette)} colours for {len(classes)} classes; give one '
@@ -65,13 +117,8 @@ def check_length(palette, classes) -> None:
         )
 
 
-def has_own_palette(dataset: type, metainfo: Mapping | None) -> bool:
-    """Whether somebody chose the colours, rather than getting VOC's by default."""
-    return 'palette' in dataset.METAINFO or 'palette' in (metainfo or {})
-
-
 def voc_palette(count: int) -> list[tuple[int, int, int]]:
-    """PASCAL VOC's colours (r, g, b): bits of the index, spread from the highest."""
+    """Return PASCAL VOC's colours (r, g, b): an index's bits, spread from the top."""
     index = np.arange(count)[:, None]
     channel = np.arange(3)[None]
     colours = sum((index >> (3 * bit + channel) & 1) << (7 - bit) for bit in range(8))

@@ -28,10 +28,9 @@ from mmengine.logging import MMLogger
 
 from mmseg_fastscnn.datasets.image_header import Header, UnreadableImage, read_header
 from mmseg_fastscnn.datasets.label_map import HIGHEST, LabelMap
-from mmseg_fastscnn.datasets.loading import LoadAnnotations, LoadImageFromFile
+from mmseg_fastscnn.datasets.loading import LoadImageFromFile, load_pair
 
 GIB = 2**30
-DECODE = (LoadImageFromFile(), LoadAnnotations())
 
 
 class PackedCopy:
@@ -87,12 +86,24 @@ class PackedCopy:
         image, label = pixels[: 3 * size], pixels[3 * size :]
         return image.reshape(height, width, 3), label.reshape(height, width)
 
+    def read_image(self, results: dict, step: LoadImageFromFile) -> np.ndarray:
+        """Return the image as an array of its own, in place of the step that loads it.
+
+        Raises:
+            ValueError: The step would load something else.
+        """
+        if (step.color_type, step.imdecode_backend) != ('color', 'cv2'):
+            raise ValueError(
+                f'A packed copy holds (H, W, 3) BGR as OpenCV reads it, not color_type='
+                f'{step.color_type!r} by {step.imdecode_backend!r}. Remove packed from '
+                f'the data set, or these options from LoadImageFromFile.'
+            )
+        return np.array(self.read(results)[0])
+
     def _write(self, results: dict) -> None:
         name = results['rel_path']
         offset, height, width = self.entries[name]
-        decoded = {key: value for key, value in results.items() if key != 'packed'}
-        for step in DECODE:
-            decoded = step(decoded)
+        decoded = load_pair({k: v for k, v in results.items() if k != 'packed'})
         image, label = decoded['img'], decoded['gt_seg_map']
         if image.shape != (height, width, 3) or image.dtype != np.uint8:
             raise ValueError(

@@ -6,11 +6,21 @@ and, where there are labels, `seg_map_path`.
 
 import os
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TypedDict
 
-from mmseg_fastscnn.datasets.label_map import shorten
+from mmseg_fastscnn.datasets.label_errors import shorten
 from mmseg_fastscnn.datasets.split_file import SplitFile, ends_in
+
+IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.webp', '.tif', '.tiff', '.npy')
+
+
+class DataPrefix(TypedDict, total=False):
+    """Keys of `data_prefix`, which the config check reads here."""
+
+    img_path: str
+    seg_map_path: str
 
 
 def find_pairs(
@@ -24,7 +34,7 @@ def find_pairs(
     """List all pairs, in the order of the names or of the split file.
 
     Args:
-        folder: Of the images, searched through all levels and links to folders.
+        folder: Folder of the images, searched through all levels and links to folders.
         labels: Folder of the labels; None if there are none.
         img_suffix: What image names end in.
         seg_map_suffix: What label names end in.
@@ -60,10 +70,10 @@ def find_pairs(
 
 
 def image_names(folder: str, suffixes: Sequence[str]) -> list[str]:
-    """Paths relative to `folder` of all images below it, sorted.
+    """Return the paths, relative to `folder`, of all images below it, sorted.
 
-    Hidden files and folders (names that begin with a dot, as `.ipynb_checkpoints`) are
-    no part of a data set.
+    Hidden files and folders (names that begin with a dot, as `.ipynb_checkpoints`) do
+    not belong to a data set.
     """
     names = sorted(
         Path(root, name).relative_to(folder).as_posix()
@@ -130,6 +140,15 @@ def check_labels(
 
 
 def without_suffix(name: str, suffixes: Sequence[str]) -> str:
-    """The name without the first of the suffixes that it ends in."""
+    """Return the name without the first of the suffixes that it ends in."""
     suffix = next((suffix for suffix in suffixes if ends_in(name, suffix)), '')
     return name[: len(name) - len(suffix)]
+
+
+def check_local(backend_args: Mapping | None) -> None:
+    """Raise ValueError for a file backend that is not the local disk."""
+    if backend_args and backend_args.get('backend') not in ('local', 'disk'):
+        raise ValueError(
+            f'backend_args={dict(backend_args)}: labels and lists of files are read '
+            f"from the local disk only. Leave it out, or set dict(backend='local')."
+        )

@@ -1,6 +1,7 @@
 """Any image of a data set as 8-bit BGR for people to look at."""
 
 import io
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,10 @@ def read_picture(path: str) -> np.ndarray:
     """Return a file's image as (H, W, 3) uint8 BGR, in the grid of the file."""
     data = Path(path).read_bytes()
     header = read_header(io.BytesIO(data), path)
-    if header is None or (header.dtype == 'uint8' and header.for_opencv):
-        return decode(data, header, path)
-    return as_picture(decode(data, header, path, color_type='unchanged'))
+    is_plain = header is None or (header.dtype == 'uint8' and header.for_opencv)
+    color_type = 'color' if is_plain else 'unchanged'
+    image, _ = decode(data, path, color_type, max_pixels=sys.maxsize, any_dtype=True)
+    return as_picture(image)
 
 
 def as_picture(image: np.ndarray) -> np.ndarray:

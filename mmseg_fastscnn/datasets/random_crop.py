@@ -1,21 +1,98 @@
-"""The random window of a training sample, without resizing or reading the rest."""
+"""The random window of a training sample.
 
-from collections.abc import Sequence
-from typing import NamedTuple
+`RandomCrop` cuts it out of image and label. `LoadRandomCrop` takes the place of the
+four steps up to there, and neither resizes nor reads what lies outside of the window.
+"""
+
+from collections.abc import Callable, Sequence
 
 import cv2
 import mmcv
 import numpy as np
 from mmcv.transforms import BaseTransform
 
-from mmseg_fastscnn.datasets.geometry import channelwise
-from mmseg_fastscnn.datasets.packed import DECODE
-from mmseg_fastscnn.datasets.transforms import RandomCrop, label_to_crop
+from mmseg_fastscnn.datasets.geometry import GROUP, channelwise, warped_window
+from mmseg_fastscnn.datasets.loading import load_pair
 from mmseg_fastscnn.registry import TRANSFORMS
 from mmseg_fastscnn.structures import IGNORED
 
 MARGIN = 32  # output pixels that a window may start earlier, to start on a pixel
 CLOSE = 1 / 16  # of an input pixel: how far off that pixel the start may be
+
+
+@TRANSFORMS.register_module()
+class RandomCrop(BaseTransform):
+    """Cut a random window out of image and label.
+
+    Args:
+        crop_size: (h, w). A smaller image is kept whole that way; the data
+            preprocessor pads it.
+        cat_max_ratio: If under 1, up to 10 windows are drawn until one has no class
+            with a larger share of its labelled pixels, and more than one class.
+        ignore_index: A label that is not counted there, besides `IGNORED`.
+    """
+
+    TRIES = 10
+
+    def __init__(
+        self,
+        crop_size: Sequence[int],
+        cat_max_ratio: float = 1.0,
+        ignore_index: int = IGNORED,
+    ):
+        self.crop_size = tuple(crop_size)
+        self.cat_max_ratio = cat_max_ratio
+        self.ignore_index = ignore_index
+
+    def transform(self, results: dict) -> dict:
+        image, label = results['img'], label_to_crop(results)
+        rows, columns, cropped = self.choose(image.shape, lambda *window: label[window])
+        results['img'] = image[rows, columns]
+        results['gt_seg_map'] = cropped
+        results['img_shape'] = results['img'].shape[:2]
+        return results
+
+    def choose(
+        self, shape: Sequence[int], label_of: Callable[[slice, slice], np.ndarray]
+    ) -> tuple[slice, slice, np.ndarray]:
+        """Draw a window: its rows, its columns, and the label there.
+
+        Args:
+            shape: (h, w, ...) of the image.
+            label_of: Gives the label of a window.
+        """
+        for _ in range(self.TRIES if self.cat_max_ratio < 1 else 0):
+            window = self._window(shape)
+            label = label_of(*window)
+            if self._is_mixed(label):
+                return *window, label
+        window = self._window(shape)
+        return *window, label_of(*window)
+
+    def _window(self, shape: Sequence[int]) -> tuple[slice, slice]:
+        window = []
+        for length, crop in zip(shape[:2], self.crop_size, strict=True):
+            start = np.random.randint(0, max(length - crop, 0) + 1)
+            window.append(slice(start, start + crop))
+        return tuple(window)
+
+    def _is_mixed(self, label: np.ndarray) -> bool:
+        # np.bincount takes three times as long
+        count = cv2.calcHist([label], [0], None, [256], [0, 256])
+        count[[IGNORED, self.ignore_index]] = 0
+        return np.count_nonzero(count) > 1 and (
+            count.max() / count.sum() < self.cat_max_ratio
+        )
+
+
+def label_to_crop(results: dict) -> np.ndarray:
+    """Return `gt_seg_map`; ValueError if the image has none."""
+    if 'gt_seg_map' not in results:
+        raise ValueError(
+            f'{results["img_path"]} has no label to crop with it. Set '
+            f'data_prefix.seg_map_path, and LoadAnnotations before RandomCrop.'
+        )
+    return results['gt_seg_map']
 
 
 @TRANSFORMS.register_module()
@@ -49,8 +126,7 @@ class LoadRandomCrop(BaseTransform):
             image, label = results['packed'].read(results)
             results['ori_shape'] = image.shape[:2]
         else:
-            for step in DECODE:
-                results = step(results)
+            results = load_pair(results)
             image, label = results['img'], label_to_crop(results)
         height, width = image.shape[:2]
         size = new_height, new_width = self._scaled_size(height, width)
@@ -85,56 +161,28 @@ def resized_window(
 
     `cv2.resize` starts at the edge of a pixel. So the window starts up to `MARGIN`
     output pixels earlier, where the output's grid comes closest to one of the input's.
-    Where that is not close, `cv2.warpAffine` is used: it starts anywhere but is slower.
+    In the few cases where none is close, `warped_window` does it.
     """
-    y = window_start(image.shape[0], size[0], rows)
-    x = window_start(image.shape[1], size[1], columns)
-    if max(y.off, x.off) > CLOSE:
+    if image.ndim == 3 and image.shape[2] > GROUP:
+        return channelwise(lambda p: resized_window(p, size, rows, columns), image)
+    y, rows_of_result, y_off = window_start(image.shape[0], size[0], rows)
+    x, columns_of_result, x_off = window_start(image.shape[1], size[1], columns)
+    if max(y_off, x_off) > CLOSE:
         return warped_window(image, size, rows, columns)
-    part = image[y.input, x.input]
+    part = image[y, x]
     fy, fx = (new / old for new, old in zip(size, image.shape, strict=False))
     if (fy, fx) != (1, 1):
-        part = channelwise(lambda p: cv2.resize(p, None, fx=fx, fy=fy), part)
-    return part[y.window, x.window]
+        part = cv2.resize(part, None, fx=fx, fy=fy)
+    return part[rows_of_result, columns_of_result]
 
 
-def warped_window(
-    image: np.ndarray, size: tuple[int, int], rows: slice, columns: slice
-) -> np.ndarray:
-    """`resized_window` by an affine map from output to input pixels."""
-    (top, height), (left, width) = (
-        (first, last - first)
-        for first, last, _ in (rows.indices(size[0]), columns.indices(size[1]))
-    )
-    sx, sy = image.shape[1] / size[1], image.shape[0] / size[0]
-    to_input = np.array(
-        [[sx, 0, (left + 0.5) * sx - 0.5], [0, sy, (top + 0.5) * sy - 0.5]]
-    )
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    return channelwise(
-        lambda part: cv2.warpAffine(
-            part, to_input, (width, height), None, flags, cv2.BORDER_REPLICATE
-        ),
-        image,
-    )
+def window_start(size: int, new_size: int, window: slice) -> tuple[slice, slice, float]:
+    """Find where to start, along one axis that is resized from `size` to `new_size`.
 
-
-class WindowStart(NamedTuple):
-    """Where along one axis resizing starts.
-
-    Attributes:
-        input: The input pixels to resize.
-        window: The window in what comes out.
-        off: How far the two grids are apart, in input pixels.
+    Returns:
+        The input pixels to resize, the window in the result, and how far the two grids
+        are apart, in input pixels.
     """
-
-    input: slice
-    window: slice
-    off: float
-
-
-def window_start(size: int, new_size: int, window: slice) -> WindowStart:
-    """Find where to start, along one axis that is resized from `size` to `new_size`."""
     first, last, _ = window.indices(new_size)
     step = size / new_size
     # at least one pixel earlier: what comes out first is of the edge, not of the image
@@ -144,26 +192,4 @@ def window_start(size: int, new_size: int, window: slice) -> WindowStart:
     best = off.argmin()
     start, skip = int(np.rint(position[best])), int(earlier[best])
     stop = min(size, int(np.ceil(last * step)) + 2)
-    return WindowStart(slice(start, stop), slice(skip, skip + last - first), off[best])
-
-
-def join_loading_steps(pipeline: Sequence) -> list:
-    """Put `LoadRandomCrop` in the place of the four steps where they begin a pipeline.
-
-    A pipeline that begins otherwise, or whose steps have other options, is left alone.
-    """
-    pipeline = list(pipeline)
-    names = ('LoadImageFromFile', 'LoadAnnotations', 'RandomResize', 'RandomCrop')
-    steps = [dict(step) for step in pipeline[:4] if isinstance(step, dict)]
-    if [step.pop('type', None) for step in steps] != list(names):
-        return pipeline
-    *loading, resize, crop = steps
-    fits = (
-        not any(loading)
-        and resize.pop('keep_ratio', False) is True
-        and resize.keys() == {'scale', 'ratio_range'}
-        and not isinstance(resize['scale'][0], Sequence)
-    )
-    if not fits:
-        return pipeline
-    return [dict(type='LoadRandomCrop', **resize, **crop), *pipeline[4:]]
+    return slice(start, stop), slice(skip, skip + last - first), off[best]

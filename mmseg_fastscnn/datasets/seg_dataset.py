@@ -1,33 +1,22 @@
-"""Images with label images beside them; other data sets are this class with facts."""
+"""Data sets of images and label images; those that are public are subclasses of it."""
 
 from collections.abc import Mapping, Sequence
-from typing import TypedDict
 
 import numpy as np
 from mmengine.dataset import BaseDataset
 
 from mmseg_fastscnn.datasets.image_header import MAX_PIXELS
-from mmseg_fastscnn.datasets.label_map import LabelMap, reduced_zero
-from mmseg_fastscnn.datasets.loading import check_local
-from mmseg_fastscnn.datasets.metainfo import (
-    MetaInfo,
-    complete_metainfo,
-    has_own_palette,
-)
+from mmseg_fastscnn.datasets.join_steps import check_steps, join_loading_steps
+from mmseg_fastscnn.datasets.loading import read_label
+from mmseg_fastscnn.datasets.metainfo import MetaInfo, complete_metainfo, make_label_map
 from mmseg_fastscnn.datasets.packed import PackedCopy
-from mmseg_fastscnn.datasets.pairs import find_pairs
-from mmseg_fastscnn.datasets.random_crop import join_loading_steps
+from mmseg_fastscnn.datasets.pairs import (
+    IMAGE_SUFFIXES,
+    DataPrefix,
+    check_local,
+    find_pairs,
+)
 from mmseg_fastscnn.registry import DATASETS
-
-IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.webp', '.tif', '.tiff', '.npy')
-
-
-class DataPrefix(TypedDict, total=False):
-    """The config check reads the keys of `data_prefix` here."""
-
-    img_path: str
-    seg_map_path: str
-
 
 DATA_ROOT_ITSELF: DataPrefix = dict(img_path='', seg_map_path='')
 
@@ -46,9 +35,9 @@ class SegDataset(BaseDataset):
             there are no labels (prediction only).
         ann_file: A split file, which names one image per line (see `split_file.py`).
             By default every image found.
-        img_suffix: What image names end in, one or several; a label has the image's
+        img_suffix: Suffix of image names, one or several; a label has the image's
             relative path with this replaced by `seg_map_suffix`.
-        seg_map_suffix: What label names end in.
+        seg_map_suffix: Suffix of label names.
         metainfo: `classes`, names in the order of the train ids, and `palette`, one
             (r, g, b) per class (by default that of VOC). Where the class defines its
             classes, a subset of their names trains on these and ignores the others.
@@ -56,12 +45,12 @@ class SegDataset(BaseDataset):
             files are the train ids.
         reduce_zero_label: Ignore the raw id 0 and make k of each raw id k + 1.
         ignore_index: Train id of what is not counted.
-        max_pixels: How many pixels an image or a label may have.
-        pipeline: Transforms, given a `results` dict.
+        max_pixels: Largest number of pixels of an image or a label.
+        pipeline: Transforms, which change a `results` dict one after the other.
         packed: Folder of a decoded copy to read from, written while it is first read
             (see `packed.py`); by default the files are read.
         fuse: Run loading, resizing and cropping for training as one step, where the
-            pipeline begins with these (see `random_crop.py`).
+            pipeline begins with these (see `join_steps.py`).
         backend_args: None or dict(backend='local'), as files are on the local disk.
         kwargs: Further arguments of mmengine's `BaseDataset` (`indices`,
             `test_mode`, `lazy_init`, ...).
@@ -96,6 +85,7 @@ class SegDataset(BaseDataset):
         **kwargs,
     ):
         check_local(backend_args)
+        check_steps(pipeline)
         self.packed_folder = packed
         self.packed: PackedCopy | None = None
         suffixes = img_suffix or self.IMG_SUFFIX
@@ -104,60 +94,30 @@ class SegDataset(BaseDataset):
         if reduce_zero_label is None:
             reduce_zero_label = self.REDUCE_ZERO_LABEL and label_map is None
         self.reduce_zero_label = reduce_zero_label
+        if fuse:
+            pipeline = join_loading_steps(pipeline, reduce_zero_label)
         self.ignore_index = ignore_index
         self.max_pixels = max_pixels
-        check_palette = has_own_palette(type(self), metainfo)
-        metainfo = complete_metainfo(type(self), metainfo)
-        self.label_map = LabelMap(
-            self.choose_label_map(label_map, metainfo['classes']),
-            len(metainfo['classes']),
-            ignore_index,
-            metainfo['palette'],
-            check_palette,
-        )
+        self.label_map = make_label_map(self, label_map, metainfo)
         super().__init__(
             ann_file=ann_file,
-            metainfo=metainfo,
+            metainfo=complete_metainfo(type(self), metainfo),
             data_root=data_root or '',
             # an empty prefix would be joined with data_root like any other
             data_prefix={k: v for k, v in data_prefix.items() if v or k == 'img_path'},
-            pipeline=join_loading_steps(pipeline) if fuse else list(pipeline),
+            pipeline=list(pipeline),
             **kwargs,
         )
 
     def full_init(self) -> None:
-        """List the pairs; open the packed copy, if there shall be one."""
+        """List the pairs; open the packed copy, if one is asked for."""
         super().full_init()
         if self.packed_folder is not None and self.packed is None:
             pairs = [super(SegDataset, self).get_data_info(k) for k in range(len(self))]
             self.packed = PackedCopy(self.packed_folder, pairs, self.label_map)
 
-    def choose_label_map(
-        self, label_map: Mapping | None, classes: Sequence[str]
-    ) -> Mapping:
-        """The user's map; else the data set's own, on the classes that are used."""
-        if label_map is not None:
-            if self.reduce_zero_label:
-                raise ValueError(
-                    'reduce_zero_label=True is a label_map: 0 is ignored, k is class '
-                    'k - 1. Give one of the two.'
-                )
-            return label_map
-        all_classes = self.METAINFO.get('classes', classes)
-        raw_to_class = self.LABEL_MAP or {k: k for k in range(len(all_classes))}
-        if self.reduce_zero_label:
-            raw_to_class = reduced_zero(len(all_classes), self.ignore_index)
-        train_id = {
-            k: classes.index(name)
-            for k, name in enumerate(all_classes)
-            if name in classes
-        }
-        return {
-            raw: train_id.get(k, self.ignore_index) for raw, k in raw_to_class.items()
-        }
-
     def load_data_list(self) -> list[dict]:
-        """One dict per pair; see `pairs.py`."""
+        """Return one dict per pair; see `pairs.py`."""
         return find_pairs(
             self.data_prefix['img_path'],
             self.data_prefix.get('seg_map_path'),
@@ -168,7 +128,7 @@ class SegDataset(BaseDataset):
         )
 
     def get_data_info(self, idx: int) -> dict:
-        """The pair's dict, with what loading it needs, and the way back to raw ids."""
+        """Return the pair's dict, with what loading it needs and the raw ids."""
         info = super().get_data_info(idx)
         info.update(
             label_map=self.label_map,
@@ -181,12 +141,12 @@ class SegDataset(BaseDataset):
         return info
 
     def get_cat_ids(self, idx: int) -> list[int]:
-        """Train ids that occur in a label, for mmengine's `ClassBalancedDataset`."""
+        """Return the train ids in a label, for mmengine's `ClassBalancedDataset`."""
         info = super().get_data_info(idx)
         if 'seg_map_path' not in info:
             raise ValueError(
                 f'{info["img_path"]} has no label, so there are no classes to balance. '
                 f'Set data_prefix.seg_map_path.'
             )
-        found = np.unique(self.label_map.read(info['seg_map_path'], self.max_pixels))
-        return [k for k in found.tolist() if k != self.ignore_index]
+        label = read_label(info['seg_map_path'], self.label_map, self.max_pixels)
+        return [k for k in np.unique(label).tolist() if k != self.ignore_index]

@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 
 from mmengine.fileio import list_from_file
 
-from mmseg_fastscnn.datasets.label_map import shorten
+from mmseg_fastscnn.datasets.label_errors import shorten
 
 
 class SplitFile:
@@ -19,7 +19,7 @@ class SplitFile:
     name no image, are comments. Backslashes separate folders where no such file exists.
 
     Args:
-        path: Of the file.
+        path: Path of the split file.
         roots: Image folder and data root.
         labels: Folder of the labels, if there are any.
         img_suffix: What image names end in.

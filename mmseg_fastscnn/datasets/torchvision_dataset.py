@@ -1,4 +1,4 @@
-"""Any segmentation data set of torchvision, as one of ours."""
+"""Any segmentation data set of torchvision, for the pipelines of this package."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,12 +9,7 @@ from mmengine.dataset import Compose
 from PIL import Image
 
 from mmseg_fastscnn.datasets.label_file import raw_label
-from mmseg_fastscnn.datasets.label_map import LabelMap
-from mmseg_fastscnn.datasets.metainfo import (
-    MetaInfo,
-    complete_metainfo,
-    has_own_palette,
-)
+from mmseg_fastscnn.datasets.metainfo import MetaInfo, complete_metainfo, make_label_map
 from mmseg_fastscnn.registry import DATASETS
 
 
@@ -28,8 +23,8 @@ class TorchvisionDataset:
         metainfo: `classes` and, optionally, `palette`.
         label_map: raw id -> train id; by default the ids are the train ids.
         ignore_index: Train id of what is not counted (VOC's own border is 255).
-        pipeline: Transforms; `LoadImageFromFile` is left out, since torchvision loads,
-            and `LoadAnnotations` takes the label that it loaded.
+        pipeline: Transforms. `LoadImageFromFile` is left out, since torchvision loads
+            the image, and `LoadAnnotations` takes the label that torchvision loaded.
         test_mode: Has no effect; mmengine's loops set it.
         kwargs: Arguments of torchvision's data set, such as `image_set='train'`,
             `mode='segmentation'`, `target_types='segmentation'` or
@@ -40,6 +35,8 @@ class TorchvisionDataset:
     """
 
     METAINFO: dict = {}
+    LABEL_MAP = None
+    reduce_zero_label = False
 
     def __init__(
         self,
@@ -62,14 +59,9 @@ class TorchvisionDataset:
         if not hasattr(datasets, name):
             raise ValueError(f'torchvision.datasets has no data set named {name!r}.')
         self.name = name
-        self.metainfo = complete_metainfo(type(self), metainfo)
-        classes, palette = self.metainfo['classes'], self.metainfo['palette']
-        mapping = label_map or {k: k for k in range(len(classes))}
         self.ignore_index = ignore_index
-        check_palette = has_own_palette(type(self), metainfo)
-        self.label_map = LabelMap(
-            mapping, len(classes), ignore_index, palette, check_palette
-        )
+        self.label_map = make_label_map(self, label_map, metainfo)
+        self.metainfo = complete_metainfo(type(self), metainfo)
         self.test_mode = test_mode
         self.dataset = getattr(datasets, name)(data_root, **kwargs)
         self.paths = getattr(self.dataset, 'images', None)
@@ -80,7 +72,7 @@ class TorchvisionDataset:
         )
 
     def full_init(self) -> None:
-        """Nothing is left to do; `ConcatDataset` calls it."""
+        """Do nothing: `ConcatDataset` calls it, and all is done in `__init__`."""
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -120,6 +112,6 @@ class TorchvisionDataset:
         return self.label_map.encode(raw_label(label, name), name)
 
     def get_cat_ids(self, idx: int) -> list[int]:
-        """Train ids that occur in a label, for mmengine's `ClassBalancedDataset`."""
+        """Return the train ids in a label, for mmengine's `ClassBalancedDataset`."""
         found = np.unique(self.train_ids(self.images_of(idx)[1], idx))
         return [k for k in found.tolist() if k != self.ignore_index]

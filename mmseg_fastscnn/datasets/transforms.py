@@ -1,99 +1,149 @@
-"""The steps that every pipeline has: load, crop, pack.
+"""The usual steps after loading, resizing and cropping: flip, change colours, pack."""
 
-A pipeline is a list of these, of those in `geometry.py`, `colour.py`, `cut_out.py` and
-`albu.py`, and of mmcv's (`RandomResize`, `RandomApply`, ...). Each changes one
-`results` dict: `img` (H, W, C), uint8 BGR by default; `gt_seg_map` (H, W) uint8 train
-ids; and facts about them (`img_shape`, `ori_shape`, ..., all (h, w)).
-"""
-
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import cv2
+import mmcv
 import numpy as np
 import torch
 from mmcv.transforms import BaseTransform
+from mmcv.transforms import RandomFlip as RandomFlipOfMMCV
 from mmengine.structures import PixelData
 
+from mmseg_fastscnn.datasets.colour import eight_bit
+from mmseg_fastscnn.datasets.geometry import GROUP
 from mmseg_fastscnn.registry import TRANSFORMS
-from mmseg_fastscnn.structures import IGNORED, SegDataSample
+from mmseg_fastscnn.structures import SegDataSample
+
+IDENTITY = np.arange(256, dtype=np.uint8)
 
 
 @TRANSFORMS.register_module()
-class RandomCrop(BaseTransform):
-    """Cut a random window out of image and label.
+class RandomFlip(RandomFlipOfMMCV):
+    """mmcv's RandomFlip with contiguous results.
 
-    Args:
-        crop_size: (h, w). A smaller image is kept whole that way; the data
-            preprocessor pads it.
-        cat_max_ratio: If under 1, up to 10 windows are drawn until one has no class
-            with a larger share of its labelled pixels, and more than one class.
-        ignore_index: A label that is not counted there, besides `IGNORED`.
+    A view of negative stride, as mmcv's returns, slows every later step. What `Pad` has
+    added stays at the right and at the bottom: only the image itself is flipped, so
+    that prediction can cut the padding off without knowing which step came first.
     """
 
-    TRIES = 10
+    CODES = {'vertical': 0, 'horizontal': 1, 'diagonal': -1}  # of cv2.flip
+
+    def _flip(self, results: dict) -> None:
+        shape = size = results['img'].shape[:2]
+        if results.get('pad_shape') == shape:
+            size = results['img_shape']
+        results['img'] = self._flipped(results['img'], size, results['flip_direction'])
+        label = results.get('gt_seg_map')
+        if label is None:
+            return
+        flipped = label = self._flipped(label, size, results['flip_direction'])
+        if self.swap_seg_labels:
+            label = flipped.copy()
+        for left, right in self.swap_seg_labels or ():
+            label[flipped == left], label[flipped == right] = right, left
+        results['gt_seg_map'] = label
+
+    def _flipped(
+        self, image: np.ndarray, size: tuple[int, int], direction: str
+    ) -> np.ndarray:
+        """Return a copy in which the image of `size` (h, w), top left, is flipped."""
+        if image.shape[:2] == size and image.shape[2:] <= (GROUP,):
+            flipped = cv2.flip(image, self.CODES[direction])
+            return flipped.reshape(image.shape)  # OpenCV drops an axis of one channel
+        height, width = size
+        copy = image.copy()
+        copy[:height, :width] = mmcv.imflip(image[:height, :width], direction)
+        return copy
+
+
+@TRANSFORMS.register_module()
+class PhotoMetricDistortion(BaseTransform):
+    """Change brightness, contrast, saturation and hue, each with probability 1/2.
+
+    Contrast comes before or after the two of colour, at random (Liu et al., SSD).
+    Values are clipped to 0..255 after each change. As they are 8-bit, all changes are
+    made to tables of 256 values, and the image is looked up in these.
+
+    Args:
+        brightness_delta: The summand is drawn from -delta to delta.
+        contrast_range: The factor is drawn from low to high.
+        saturation_range: The factor on S of HSV is drawn from low to high.
+        hue_delta: The summand on H of HSV, in units of 2 degrees, is a whole number
+            drawn from -delta to delta - 1.
+
+    Raises:
+        ValueError: The image is not (H, W, 3) with values of 0..255.
+    """
 
     def __init__(
         self,
-        crop_size: Sequence[int],
-        cat_max_ratio: float = 1.0,
-        ignore_index: int = IGNORED,
+        brightness_delta: int = 32,
+        contrast_range: Sequence[float] = (0.5, 1.5),
+        saturation_range: Sequence[float] = (0.5, 1.5),
+        hue_delta: int = 18,
     ):
-        self.crop_size = tuple(crop_size)
-        self.cat_max_ratio = cat_max_ratio
-        self.ignore_index = ignore_index
+        self.brightness_delta = brightness_delta
+        self.contrast_range = contrast_range
+        self.saturation_range = saturation_range
+        self.hue_delta = hue_delta
 
     def transform(self, results: dict) -> dict:
-        image, label = results['img'], label_to_crop(results)
-        rows, columns, cropped = self.choose(image.shape, lambda *window: label[window])
-        results['img'] = image[rows, columns]
-        results['gt_seg_map'] = cropped
-        results['img_shape'] = results['img'].shape[:2]
+        image = results['img']
+        if image.dtype != np.uint8 or image.shape[2:] != (3,):
+            image = eight_bit(results, type(self).__name__)
+        before = after = IDENTITY
+        if coin():
+            delta = self.brightness_delta
+            before = linear(before, 1, np.random.uniform(-delta, delta))
+        contrast_first = coin()
+        if contrast_first:
+            before = self._contrast(before)
+        tables = self._hsv_tables()
+        if not contrast_first:
+            after = self._contrast(after)
+        if tables:
+            hsv = cv2.cvtColor(look_up(image, before), cv2.COLOR_BGR2HSV)
+            channels = list(cv2.split(hsv))
+            for k, table in tables.items():
+                channels[k] = cv2.LUT(channels[k], table)
+            image = cv2.cvtColor(cv2.merge(channels), cv2.COLOR_HSV2BGR)
+            image = look_up(image, after)
+        else:
+            image = look_up(image, after[before])
+        results['img'] = image
         return results
 
-    def choose(
-        self, shape: Sequence[int], label_of: Callable[[slice, slice], np.ndarray]
-    ) -> tuple[slice, slice, np.ndarray]:
-        """Draw a window: its rows, its columns, and the label there.
+    def _contrast(self, table: np.ndarray) -> np.ndarray:
+        if coin():
+            table = linear(table, np.random.uniform(*self.contrast_range), 0)
+        return table
 
-        Args:
-            shape: (h, w, ...) of the image.
-            label_of: Gives the label of a window.
-        """
-        for _ in range(self.TRIES if self.cat_max_ratio < 1 else 0):
-            window = self._window(shape)
-            label = label_of(*window)
-            if self._is_mixed(label):
-                return *window, label
-        window = self._window(shape)
-        return *window, label_of(*window)
-
-    def _window(self, shape: Sequence[int]) -> tuple[slice, slice]:
-        starts = [
-            np.random.randint(0, max(length - crop, 0) + 1)
-            for length, crop in zip(shape[:2], self.crop_size, strict=True)
-        ]
-        return tuple(
-            slice(start, start + crop)
-            for start, crop in zip(starts, self.crop_size, strict=True)
-        )
-
-    def _is_mixed(self, label: np.ndarray) -> bool:
-        # np.bincount takes three times as long
-        count = cv2.calcHist([label], [0], None, [256], [0, 256])
-        count[[IGNORED, self.ignore_index]] = 0
-        return np.count_nonzero(count) > 1 and (
-            count.max() / count.sum() < self.cat_max_ratio
-        )
+    def _hsv_tables(self) -> dict[int, np.ndarray]:
+        """Return tables for those channels of HSV (0 to 2) that change."""
+        tables = {}
+        new_saturation, new_hue = coin(), coin()
+        if new_saturation:
+            factor = np.random.uniform(*self.saturation_range)
+            tables[1] = linear(IDENTITY, factor, 0)
+        if new_hue and self.hue_delta:
+            shift = np.random.randint(-self.hue_delta, self.hue_delta)
+            tables[0] = ((IDENTITY.astype(np.int16) + shift) % 180).astype(np.uint8)
+        return tables
 
 
-def label_to_crop(results: dict) -> np.ndarray:
-    """Return `gt_seg_map`; ValueError if the image has none."""
-    if 'gt_seg_map' not in results:
-        raise ValueError(
-            f'{results["img_path"]} has no label to crop with it. Set '
-            f'data_prefix.seg_map_path, and LoadAnnotations before RandomCrop.'
-        )
-    return results['gt_seg_map']
+def coin() -> bool:
+    return bool(np.random.randint(2))
+
+
+def linear(table: np.ndarray, factor: float, offset: float) -> np.ndarray:
+    """Return factor * table + offset, clipped to 0..255, as uint8."""
+    return (table.astype(np.float32) * factor + offset).clip(0, 255).astype(np.uint8)
+
+
+def look_up(image: np.ndarray, table: np.ndarray) -> np.ndarray:
+    """Replace each value of a uint8 image by the table's."""
+    return image if table is IDENTITY else cv2.LUT(image, table)
 
 
 @TRANSFORMS.register_module()
@@ -106,17 +156,9 @@ class PackSegInputs(BaseTransform):
     """
 
     META_KEYS = (
-        'img_path',
-        'seg_map_path',
-        'rel_path',
-        'raw_ids',
-        'ori_shape',
-        'img_shape',
-        'pad_shape',
-        'scale_factor',
-        'flip',
-        'flip_direction',
-        'sample_idx',
+        *('img_path', 'seg_map_path', 'rel_path', 'sample_idx', 'raw_ids'),
+        *('ori_shape', 'img_shape', 'pad_shape', 'scale_factor'),
+        *('flip', 'flip_direction'),
     )
 
     def __init__(self, meta_keys: str | Sequence[str] = ()):

@@ -1,0 +1,148 @@
+"""Labels that do not fit the label map, and what their files say that could tell why.
+
+Reading a label that fits comes here only if its file has a palette, to compare that.
+"""
+
+from collections.abc import Mapping
+from numbers import Integral
+from typing import TYPE_CHECKING, NoReturn
+
+import cv2
+import numpy as np
+
+if TYPE_CHECKING:
+    from mmseg_fastscnn.datasets.label_file import RawLabel
+    from mmseg_fastscnn.datasets.label_map import LabelMap
+
+UNKNOWN = -1  # in place of a train id: not in the label map
+SHOWN = 10  # ids or colours that an error message lists at most
+
+
+def check_mapping(mapping: Mapping, num_classes: int, ignore_index: int) -> None:
+    """Raise ValueError unless the arguments make a `LabelMap`."""
+    if not 0 < num_classes <= 255 or not 0 <= ignore_index <= 255:
+        raise ValueError(
+            f'{num_classes} classes with ignore_index={ignore_index}: train ids '
+            f'are 8-bit, so there can be 1 to 255 classes and an ignore_index of 0 to '
+            f'255.'
+        )
+    wrong = set(mapping.values()) - {*range(num_classes), ignore_index}
+    if wrong:
+        raise ValueError(
+            f'label_map has the train ids {sorted(wrong)}; with {num_classes} '
+            f'classes they must be 0 to {num_classes - 1}, or {ignore_index} for '
+            f'what is ignored.'
+        )
+    ids = [key for key in mapping if isinstance(key, Integral)]
+    wrong_keys = [key for key in mapping if not isinstance(key, tuple | Integral)]
+    wrong_keys += [key for key in ids if not -(2**31) <= key < 2**31]
+    if wrong_keys:
+        raise ValueError(
+            f'label_map has the keys {wrong_keys!r}; a key is an id (an integer of at '
+            f'most 32 bits) or a colour (r, g, b).'
+        )
+
+
+def refuse_ids(unknown: np.ndarray, label_map: 'LabelMap', name: str) -> NoReturn:
+    """Raise ValueError for ids that are not in the label map."""
+    found = np.unique(unknown).tolist()
+    raise ValueError(
+        f'{name}: label ids {shorten(found)} are not in label_map, which has '
+        f'{shorten(sorted(label_map.ids))}. Map them to a class or to the ignored '
+        f'id in label_map, or correct the file.'
+    )
+
+
+def ids_of_gray(
+    rgb: np.ndarray, train: np.ndarray, label_map: 'LabelMap', name: str
+) -> np.ndarray:
+    """Return the ids of a colour image whose three channels are all the ids.
+
+    Args:
+        rgb: (H, W, 3) uint8, with colours that are not in the label map.
+        train: (H, W) train ids by these colours, `UNKNOWN` where they have none.
+        label_map: The label map.
+        name: What error messages call the label.
+
+    Raises:
+        ValueError: The channels differ, or a colour other than black is in the label
+            map, so the image is one of colours.
+    """
+    ids = np.ascontiguousarray(rgb[..., 0])
+    is_gray = np.array_equal(ids, rgb[..., 1]) and np.array_equal(ids, rgb[..., 2])
+    if not is_gray or (train[ids > 0] != UNKNOWN).any():
+        refuse_colours(rgb[train == UNKNOWN], label_map, name)
+    return ids
+
+
+def refuse_colours(unknown: np.ndarray, label_map: 'LabelMap', name: str) -> NoReturn:
+    """Raise ValueError for colours (N, 3) that name no class or several."""
+    found = list(count_values(unknown[None]))
+    shared = [colour for colour in found if colour in label_map.shared]
+    if shared:
+        raise ValueError(
+            f'{name}: several classes have the colours {shorten(shared)} (r, g, b) '
+            f'in the palette, so colours do not name the class. Use labels of ids.'
+        )
+    raise ValueError(
+        f'{name}: colours {shorten(found)} (r, g, b) are not in the palette, '
+        f'which has {shorten(list(label_map.colours))}. Add them to label_map, for '
+        f'instance {found[0]}: 255 to ignore it, or correct the file.'
+    )
+
+
+def compare_palettes(raw: 'RawLabel', label_map: 'LabelMap', name: str) -> None:
+    """Raise ValueError if a file's colours name other classes than its indices.
+
+    That is so in colour masks that were reduced to a palette: its order is then that
+    of the reduction. Two colours at other classes' indices are evidence, and so is
+    one if no used index has a colour of its own. Grays at their own value are what a
+    palette has by default.
+    """
+    wrong, neutral = [], 0
+    for index in count_values(raw.values):
+        if index >= len(raw.palette):
+            continue
+        colour, train = raw.palette[index], label_map.ids.get(index, UNKNOWN)
+        if train == label_map.ignore_index or colour == (index,) * 3:
+            continue
+        by_colour = label_map.colours.get(colour, UNKNOWN)
+        neutral += by_colour == UNKNOWN
+        if by_colour not in (UNKNOWN, train):
+            wrong.append(f'index {index} has {colour}, the colour of {by_colour}')
+    if len(wrong) >= 2 or (wrong and not neutral):
+        raise ValueError(
+            f"{name}: the colours in the file's own palette name other classes "
+            f'than its indices do: {"; ".join(wrong[:3])}. To go by the colours, '
+            f"save the file as RGB, as by Pillow's convert('RGB'). To go by the "
+            f'indices, leave palette out of metainfo, or give it the colours of '
+            f'the files.'
+        )
+
+
+def count_values(values: np.ndarray) -> dict[int | tuple[int, int, int], int]:
+    """Return how many pixels each id or each colour (r, g, b) has."""
+    if values.dtype == np.uint8 and values.ndim == 2:
+        # np.unique takes ten times as long
+        counts = cv2.calcHist([values], [0], None, [256], [0, 256]).ravel()
+        found = np.flatnonzero(counts)
+        return dict(
+            zip(found.tolist(), counts[found].astype(int).tolist(), strict=True)
+        )
+    if values.ndim == 2:
+        found, counts = np.unique(values, return_counts=True)
+        return dict(zip(map(int, found), counts.tolist(), strict=True))
+    found, counts = np.unique(pack_colours(values), return_counts=True)
+    colours = [(code >> 16, code >> 8 & 255, code & 255) for code in found.tolist()]
+    return dict(zip(colours, counts.tolist(), strict=True))
+
+
+def pack_colours(rgb: np.ndarray) -> np.ndarray:
+    """Make one integer, 0xrrggbb, of each colour of (..., 3)."""
+    return rgb.astype(np.int32) @ np.array([1 << 16, 1 << 8, 1], np.int32)
+
+
+def shorten(values: list) -> str:
+    """Return a list as text, cut off after the first few values."""
+    more = f', ... {len(values) - SHOWN} more' if len(values) > SHOWN else ''
+    return f'[{", ".join(str(value) for value in values[:SHOWN])}{more}]'
