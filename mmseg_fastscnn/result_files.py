@@ -69,11 +69,10 @@ class ResultFolder:
                 f'The result of {name} would be written to {path}, outside of '
                 f'{self.folder}. Rename the image, or correct the split file.'
             )
-        for key in ('img_path', 'seg_map_path'):
-            used = sample.get(key)
-            if used and Path(used).resolve().parent == path.resolve().parent:
+        for source in folders_read(sample):
+            if source in path.resolve().parents:
                 raise ValueError(
-                    f'{path.parent} is the folder of {used}, which the data set reads. '
+                    f'{path} would lie in {source}, where the data set looks for files. '
                     f'Choose another folder for results.'
                 )
         if path in claimed:
@@ -88,6 +87,19 @@ class ResultFolder:
             )
         claimed.add(path)
         return path
+
+
+def folders_read(sample: SegDataSample | Mapping) -> list[Path]:
+    """Return the folder of all images, as far as it is known, and that of the label."""
+    folders = []
+    image, label = sample.get('img_path'), sample.get('seg_map_path')
+    if image:
+        image, name = Path(image), Path(sample.get('rel_path'))
+        below = image.parts[-len(name.parts) :] == name.parts
+        folders.append(image.parents[len(name.parts) - 1] if below else image.parent)
+    if label:
+        folders.append(Path(label).parent)
+    return [folder.resolve() for folder in folders]
 
 
 def is_result(path: Path) -> bool:

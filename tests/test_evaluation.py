@@ -163,13 +163,13 @@ def test_results_replace_neither_inputs_nor_each_other(tmp_path):
     ours.process({}, prediction(tmp_path / 'images'))
     with pytest.raises(ValueError, match=r'Two images would give .*x/0\.png'):
         ours.process({}, prediction(tmp_path / 'others'))
-    with pytest.raises(ValueError, match=r'is the folder of .*, which the data set'):
+    with pytest.raises(ValueError, match=r'would lie in .*images, where the data set'):
         metric(2, output_dir=str(tmp_path / 'images')).process(
             {}, prediction(tmp_path / 'images')
         )
     labels = prediction(tmp_path / 'images')
     labels[0]['seg_map_path'] = str(tmp_path / 'labels/x/0.png')
-    with pytest.raises(ValueError, match='labels/x is the folder of'):
+    with pytest.raises(ValueError, match='would lie in .*labels/x, where'):
         metric(2, output_dir=str(tmp_path / 'labels')).process({}, labels)
     assert not (tmp_path / 'images').exists() and not (tmp_path / 'labels').exists()
     # of a data set that has not been read yet
