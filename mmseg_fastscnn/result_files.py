@@ -72,8 +72,8 @@ class ResultFolder:
         for source in folders_read(sample):
             if source in path.resolve().parents:
                 raise ValueError(
-                    f'{path} would lie in {source}, where the data set looks for files. '
-                    f'Choose another folder for results.'
+                    f'{path} would lie in {source}, where the data set looks for its '
+                    f'files. Choose another folder for results.'
                 )
         if path in claimed:
             raise ValueError(

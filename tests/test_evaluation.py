@@ -169,7 +169,7 @@ def test_results_replace_neither_inputs_nor_each_other(tmp_path):
         )
     labels = prediction(tmp_path / 'images')
     labels[0]['seg_map_path'] = str(tmp_path / 'labels/x/0.png')
-    with pytest.raises(ValueError, match='would lie in .*labels/x, where'):
+    with pytest.raises(ValueError, match=r'would lie in .*labels/x, where'):
         metric(2, output_dir=str(tmp_path / 'labels')).process({}, labels)
     assert not (tmp_path / 'images').exists() and not (tmp_path / 'labels').exists()
     # of a data set that has not been read yet
