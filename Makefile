@@ -1,4 +1,4 @@
-# `make demo` and `make test` need nothing but Python 3.10+; `make help` lists all.
+# `make demo` and `make test` need only Python 3.10+; `make help` lists all targets.
 PYTHON ?= python3
 PY := .venv/bin/python
 READY := .venv/ready
@@ -8,12 +8,12 @@ CONFIG := configs/fastscnn/fast_scnn_toy_streets.py
 
 .PHONY: help demo test test-latest clean
 help:
-	@echo 'make demo         install, train on generated streets, evaluate, draw'
-	@echo 'make test         install, with Triton (1 GB more); lint, run all tests'
-	@echo 'make test-latest  the tests with the newest torch and torchvision (about 5 GB)'
+	@echo 'make demo         install; train on generated streets, evaluate, draw'
+	@echo 'make test         install, Triton included (1 GB more); lint, run all tests'
+	@echo 'make test-latest  run the tests with the newest torch and torchvision (5 GB)'
 	@echo 'make clean        remove environments, generated data and results'
 
-# The environment, made again when what it is made from changes.
+# The environment is made again when one of these files changes.
 $(READY): requirements.txt setup.py
 	@echo 'Installing into .venv: about 1 GB, some minutes ...'
 	rm -rf .venv
@@ -29,10 +29,10 @@ demo: $(READY)
 	  --work-dir $(DEMO)/single_scale
 	$(PY) tools/test.py $(CONFIG) "$$(cat $(DEMO)/last_checkpoint)" \
 	  --work-dir $(DEMO)/ms_flip --tta --show-dir $(DEMO)/pictures
-	@echo 'Pictures (image | truth | prediction), the first of 40:'
+	@echo 'The first 3 of 40 pictures (image | truth | prediction):'
 	@find $(DEMO)/pictures -name '*.png' | sort | head -n 3
 
-# Triton, for its interpreter: CUDA builds of torch bring it, CPU builds do not.
+# The tests need Triton's interpreter. CUDA builds of torch bring it, CPU builds do not.
 test: $(READY)
 	$(PY) -m pip install --quiet --disable-pip-version-check \
 	  'triton; platform_system == "Linux"'

@@ -1,16 +1,17 @@
 """Compare this project with mmsegmentation: the same work, in turn, on one machine.
 
-    make demo                              # once: weights that have learned something
+    make demo                              # once, for weights that have learned
     .venv/bin/python benchmarks/compare_mmseg.py
 
-The peer is onedl-mmsegmentation, the maintained mmsegmentation, in an environment of
-its own that this script makes: without its dependencies, so that nothing is compiled,
-and with everything else, torch above all, from the environment that runs this. Both
-sides read mmsegmentation's own Fast-SCNN config, the same weights and the same images.
-Every repetition is a new process: ours, theirs, ours, theirs.
+The peer is onedl-mmsegmentation, the maintained build of mmsegmentation. This script
+makes an environment for it, without its dependencies, so that nothing is compiled. All
+else, torch above all, it shares with the environment that runs the script. Both sides
+read mmsegmentation's own Fast-SCNN config, the same weights and the same images. Every
+repetition is a new process: ours, theirs, ours, theirs.
 
-Writes `results.json` and `table.md`: medians with minima and maxima, their ratios, and
-whether the answers agree. On Linux, since it reads the peak memory of processes.
+The results go to `results.json` and `table.md`: medians with minima and maxima, their
+ratios, and how far the answers agree. The script runs on Linux only, where it can read
+the peak memory of processes.
 """
 
 import argparse
@@ -33,7 +34,7 @@ import torch
 ROOT = Path(__file__).parent.parent
 PEER = [
     *('onedl-mmsegmentation==1.4.2', 'onedl-mmengine==0.10.12', 'mmcv-lite==2.2.0'),
-    *('prettytable', 'wcwidth', 'ftfy', 'regex', 'scipy'),  # that it imports
+    *('prettytable', 'wcwidth', 'ftfy', 'regex', 'scipy'),  # which these import
 ]
 THEIRS = 'mmseg/.mim/configs/fastscnn/fast_scnn_8xb4-160k_cityscapes-512x1024.py'
 WORK = {
@@ -53,9 +54,9 @@ def parse_args() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('--work', nargs='+', choices=WORK, default=list(WORK))
-    parser.add_argument('--rounds', type=int, default=3, help='of each work and side')
+    parser.add_argument('--rounds', type=int, default=3, help='number of repetitions')
     parser.add_argument(
-        '--checkpoint', default='work_dirs/demo/iter_720.pth', help='19 classes'
+        '--checkpoint', default='work_dirs/demo/iter_720.pth', help='of 19 classes'
     )
     parser.add_argument('--out', type=Path, default=Path('work_dirs/compare_mmseg'))
     return parser.parse_args()
@@ -86,29 +87,29 @@ def main() -> None:
 
 
 def peer_python(out: Path) -> Path:
-    """Make the peer's environment if it is not there; return its Python."""
+    """Make the peer's environment if it is not there yet; return its Python."""
     folder = out / 'mmsegmentation'
     python = folder / 'bin/python'
     if not (folder / 'ready').exists():
         print(f'Installing {" ".join(PEER)} into {folder} ...')
         venv.create(folder, with_pip=True, clear=True)
         site = next(folder.glob('lib/python*/site-packages'))
-        # after its own packages, those of this environment: the same torch
+        # packages of this environment, so the same torch, come after its own
         (site / 'shared.pth').write_text(sysconfig.get_path('purelib') + '\n')
         install = [python, '-m', 'pip', 'install', '--quiet', '--no-deps']
         subprocess.run([*install, '--ignore-installed', *PEER], check=True)
         if subprocess.run(
             [python, '-c', 'import torchvision'], stderr=subprocess.DEVNULL
         ).returncode:
-            # one that does not fit this torch would end the peer's runs; it does
-            # without any where there is none
+            # a torchvision that does not fit this torch would end the peer's runs, but
+            # the peer can do without one
             (site / 'torchvision.py').write_text('raise ModuleNotFoundError\n')
         (folder / 'ready').touch()
     return python
 
 
 def prepare(out: Path, python: Path, checkpoint: str) -> Path:
-    """Write images, weights and config that both sides read; return the config."""
+    """Write the images, weights and config that both sides read; return the config."""
     data = out / 'data'
     streets = [ROOT / 'tools/make_toy_streets.py', data / 'streets']
     counts = ['--size', '1024', '2048', '--num-train', '8', '--num-val', '40']
@@ -118,7 +119,7 @@ def prepare(out: Path, python: Path, checkpoint: str) -> Path:
     from mmseg_fastscnn.datasets import CityscapesDataset
     from mmseg_fastscnn.datasets.loading import read_label
 
-    # mmsegmentation wants labels converted to train ids beside the labelIds
+    # mmsegmentation reads labels converted to train ids, here beside the labelIds
     label_map = CityscapesDataset(
         data_root=str(data / 'streets'),
         data_prefix=dict(img_path='leftImg8bit', seg_map_path='gtFine'),
@@ -164,7 +165,7 @@ def run(work: str, side: str, python: str, config: Path, out: Path) -> dict:
 
 
 def evaluate(side: str, python: str, config: Path, out: Path, env: dict) -> dict:
-    """Time the whole of this side's own command, start of Python included."""
+    """Time the side's own command as a whole, with the start of Python."""
     work_dir = out / f'evaluate_{side}'
     tool = ROOT / 'tools/test.py'
     if side != 'ours':
@@ -179,6 +180,7 @@ def evaluate(side: str, python: str, config: Path, out: Path, env: dict) -> dict
 
 
 def call(command: list, env: dict) -> str:
+    """Run a command and return what it printed; end the comparison if it fails."""
     done = subprocess.run(
         list(map(str, command)), env=env, cwd=ROOT, text=True, capture_output=True
     )
@@ -188,6 +190,7 @@ def call(command: list, env: dict) -> str:
 
 
 def summary(runs: dict[str, list[dict]]) -> dict:
+    """Return medians, extremes, ratios and agreement of the runs of both sides."""
     sides = {}
     for side, several in runs.items():
         seconds = [second for one in several for second in one['seconds']]
@@ -211,7 +214,7 @@ def summary(runs: dict[str, list[dict]]) -> dict:
 
 
 def agreement(ours: dict, theirs: dict) -> str:
-    """How far the answers of the two sides are the same."""
+    """Say how far the answers of the two sides agree; end if they do not."""
     if 'labels' in ours:
         same = (np.load(ours['labels']) == np.load(theirs['labels'])).mean()
         check(same > 0.99, f'only {100 * same:.2f} % of the labels agree')
@@ -225,11 +228,13 @@ def agreement(ours: dict, theirs: dict) -> str:
 
 
 def check(right: bool, what: str) -> None:
+    """End the comparison if a condition does not hold."""
     if not right:
         sys.exit(f'Not the same work: {what}.')
 
 
 def machine() -> dict:
+    """Describe the machine and the versions of both sides."""
     cpu = Path('/proc/cpuinfo').read_text()
     return dict(
         cpu=re.search(r'model name\s*: (.*)', cpu)[1],
@@ -242,6 +247,7 @@ def machine() -> dict:
 
 
 def table(report: dict) -> str:
+    """Return the report as a table in Markdown."""
     lines = [
         f'{report["machine"]}',
         '',

@@ -1,8 +1,8 @@
-"""One piece of work, done by this project or by mmsegmentation, timed in this process.
+"""Do one piece of work with this project or with mmsegmentation, and time it.
 
-`compare_mmseg.py` starts it, in the environment of the one or of the other. It prints
-one line of JSON: seconds of each repetition, peak memory of the process in MiB, and
-what the two sides must agree on.
+`compare_mmseg.py` starts it in the environment of either side. It writes one JSON file:
+the seconds of each repetition, the peak memory of the process in MiB, and the answer,
+on which the two sides must agree.
 """
 
 import argparse
@@ -24,7 +24,7 @@ CROP = (512, 1024)
 
 
 def build(registry: str, settings: dict):
-    """Build with one of this side's registries."""
+    """Build an object with one of this side's registries."""
     if SIDE == 'ours':
         from mmseg_fastscnn import registry as registries
     else:
@@ -33,7 +33,7 @@ def build(registry: str, settings: dict):
 
 
 def load_model(settings: dict):
-    """Build the model of the config, or one round it, with the checkpoint's weights."""
+    """Build a model or its ms+flip wrapper; return it and the model with weights."""
     model = revert_sync_batchnorm(build('MODELS', settings))
     inner = getattr(model, 'module', model)
     inner.load_state_dict(torch.load(ARGS.checkpoint, weights_only=True))
@@ -41,7 +41,7 @@ def load_model(settings: dict):
 
 
 def scene(index: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return image (H, W, 3) uint8 BGR and train ids (H, W) uint8."""
+    """Return an image (H, W, 3) uint8 BGR and its train ids (H, W) uint8."""
     image = sorted(ARGS.data.glob('leftImg8bit/train/*/*.png'))[index]
     label = str(image).replace('leftImg8bit', 'gtFine').removesuffix('.png')
     label = cv2.imread(f'{label}_labelTrainIds.png', cv2.IMREAD_UNCHANGED)
@@ -49,6 +49,7 @@ def scene(index: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def packed_inputs(image: np.ndarray, label: np.ndarray | None = None) -> dict:
+    """Return an image and its label as the pipeline gives them to the model."""
     size = image.shape[:2]
     facts = dict(img_path='x.png', ori_shape=size, img_shape=size)
     results = dict(facts, img=image)
@@ -62,7 +63,11 @@ def batch_of(samples: list[dict]) -> dict:
 
 
 def repeated(function, count: int) -> tuple[list[float], object]:
-    """Call once to warm up, then `count` times; return seconds and the first result."""
+    """Call a function once to warm up, then `count` times.
+
+    Returns:
+        The seconds of the timed calls, and the result of the first call.
+    """
     first = function()
     seconds = []
     for _ in range(count):
@@ -73,7 +78,7 @@ def repeated(function, count: int) -> tuple[list[float], object]:
 
 
 def train_step(config: Config, amp: bool = False):
-    """Forward, loss, backward and update: 4 images of 512x1024, three heads."""
+    """Time forward, loss, backward and update: 4 images of 512x1024, three heads."""
     model, _ = load_model(config.model)
     model.train()
     torch.manual_seed(0)
@@ -95,7 +100,7 @@ def train_step(config: Config, amp: bool = False):
 
 
 def predict(config: Config, dtype: str = 'float32'):
-    """From a uint8 image of 1024x2048 to uint8 labels, with a batch of one."""
+    """Time one image after the other, from uint8 of 1024x2048 to uint8 labels."""
     model, inner = load_model(config.model)
     model.eval()
     if SIDE == 'ours':
@@ -113,7 +118,7 @@ def predict(config: Config, dtype: str = 'float32'):
 
 
 def ms_flip(config: Config):
-    """Twelve views of one image of 1024x2048, at hand in memory, to one label map."""
+    """Time ms+flip, from twelve views of 1024x2048 in memory to one label map."""
     model, inner = load_model(dict(type='SegTTAModel', module=config.model))
     model.eval()
     if SIDE == 'ours':
@@ -122,7 +127,7 @@ def ms_flip(config: Config):
     image, _ = scene(0)
     facts = dict(img_path='x.png', ori_shape=SIZE, img_shape=SIZE, img=image)
     steps = views.subroutines if hasattr(views, 'subroutines') else views.transforms
-    for steps_of_view in steps:  # labels are no part of this
+    for steps_of_view in steps:  # there are no labels here
         steps_of_view.transforms = [
             step for step in steps_of_view.transforms if 'LoadAnn' not in str(step)
         ]
@@ -142,7 +147,7 @@ def ms_flip(config: Config):
 
 
 def samples(config: Config, packed: bool = False):
-    """Training samples one after the other, on one core, as a loading worker does."""
+    """Time training samples one after the other on one core, as in a loading worker."""
     torch.set_num_threads(1)
     cv2.setNumThreads(0)
     settings = dict(config.train_dataloader.dataset)
@@ -157,11 +162,12 @@ def samples(config: Config, packed: bool = False):
         began = time.perf_counter()
         dataset[k % len(dataset)]
         seconds.append(time.perf_counter() - began)
-    # The mean, not the median, is what a worker gives: the draws differ in work.
+    # The mean, not the median, decides what a worker delivers: samples differ in work.
     return [sum(seconds) / len(seconds)], {}
 
 
 def save(labels: np.ndarray) -> dict:
+    """Write the labels beside the result, and return their path as the answer."""
     path = ARGS.out.with_suffix(f'.{SIDE}.npy')
     np.save(path, labels)
     return dict(labels=str(path))
@@ -184,7 +190,7 @@ def main() -> None:
         from mmseg_fastscnn.machine import reuse_large_blocks
 
         init_default_scope('mmseg_fastscnn')
-        reuse_large_blocks()  # as its runner does
+        reuse_large_blocks()  # as its commands do
     else:
         from mmseg.utils import register_all_modules
 

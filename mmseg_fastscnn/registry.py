@@ -1,9 +1,9 @@
 """The project's registries: a name in a config becomes a class of this package.
 
 Each is a child of mmengine's registry of the same kind, so that a type we do not
-define (`SGD`, `PolyLR`, `CheckpointHook`, ...) is found there. mmengine imports this
-module by itself for configs with `default_scope = 'mmseg_fastscnn'`, and imports the
-`locations` the first time a registry is asked for a type.
+define (`SGD`, `PolyLR`, `LoggerHook`, ...) is found there. mmengine itself imports this
+module for configs with `default_scope = 'mmseg_fastscnn'`, and imports the modules of a
+registry (its `locations`) when the registry is first asked for a type.
 """
 
 from mmengine import registry as parent
@@ -13,6 +13,7 @@ SCOPE = 'mmseg_fastscnn'
 
 
 def _child(parent_registry: Registry, *locations: str) -> Registry:
+    """Return a registry of this package, filled by the modules named."""
     paths = [f'{SCOPE}.{location}' for location in locations]
     name = parent_registry.name
     return Registry(name, parent=parent_registry, scope=SCOPE, locations=paths)
@@ -33,19 +34,10 @@ RUNNERS = _child(parent.RUNNERS, 'engine.runner')
 VISUALIZERS = _child(parent.VISUALIZERS, 'visualization')
 WEIGHT_INITIALIZERS = _child(parent.WEIGHT_INITIALIZERS, 'checkpoint.load')
 
-# We add nothing to the last, but mmengine warns where a scope lacks one of its kinds.
+# Nothing is added to the last nine, but mmengine warns if a scope lacks a kind.
 REGISTRIES = [
-    *(
-        MODELS,
-        DATASETS,
-        TRANSFORMS,
-        DATA_SAMPLERS,
-        METRICS,
-        HOOKS,
-        OPTIM_WRAPPERS,
-        RUNNERS,
-    ),
-    *(VISUALIZERS, WEIGHT_INITIALIZERS),
+    *(MODELS, DATASETS, TRANSFORMS, DATA_SAMPLERS, METRICS, HOOKS, OPTIM_WRAPPERS),
+    *(RUNNERS, VISUALIZERS, WEIGHT_INITIALIZERS),
     _child(parent.EVALUATOR),
     _child(parent.FUNCTIONS),
     _child(parent.LOG_PROCESSORS),
@@ -57,7 +49,6 @@ REGISTRIES = [
     _child(parent.VISBACKENDS),
 ]
 
-# What to use instead of a type of mmsegmentation that has no class here, by its name.
-# The modules that know fill it in; the config check, which imports none of them, reads
-# it.
+# Types of mmsegmentation that have no class here, and what to use instead. Models and
+# data sets fill it in, and the config check, which may not import them, reads it.
 COUNTERPARTS: dict[str, str] = {}

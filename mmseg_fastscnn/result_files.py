@@ -1,4 +1,4 @@
-"""PNG files of results, which never replace a file that is something else."""
+"""Write results as PNG files, but never over a file that is not a result."""
 
 import struct
 import zlib
@@ -12,23 +12,27 @@ from mmseg_fastscnn.structures import SegDataSample
 
 
 def png_chunk(kind: bytes, content: bytes) -> bytes:
+    """Return a chunk of a PNG file: length, kind, content and check sum."""
     check = zlib.crc32(kind + content)
     return struct.pack('>I', len(content)) + kind + content + struct.pack('>I', check)
 
 
-# What files of results end in: a text chunk that viewers ignore, then the last chunk.
+# Each file of results ends in a text chunk that viewers ignore, and the last chunk.
 END = png_chunk(b'IEND', b'')
 SIGNATURE = png_chunk(b'tEXt', b'Software\0mmseg_fastscnn') + END
 
 
 class ResultFolder:
-    """A folder of PNGs, one per image, under the image's own relative path.
+    """A folder of PNGs, one per image, each under the image's own relative path.
 
-    Files of an earlier run are replaced. They are known by a text chunk in them, so
-    that no image, no label and no file of another program is ever written over.
+    Files of an earlier run are replaced. A text chunk in them tells them from images,
+    labels and files of other programs, which are never written over.
 
     Args:
         folder: The folder; it is made when the first file is written.
+
+    Attributes:
+        written: The paths of the files written so far.
     """
 
     def __init__(self, folder: str | Path):
@@ -36,7 +40,10 @@ class ResultFolder:
         self.written: set[Path] = set()
 
     def check(self, samples: Iterable[Mapping]) -> None:
-        """Check where all results of a run would go, before the first one is written.
+        """Check where the results of a run would go, before the first one is written.
+
+        Args:
+            samples: What is known of each image, as in `write`.
 
         Raises:
             ValueError: See `write`.
@@ -49,19 +56,19 @@ class ResultFolder:
         """Write the result of one image.
 
         Args:
-            sample: Facts of the image: `rel_path`, and `img_path` and `seg_map_path`
-                where there are such files.
-            image: (H, W) or (H, W, 3) BGR, uint8 or uint16.
+            sample: The paths of the image: `rel_path`, and `img_path` and
+                `seg_map_path` if there are such files.
+            image: The result, (H, W) or (H, W, 3) BGR, uint8 or uint16.
 
         Raises:
-            ValueError: The file would lie outside the folder or in that of the image or
-                its label, or replace the result of another image of this run, or
-                anything that is no result.
+            ValueError: The file would lie outside the folder, or in the folder of the
+                image or its label; or it would replace the result of another image of
+                this run, or a file that is not a result.
         """
         write_png(self._claim(sample, self.written), image)
 
     def _claim(self, sample: SegDataSample | Mapping, claimed: set[Path]) -> Path:
-        """Return where a result goes, and add it to the paths claimed in this run."""
+        """Return where a result goes, and add the path to those claimed in this run."""
         name = sample.get('rel_path')
         path = (self.folder / name).with_suffix('.png')
         if self.folder.resolve() not in path.resolve().parents:
@@ -103,21 +110,21 @@ def folders_read(sample: SegDataSample | Mapping) -> list[Path]:
 
 
 def is_result(path: Path) -> bool:
-    """Return whether `write_png` wrote a file."""
+    """Return whether a file was written by `write_png`."""
     with path.open('rb') as file:
         file.seek(max(path.stat().st_size - len(SIGNATURE), 0))
         return file.read() == SIGNATURE
 
 
 def write_png(path: Path, image: np.ndarray) -> None:
-    """Write a PNG, its suffix in place of any other, making folders as needed.
+    """Write a PNG, and make its folder if needed.
 
     Args:
-        path: The file.
+        path: The file; any suffix becomes `.png`.
         image: (H, W) or (H, W, 3) BGR, uint8 or uint16.
 
     Raises:
-        ValueError: The image has numbers that a PNG cannot hold.
+        ValueError: The image is of a dtype that a PNG cannot hold.
     """
     path = path.with_suffix('.png')
     if image.dtype not in (np.uint8, np.uint16):

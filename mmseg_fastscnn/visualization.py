@@ -18,7 +18,9 @@ def overlay(
     palette: Sequence[Sequence[int]],
     opacity: float = 0.5,
 ) -> np.ndarray:
-    """Blend the classes' colours into the image; pixels of no class stay as they are.
+    """Blend the colours of the classes into an image.
+
+    Pixels that are of no class stay as they are.
 
     Args:
         image: (H, W, 3) uint8 BGR.
@@ -26,8 +28,11 @@ def overlay(
         palette: (r, g, b) of each class.
         opacity: Opacity of the colours, 0 to 1.
 
+    Returns:
+        The picture, (H, W, 3) uint8 BGR; `image` is not changed.
+
     Raises:
-        ValueError: The two differ in size.
+        ValueError: Image and label map differ in size.
     """
     if image.shape[:2] != seg_map.shape:
         raise ValueError(
@@ -43,7 +48,7 @@ def overlay(
 
 
 def panel(pictures: Sequence[np.ndarray]) -> np.ndarray:
-    """Put pictures of one height side by side, as in image | truth | prediction."""
+    """Put pictures of equal height side by side, as in image | truth | prediction."""
     gap = np.full((pictures[0].shape[0], GAP, 3), 255, np.uint8)
     row = [part for picture in pictures for part in (picture, gap)]
     return np.concatenate(row[:-1], axis=1)
@@ -52,7 +57,16 @@ def panel(pictures: Sequence[np.ndarray]) -> np.ndarray:
 def result_panel(
     sample: SegDataSample, palette: Sequence[Sequence[int]], opacity: float
 ) -> np.ndarray:
-    """Draw image | truth | prediction, without the truth where there is none."""
+    """Draw image | truth | prediction, or without the truth if there is none.
+
+    Args:
+        sample: A predicted sample; its image is read from `img_path`.
+        palette: (r, g, b) of each class.
+        opacity: Opacity of the colours, 0 to 1.
+
+    Returns:
+        The picture, (H, W, 3) uint8 BGR.
+    """
     image = read_picture(sample.img_path)
     seg_maps = [sample.pred_sem_seg]
     if 'gt_sem_seg' in sample:
@@ -63,7 +77,7 @@ def result_panel(
 
 @VISUALIZERS.register_module()
 class SegLocalVisualizer(Visualizer):
-    """mmengine's Visualizer, with the name and `alpha` of mmsegmentation's configs.
+    """mmengine's Visualizer with the name and the `alpha` of mmsegmentation's configs.
 
     Args:
         name: Name of the instance.

@@ -6,7 +6,7 @@ import pytest
 from mmengine.dataset import ConcatDataset
 
 from mmseg_fastscnn.datasets import SegDataset
-from mmseg_fastscnn.engine.predictions import PredictionHook, image_facts
+from mmseg_fastscnn.engine.predictions import PredictionHook, known_images
 
 
 class Tested:
@@ -55,7 +55,7 @@ def test_what_is_no_result_is_not_replaced(tmp_path):
 def test_two_data_sets_do_not_share_a_result(tmp_path):
     parts = [folder_of(tmp_path / 'a', '0.png'), folder_of(tmp_path / 'b', '0.jpg')]
     runner = Tested(ConcatDataset(parts))
-    assert len(list(image_facts(runner.test_dataloader.dataset))) == 2
+    assert len(list(known_images(runner.test_dataloader.dataset))) == 2
     with pytest.raises(ValueError, match=r'Two images would give the result .*0\.png'):
         PredictionHook(out_dir=str(tmp_path / 'out')).before_test(runner)
     with pytest.raises(ValueError, match='Give them two folders'):

@@ -1,7 +1,7 @@
 """Fast-SCNN on CamVid (11 classes, 480x360), from scratch on 367 frames.
 
-On 2 CPU cores with bf16 (0.25 to 0.3 s an iteration): 57.38 mIoU on the 101 validation
-frames, 59.87 with ms+flip. README.md here has the learning curve.
+57.38 mIoU on the 101 validation frames, 59.87 with ms+flip, trained on 2 CPU cores in
+bf16 (0.25 to 0.3 s per iteration). README.md in this folder has the learning curve.
 
 Run:
     python tools/train.py configs/fastscnn/fast_scnn_camvid.py --amp --seed 0
@@ -17,8 +17,8 @@ iterations = 4000  # of 8 images: 87 epochs
 evaluated_every = 400
 
 model = dict(num_classes=11, data_preprocessor=dict(size={{_base_.crop_size}}))
-# Adam's steps and averaged weights: few iterations are enough, where the SGD of the
-# 160k schedule needs many.
+# With AdamW and averaged weights a few thousand iterations are enough; the SGD of the
+# 160k schedule needs many more.
 optim_wrapper = dict(
     optimizer=dict(_delete_=True, type='AdamW', lr=2e-3, weight_decay=0.01)
 )

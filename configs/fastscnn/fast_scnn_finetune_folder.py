@@ -1,16 +1,17 @@
 """Fine-tune on a folder of your own images and label PNGs.
 
-Copy this file beside itself (its base files are named relative to it) and edit it.
+Copy this file within its folder (its base files are named relative to it) and edit the
+copy.
 
     my_data/images/train/*.jpg   my_data/labels/train/*.png   (same names)
     my_data/images/val/*.jpg     my_data/labels/val/*.png
 
     python tools/train.py configs/fastscnn/my_config.py --load-from CHECKPOINT
 
-The backbone starts from the checkpoint, and so does every class that has the same name
-there, or the one that `class_aliases` gives; the log says which start fresh. If the
-checkpoint does not name its classes, say which they are: --classes-from
-CityscapesDataset, or a text file with one a line.
+The backbone starts from the checkpoint. So does every class that the checkpoint has
+under the same name, or under the name that `class_aliases` gives; the log says which
+classes start fresh. If the checkpoint does not name its classes, name them with
+--classes-from: CityscapesDataset, or a text file with one class per line.
 """
 
 _base_ = [
@@ -29,8 +30,8 @@ metainfo = dict(
 # colour images, the palette says which colour is which class.
 label_map = {0: 0, 1: 1, 2: 2, 255: 255}
 class_aliases = dict(vehicle='car')  # your class: the checkpoint's name for it
-crop_size = (512, 1024)  # (h, w) of training; a smaller image is padded
-scale = (1024, 512)  # (w, h) that images are about, before the random factor
+crop_size = (512, 1024)  # (h, w) of the training crops; a smaller image is padded
+scale = (1024, 512)  # (w, h) to which images are resized, times a random factor
 # --- how long ------------------------------------------------------------------------
 iterations = 4000
 evaluated_every = 500
@@ -70,9 +71,9 @@ model = dict(
 )
 optim_wrapper = dict(
     optimizer=dict(_delete_=True, type='AdamW', lr=1e-3, weight_decay=0.01),
-    paramwise_cfg=dict(custom_keys={'backbone': dict(lr_mult=0.3)}),  # 1.0: all alike
+    paramwise_cfg=dict(custom_keys={'backbone': dict(lr_mult=0.3)}),  # 1.0: equal
 )
-# For the first iterations only the heads are trained; 0: all from the start.
+# For the first iterations only the heads are trained. With 0 all is trained at once.
 custom_hooks = [dict(type='FreezeBackboneHook', iterations=100)]
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, begin=0, end=100, by_epoch=False),

@@ -1,11 +1,11 @@
-"""Fast-SCNN on Cityscapes: the reproduction of mmsegmentation's released run.
+"""Fast-SCNN on Cityscapes, to reproduce mmsegmentation's released run.
 
 Paper: Fast-SCNN, arXiv 1902.04502 (68.0 mIoU on the Cityscapes test set).
 Trained on: 8 GPUs x 4 images of 512x1024, 160,000 iterations, SyncBN.
 Published (mmsegmentation, Cityscapes val): 70.96 mIoU, 72.65 with ms+flip;
-3.3 GB a GPU in training, 56.45 images/s in inference, on a V100.
-The loss is the published run's: sigmoid cross entropy, averaged over all pixels,
-ignored ones included (`avg_non_ignore=False`).
+3.3 GB per GPU in training, 56.45 images/s in inference on a V100.
+The loss is that of the published run: sigmoid cross entropy, averaged over all pixels
+with ignored ones (`avg_non_ignore=False`).
 
     tools/dist_train.sh configs/fastscnn/fast_scnn_lr0.12_8x4_160k_cityscapes.py 8
 """

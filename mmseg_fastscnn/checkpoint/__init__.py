@@ -1,4 +1,4 @@
-"""Checkpoint files of any origin, and what a model takes from them."""
+"""Checkpoint files of any origin: reading, loading into a model, writing."""
 
 from .files import read_checkpoint, write_weights
 from .load import LoadReport, load_weights

@@ -11,7 +11,13 @@ from mmseg_fastscnn.registry import DATASETS
 
 @dataclass
 class ClassReport:
-    """Which classes started from which of the checkpoint's, by name."""
+    """From which of the checkpoint's classes each class started.
+
+    Attributes:
+        copied: The model's classes, and the checkpoint's whose rows they got.
+        fresh: The model's classes without a counterpart.
+        unused: The checkpoint's classes without a counterpart.
+    """
 
     copied: dict[str, str] = field(default_factory=dict)
     fresh: list[str] = field(default_factory=list)
@@ -37,10 +43,16 @@ class ClassReport:
 def match_classes(
     new: Sequence[str], old: Sequence[str], aliases: Mapping[str, str]
 ) -> ClassReport:
-    """Find for each new class the old one of the same name, or of its alias.
+    """Find for each new class the old one of its name or, if it has one, its alias.
+
+    Args:
+        new: The model's classes.
+        old: The checkpoint's classes.
+        aliases: For some new classes, the old class that means the same.
 
     Raises:
-        ValueError: An alias is of no new class, or names no old one.
+        ValueError: An alias is given for an unknown new class, or names an unknown old
+            one.
     """
     for name, alias in aliases.items():
         if name not in new or alias not in old:
@@ -75,10 +87,10 @@ def carry_over_classes(
         state_dict: The checkpoint's tensors.
         new: The model's classes.
         old: The checkpoint's classes.
-        aliases: new class -> the old class that means the same.
+        aliases: For some new classes, the old class that means the same.
 
     Returns:
-        The tensors, with classifiers of the model's shape, and what was done.
+        The tensors, with classifiers of the model's shape, and a report of the classes.
     """
     report = match_classes(new, old, aliases)
     rows = [new.index(name) for name in report.copied]
@@ -94,7 +106,10 @@ def carry_over_classes(
 
 
 def read_classes(source: str) -> list[str]:
-    """Class names for `--classes-from`: a data set's type, or a text file's lines.
+    """Return the class names that `--classes-from` means.
+
+    Args:
+        source: A text file with one class name per line, or the type of a data set.
 
     Raises:
         ValueError: It is neither.
@@ -105,7 +120,7 @@ def read_classes(source: str) -> list[str]:
     dataset = DATASETS.get(source)
     if dataset is None or not getattr(dataset, 'METAINFO', {}).get('classes'):
         raise ValueError(
-            f'--classes-from {source}: neither a text file with a class name a line '
+            f'--classes-from {source}: neither a text file with one class per line '
             f'nor a data set that has classes, such as CityscapesDataset.'
         )
     return list(dataset.METAINFO['classes'])

@@ -1,4 +1,4 @@
-"""Checkpoint files: read safely, refuse with a reason, write."""
+"""Checkpoint files: read safely, refuse with a reason, write weights."""
 
 import hashlib
 import io
@@ -17,25 +17,27 @@ from mmseg_fastscnn.checkpoint.records import SAFE_GLOBALS, plain
 
 
 def read_checkpoint(path: str | Path, weights: str = 'ema') -> dict:
-    """Read a checkpoint of any of the known kinds, to the CPU.
+    """Read a checkpoint of any known kind to the CPU.
 
-    Known are mmsegmentation's 0.x and 1.x, bare state dicts, Tramac's, and safetensors.
+    Known are files of mmsegmentation 0.x and 1.x and of Tramac/Fast-SCNN-pytorch, bare
+    state dicts, and safetensors.
 
     Args:
-        path: The file. If its name ends in `-` and eight hexadecimal digits, as those
-            of released files do, its sha256 must begin with them.
-        weights: Where averaged weights are in the file too, take 'ema' (the averaged)
-            or 'raw' (the trained).
+        path: The file. If its name ends in `-` and eight hexadecimal digits, as the
+            names of released files do, its sha256 must begin with these.
+        weights: Which weights to take if the file has two kinds: 'ema' (averaged) or
+            'raw' (trained).
 
     Returns:
-        The file's dict with `state_dict`, in our names and without the `module.` of
-        data parallel training, and `meta`, whose `dataset_meta` has `classes` and
-        `palette` where the file does.
+        The content of the file. It has `state_dict`, in our names and without the
+        `module.` of data parallel training, and `meta`, whose `dataset_meta` has
+        `classes` and `palette` if the file has them.
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: It is damaged, no checkpoint, holds more than tensors, plain values
-            and mmengine's log history, or has no other weights than the averaged.
+        ValueError: It is damaged or no checkpoint, it holds more than tensors, plain
+            values and mmengine's log history, or it has no averaged weights and
+            `weights` is 'raw'.
     """
     path = Path(path).expanduser()
     if path.is_dir():
@@ -62,7 +64,7 @@ def read_checkpoint(path: str | Path, weights: str = 'ema') -> dict:
 
 
 def check_hash(path: Path) -> None:
-    """Raise ValueError if the name promises another sha256 than the file has."""
+    """Raise ValueError if the file has another sha256 than its name promises."""
     promised = re.search(r'-([0-9a-f]{8})$', path.stem)
     if promised and not promised[1].isdigit():  # eight digits may be a date
         found = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -75,7 +77,11 @@ def check_hash(path: Path) -> None:
 
 
 def load(path: Path) -> object:
-    """Read a PyTorch file as tensors, containers and plain values; see `records.py`."""
+    """Read a PyTorch file as tensors, containers and plain values; see `records.py`.
+
+    Raises:
+        ValueError: It is not a checkpoint, or is refused.
+    """
     try:
         with torch.serialization.safe_globals(SAFE_GLOBALS):
             return plain(torch.load(path, map_location='cpu', weights_only=True))
@@ -84,7 +90,7 @@ def load(path: Path) -> object:
 
 
 def what_is_wrong(path: Path, error: Exception) -> str:
-    """Say why a file is no checkpoint that is loaded, and what to do."""
+    """Say why a file is not loaded, and what to do."""
     refused = re.search(r'GLOBAL (\S+)', str(error))
     if refused:
         return (
@@ -114,14 +120,13 @@ def load_safetensors(path: Path) -> dict[str, Tensor]:
 def choose_weights(content: Mapping, weights: str, path: Path) -> dict[str, Tensor]:
     """Return the averaged or the trained weights of a file's content.
 
-    Both mmengine (`ema_state_dict`) and mmcv 1 (buffers named `ema_...`, dots replaced)
-    swap the two before they save: `state_dict` has the averaged weights.
+    mmengine and mmcv 1 swap the two kinds before they save, so that `state_dict` has
+    the averaged weights. mmengine keeps the trained ones in `ema_state_dict`, mmcv 1 in
+    buffers named `ema_` and the parameter's name with underscores for dots.
     """
     if weights not in ('ema', 'raw'):
         raise ValueError(f"weights is {weights!r}; it must be 'ema' or 'raw'.")
-    everything = {
-        k.removeprefix('module.'): v for k, v in content['state_dict'].items()
-    }
+    everything = without_prefix(content['state_dict'])
     state = {k: v for k, v in everything.items() if not k.startswith('ema_')}
     if weights == 'ema':
         return state
@@ -137,22 +142,23 @@ def choose_weights(content: Mapping, weights: str, path: Path) -> dict[str, Tens
 
 
 def without_prefix(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Remove the `module.` that data parallel training puts before names."""
+    """Return the tensors without the `module.` that data parallel training adds."""
     return {name.removeprefix('module.'): v for name, v in state_dict.items()}
 
 
 def write_weights(path: str | Path, content: Mapping) -> Path:
-    """Write the weights and the meta data of what `read_checkpoint` returned.
+    """Write weights and meta data to a file.
 
     Args:
         path: `NAME.pth`; `{hash}` in it becomes the first eight hexadecimal digits of
             the file's sha256.
+        content: What `read_checkpoint` returned.
 
     Returns:
-        Where it was written.
+        The path of the file.
 
     Raises:
-        FileExistsError: There is a file of that name.
+        FileExistsError: There is a file of that name already.
     """
     meta = {
         key: content['meta'][key]

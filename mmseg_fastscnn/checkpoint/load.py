@@ -1,4 +1,4 @@
-"""From a file's tensors into a model, with a report of what was loaded."""
+"""Load a file's tensors into a model, with a report of what was loaded."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,7 +12,14 @@ from mmseg_fastscnn.registry import WEIGHT_INITIALIZERS
 
 @dataclass
 class LoadReport:
-    """What `load_weights` did, by tensor name."""
+    """What `load_weights` did, as names of tensors.
+
+    Attributes:
+        loaded: In the file and in the model.
+        missing: In the model alone.
+        unexpected: In the file alone.
+        other_shape: In both, but of different shapes.
+    """
 
     loaded: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
@@ -37,29 +44,30 @@ class LoadReport:
 def load_weights(
     model: nn.Module, state_dict: Mapping[str, Tensor], strict: bool
 ) -> LoadReport:
-    """Copy into `model` every tensor that has its name and shape.
+    """Copy each tensor into the model's tensor of the same name and shape.
 
     Args:
         model: The segmentor, or its backbone alone.
         state_dict: The file's tensors.
-        strict: Refuse a file that does not fill the whole model.
+        strict: Whether to refuse a file that does not fill the whole model.
 
     Raises:
-        ValueError: `strict` and not all of the model was found; or under half of the
-            backbone was, so that the file is of another network.
+        ValueError: The file has less than half of the backbone, and so is of another
+            network; or `strict`, and it does not have all of the model.
     """
-    own = model.state_dict()
+    wanted = model.state_dict()
     report = LoadReport()
-    for name, value in own.items():
+    for name, value in wanted.items():
         if name not in state_dict:
             report.missing.append(name)
         elif state_dict[name].shape != value.shape:
             report.other_shape.append(name)
         else:
             report.loaded.append(name)
-    report.unexpected = [name for name in state_dict if name not in own]
-    prefix = 'backbone.' if any(name.startswith('backbone.') for name in own) else ''
-    needed = sum(name.startswith(prefix) for name in own)
+    report.unexpected = [name for name in state_dict if name not in wanted]
+    # without that prefix the model is itself a backbone
+    prefix = 'backbone.' if any(name.startswith('backbone.') for name in wanted) else ''
+    needed = sum(name.startswith(prefix) for name in wanted)
     found = sum(name.startswith(prefix) for name in report.loaded)
     if found < needed / 2:
         raise ValueError(
@@ -68,7 +76,7 @@ def load_weights(
         )
     if strict and (report.missing or report.other_shape):
         shapes = [
-            f'{name} {list(state_dict[name].shape)} for {list(own[name].shape)}'
+            f'{name} {list(state_dict[name].shape)} for {list(wanted[name].shape)}'
             for name in report.other_shape
         ]
         raise ValueError(
@@ -82,11 +90,12 @@ def load_weights(
 
 @WEIGHT_INITIALIZERS.register_module(name='Pretrained')
 class PretrainedInit:
-    """Initialise from a checkpoint: `init_cfg=dict(type='Pretrained', ...)`.
+    """Initialise a module from a checkpoint: `init_cfg=dict(type='Pretrained', ...)`.
 
     Args:
         checkpoint: The file, of any kind that `read_checkpoint` knows.
-        prefix: Take only tensors of this prefix, and remove it: 'backbone.'.
+        prefix: Only tensors whose names begin with it are taken, without it. For
+            instance 'backbone.'.
     """
 
     def __init__(self, checkpoint: str, prefix: str = ''):
@@ -109,8 +118,9 @@ def inflate_first_convolution(
 ) -> dict[str, Tensor]:
     """Fit the first convolution to the model's number of input channels.
 
-    Channels repeat (the 4th reads like the 1st, ...), scaled so that inputs of the same
-    strength give outputs of the same strength.
+    With more channels the weights repeat (the 4th channel gets those of the 1st, ...);
+    with fewer the last are left out. They are scaled so that inputs of equal strength
+    give outputs of equal strength.
     """
     result = dict(state_dict)
     wanted = model.backbone.first_conv.weight

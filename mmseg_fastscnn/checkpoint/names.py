@@ -1,7 +1,7 @@
-"""Tensor names of other projects' checkpoints, as ours.
+"""Translate tensor names of other projects' checkpoints to ours.
 
-Tramac/Fast-SCNN-pytorch trains the paper's own form of the network: it fits
-`configs/_base_/models/fast_scnn_paper.py` tensor by tensor and gives the same answers.
+Tramac/Fast-SCNN-pytorch trains the paper's own form of the network. Its tensors fit
+`configs/_base_/models/fast_scnn_paper.py` one by one and give the same answers.
 """
 
 import re
@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
-# Parts first, then the layers in them, which that project numbers: convolution 0,
-# normalisation 1, activation 2, and so on.
+# Rules (pattern, replacement), applied in this order: first the parts, then the layers
+# in them, which that project numbers (convolution 0, normalisation 1, activation 2).
 TRAMAC = [
     (
         r'^(learning_to_downsample|global_feature_extractor|feature_fusion)',
@@ -39,13 +39,12 @@ TRAMAC = [
     (r'(conv_lower_res|conv_higher_res)\.1', r'\1.bn'),
 ]
 
-
-# A tensor that only this project's files have, and its rules, applied in turn.
+# For each project a tensor that only its files have, and its rules.
 PROJECTS = [('classifier.dsconv1.conv.0.weight', TRAMAC)]
 
 
 def our_names(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the same tensors under our names; files of unknown projects unchanged."""
+    """Return the tensors under our names, unchanged if the project is unknown."""
     for sign, rules in PROJECTS:
         if sign in state_dict:
             return {renamed(name, rules): v for name, v in state_dict.items()}
@@ -53,6 +52,7 @@ def our_names(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def renamed(name: str, rules: Sequence[tuple[str, str]]) -> str:
+    """Return a name after all rules were applied in turn."""
     for pattern, replacement in rules:
         name = re.sub(pattern, replacement, name)
     return name

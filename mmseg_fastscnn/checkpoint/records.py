@@ -1,10 +1,10 @@
-"""mmengine's log history in checkpoint files, parsed without building what files name.
+"""Parse mmengine's log history in checkpoint files without calling what files name.
 
-Checkpoints of mmengine hold `HistoryBuffer` objects made of numpy arrays. Calling what
-a file names is how a file takes over a process, and names that look harmless are
+Checkpoints of mmengine hold `HistoryBuffer` objects made of numpy arrays. A file takes
+over a process by having it call what the file names, and names that look harmless are
 enough: `numpy.ndarray` can be called to make an array of pointers that the file
 chooses. So each such name stands for a record here, which keeps what the file says and
-does nothing; `plain` turns records into numbers and tensors and refuses the rest.
+does nothing. `plain` turns records into numbers and tensors and refuses the rest.
 """
 
 import math
@@ -15,17 +15,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-# numpy's own codes of the number types; the file gives no dtype of any other kind.
+# numpy's codes of the number types; an array of any other dtype is refused.
 NUMBERS = {'b1', 'i1', 'u1', 'i2', 'u2', 'i4', 'u4', 'i8', 'u8', 'f2', 'f4', 'f8'}
 MAX_DIMS = 8
 
 
 class Record:
-    """An object as a file describes it: the arguments and the state it would have.
+    """An object as a file describes it, without being built.
 
     Attributes:
-        args: What the file would call its class or function with.
-        state: What the file would set on it.
+        args: The arguments with which the file would call its class or function.
+        state: The state that the file would set.
     """
 
     def __new__(cls, *args: object):
@@ -34,7 +34,7 @@ class Record:
         return record
 
     def __init__(self, *args: object):
-        """Accept what `__new__` has kept."""
+        """Accept the arguments that `__new__` has kept."""
 
     def __setstate__(self, state: object) -> None:
         self.state = state
@@ -57,11 +57,11 @@ class DtypeRecord(Record):
 
 
 class NdarrayRecord(Record):
-    """The class `numpy.ndarray`, which `_reconstruct` gets as an argument."""
+    """The class `numpy.ndarray`, an argument of `_reconstruct`."""
 
 
 class MethodRecord(Record):
-    """A method by name: each `HistoryBuffer` carries its statistics methods."""
+    """A method by name; each `HistoryBuffer` holds its statistics methods."""
 
 
 NAMES = {
@@ -79,10 +79,10 @@ SAFE_GLOBALS = [(record, name) for name, record in NAMES.items()]
 
 
 def plain(content: object) -> object:
-    """Return what a file holds as tensors, containers and plain values alone.
+    """Return the content of a file as tensors, containers and plain values alone.
 
-    A `HistoryBuffer` becomes [values, counts], two float64 tensors of shape (n,); other
-    numpy arrays become tensors, numpy numbers Python's.
+    A `HistoryBuffer` becomes [values, counts], two float64 tensors of shape (n,). Other
+    numpy arrays become tensors, and numpy numbers become Python's.
 
     Raises:
         UnpicklingError: A record is not one of these, or is damaged.
@@ -91,7 +91,7 @@ def plain(content: object) -> object:
 
 
 def _plain(value: object, done: dict[int, object]) -> object:
-    # A file may name one container in many places; each is converted once.
+    # A file may hold one container in many places, and so take for ever without this.
     if id(value) in done:
         return done[id(value)][1]
     if isinstance(value, Record):
@@ -111,6 +111,7 @@ def _plain(value: object, done: dict[int, object]) -> object:
 
 
 def parsed(record: Record) -> object:
+    """Return the tensors that a history or an array describes; refuse other records."""
     if isinstance(record, HistoryRecord):
         state = record.state if isinstance(record.state, Mapping) else {}
         parts = [state.get('_log_history'), state.get('_count_history')]
@@ -123,6 +124,7 @@ def parsed(record: Record) -> object:
 
 
 def refused(kind: type[Record]) -> UnpicklingError:
+    """Return an error with the text in which torch names what it refuses."""
     name = next(name for name, record in NAMES.items() if record is kind)
     return UnpicklingError(f'GLOBAL {name}')
 
@@ -141,8 +143,8 @@ def dtype(record: object) -> np.dtype:
 
 
 def numbers(kind: np.dtype, data: object, shape: tuple, order: str) -> np.ndarray:
-    """Read numbers from bytes, which must be exactly as many as the shape needs."""
-    if isinstance(data, str):  # bytes of pickle protocol 2, where numpy wrote them so
+    """Read numbers from bytes, of which there must be as many as the shape needs."""
+    if isinstance(data, str):  # pickle protocol 2 has no bytes, only text in latin-1
         data = data.encode('latin-1')
     good = (
         isinstance(data, bytes)
@@ -158,6 +160,7 @@ def numbers(kind: np.dtype, data: object, shape: tuple, order: str) -> np.ndarra
 
 
 def array(record: ArrayRecord) -> Tensor:
+    """Return the tensor that the record of an array describes."""
     state = record.state if isinstance(record.state, tuple) else ()
     if len(state) != 5:
         raise UnpicklingError('An array of the file is damaged.')
@@ -169,6 +172,7 @@ def array(record: ArrayRecord) -> Tensor:
 
 
 def number(record: ScalarRecord) -> bool | int | float:
+    """Return the number that the record of a numpy number describes."""
     if len(record.args) != 2:
         raise UnpicklingError('A number of the file is damaged.')
     kind, data = record.args

@@ -1,9 +1,9 @@
 """Refuse a config with an unknown key, or with a value that cannot be meant.
 
-A config is a tree of dicts. One with a `type` holds the arguments of a class, whose
-signature says which keys and which kinds of values there are (`dicts.py`). At the top
-level stand what the runner reads and, in Python files, helper variables, which only
-their own file and its heirs can read.
+A config is a tree of dicts. A dict with a `type` holds the arguments of a class, whose
+signature says which keys there are and which kinds of values they take (`dicts.py`). At
+the top level are the keys that the runner reads and, in Python files, helper variables,
+which only their own file and the files based on it can read.
 """
 
 import typing
@@ -17,7 +17,8 @@ from mmseg_fastscnn.config.dicts import Problem, nearest, problems_in
 from mmseg_fastscnn.config.signatures import fits, own_keys, shown
 from mmseg_fastscnn.config.source import base_files, dotted, names_in, origin, resolved
 
-# Two values may be of other kinds than mmengine's annotations say.
+# Beyond mmengine's annotations, the work dir may be None (the command line sets it) and
+# the log level may be a number.
 RUNNER = {
     **own_keys(Runner.__init__),
     **dict(work_dir=str | None, log_level=str | int),
@@ -34,14 +35,17 @@ TOP_LEVEL = {
 def check_config(
     config: Config, options: Iterable[str] = (), from_file: bool = True
 ) -> None:
-    """Raise ValueError, naming every unknown key and every misfit value.
+    """Check the keys of a config and the kinds of their values.
 
     Args:
         config: The whole config.
         options: Dotted keys that `--cfg-options` set.
-        from_file: The config says what the file `config.filename` says, so that this
-            file's variables can be checked and named as the origin of a value. Not so
-            where it was translated, or made or changed in Python.
+        from_file: Whether the config has what the file `config.filename` says, so that
+            variables of the file can be checked, and the file be named as the origin of
+            a value. This is not so if it was translated, or made or changed in Python.
+
+    Raises:
+        ValueError: There are unknown keys or values that do not fit; all are named.
     """
     problems = top_level_problems(config, options) if from_file else []
     for key in config:
@@ -66,14 +70,14 @@ def check_config(
 
 
 def top_level_problems(config: Config, options: Iterable[str]) -> list[Problem]:
-    """Find keys at the top that neither the runner nor a config file reads."""
+    """Find keys at the top level that neither the runner nor a config file reads."""
     problems: list[Problem] = []
     keys, variables = set(config.keys()), set(config.keys())
     file = Path(config.filename)
     if file.suffix == '.py' and base_files(file):
         problems += unread_variables(file, set())
         variables = set(resolved(file).keys())
-    else:  # a resolved config: its variables went into its values when it was written
+    else:  # joined with its bases: what was a variable may be left over, and is allowed
         for key in sorted(keys - TOP_LEVEL):
             hint = nearest(key, TOP_LEVEL - keys)
             problems += [((key,), f'unknown key{hint}')] if hint else []
@@ -92,7 +96,12 @@ def top_level_problems(config: Config, options: Iterable[str]) -> list[Problem]:
 
 
 def unread_variables(file: Path, read_by_heirs: set[str]) -> list[Problem]:
-    """Find what a Python config file and its bases assign and nobody reads."""
+    """Find what a Python config file or one of its bases assigns and nobody reads.
+
+    Args:
+        file: The config file.
+        read_by_heirs: Names that the files based on it read of it.
+    """
     if file.suffix != '.py':
         return []
     assigned, read, of_base = names_in(file)
@@ -112,13 +121,13 @@ def unread_variables(file: Path, read_by_heirs: set[str]) -> list[Problem]:
 
 
 def incomplete_splits(config: Config) -> list[Problem]:
-    """Find a split of which mmengine would miss a part; it needs all three or none."""
+    """Find splits with one or two of the three parts that mmengine needs."""
     problems = []
     for split in ('val', 'test'):
         names = [f'{split}_dataloader', f'{split}_cfg', f'{split}_evaluator']
         given = [name for name in names if config.get(name) is not None]
         only_data = given == names[:1] and not any(n in config for n in names[1:])
-        # a model can be used from Python with a data set, for its classes, alone
+        # allowed, for use from Python: a data set alone gives a model its classes
         if 0 < len(given) < 3 and not only_data:
             missing = [name for name in names if name not in given]
             problems.append(

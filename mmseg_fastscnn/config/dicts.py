@@ -1,7 +1,7 @@
-"""One dict of a config, and all inside of it, against who reads it.
+"""Check a dict of a config, and all that is inside it, against its reader.
 
-Its class or function says which keys and kinds of values there are; `places.py` says
-what mmengine's builders do with it besides.
+The reader is a class or function, whose signature says which keys there are and which
+kinds of values they take. `places.py` says what mmengine's builders do besides.
 """
 
 import difflib
@@ -29,24 +29,24 @@ from mmseg_fastscnn.config.signatures import (
 from mmseg_fastscnn.config.source import dotted
 from mmseg_fastscnn.registry import COUNTERPARTS, REGISTRIES
 
-OF_OTHERS = {('Albu', 'transforms')}  # read by a library that is not in the registries
+OF_OTHERS = {('Albu', 'transforms')}  # (type, key) of what another library reads
 Problem = tuple[tuple, str]  # path of keys and indices, and what is wrong there
 
 
 def nearest(name: object, known: Iterable[str]) -> str:
-    """Return a hint at the known name that is most like `name`, if one is."""
+    """Return a hint at the known name that is most like `name`, '' if none is."""
     found = difflib.get_close_matches(str(name), sorted(known), n=1, cutoff=0.7)
     return f'; did you mean {found[0]!r}?' if found else ''
 
 
 def problems_in(value: object, path: tuple, hint: object = typing.Any) -> list[Problem]:
-    """Check a value, and all that is inside of it.
+    """Check a value and all that is inside it.
 
     Args:
         value: Any value of the config.
-        path: Its keys and list indices, from the top.
-        hint: Annotation of the parameter that it goes to. A TypedDict there says which
-            keys a dict has.
+        path: Its keys and list indices, from the top level.
+        hint: Annotation of the parameter that gets it. A TypedDict says which keys a
+            dict has.
     """
     if isinstance(value, list | tuple):
         items = [problems_in(item, (*path, k)) for k, item in enumerate(value)]
@@ -59,7 +59,7 @@ def problems_in(value: object, path: tuple, hint: object = typing.Any) -> list[P
     try:
         owner, known = find_reader(value, path, hint)
     except NoReader as error:
-        return [*problems, error.args]  # what is inside is then not known either
+        return [*problems, error.args]  # nothing is known of what is inside, either
     problems += problems_of_keys(value, path, owner, known)
     for key, child in value.items():
         if (value.get('type'), key) in OF_OTHERS:
@@ -70,11 +70,15 @@ def problems_in(value: object, path: tuple, hint: object = typing.Any) -> list[P
 
 
 class NoReader(Exception):
-    """Nobody can read a dict; the arguments are those of a `Problem`."""
+    """Nobody can read a dict; the exception's arguments are a `Problem`."""
 
 
 def find_reader(value: Mapping, path: tuple, hint: object) -> tuple[str, Accepted]:
-    """Find who reads a dict; return a name of the reader and what it accepts."""
+    """Find who reads a dict; return the reader's name and what it accepts.
+
+    Raises:
+        NoReader: The dict has no `type` and needs one, or an unknown one.
+    """
     place = place_of(path)
     name = str(path[-1])
     kind = value.get('type', reader_of(value, path))
@@ -85,10 +89,10 @@ def find_reader(value: Mapping, path: tuple, hint: object) -> tuple[str, Accepte
     if str(kind) in place.types:
         function = place.types[str(kind)]
         if function is None:
-            return name, Accepted({}, others=True)
+            return name, Accepted({}, others=True)  # mmengine reads it by hand
     else:
         function = find_type(kind)
-        # mmcv has steps of some of these names, which cannot work here
+        # mmcv has classes of some of these names, but they do not work here
         if function is None or str(kind) in COUNTERPARTS:
             raise NoReader((*path, 'type'), unknown_type(kind, place.types))
         name = function.__name__ if 'type' in value else name
@@ -100,7 +104,7 @@ def find_reader(value: Mapping, path: tuple, hint: object) -> tuple[str, Accepte
 
 
 def keys_without_type(hint: object, place: Place) -> Accepted:
-    """Return what a dict without `type` may hold, by its parameter or its place."""
+    """Return what a dict without `type` may hold, by its annotation or its place."""
     for part in (hint, *typing.get_args(hint)):
         if typing.is_typeddict(part):
             return Accepted(typing.get_type_hints(part))
@@ -111,7 +115,7 @@ def keys_without_type(hint: object, place: Place) -> Accepted:
 def problems_of_keys(
     value: Mapping, path: tuple, owner: str, known: Accepted
 ) -> list[Problem]:
-    """Find unknown keys, and values of another kind than their annotation says."""
+    """Find unknown keys, and values of another kind than annotated."""
     problems = []
     for key, item in value.items():
         text = None
@@ -128,13 +132,14 @@ def problems_of_keys(
 
 
 def holds_several(value: Mapping, path: tuple) -> bool:
-    """Whether these are the schedulers of several optimizers, by their names."""
+    """Return whether a dict holds schedulers of several optimizers, by their names."""
     return path == ('param_scheduler',) and all(
         isinstance(item, Mapping | list | tuple) for item in value.values()
     )
 
 
 def missing_type(value: Mapping, path: tuple) -> str:
+    """Say that a dict needs a `type`, and what to do if it is an item of a list."""
     if not isinstance(path[-1], int):
         return "has no type; say which class it sets up, as in type='NAME'"
     heads = '; model=dict(num_classes=N) reaches every head'
@@ -146,7 +151,7 @@ def missing_type(value: Mapping, path: tuple) -> str:
 
 
 def unknown_type(kind: object, choices: Iterable[str] = ()) -> str:
-    """Say that a type is not known, and what to use instead, as far as known."""
+    """Say that a type is not known and, as far as possible, what to use instead."""
     if str(kind) in COUNTERPARTS:
         return f'{kind!r} is not known here; {COUNTERPARTS[str(kind)]}'
     known = set(choices) or {
@@ -161,6 +166,7 @@ def unknown_type(kind: object, choices: Iterable[str] = ()) -> str:
 
 
 def special_problems(value: Mapping, path: tuple) -> list[Problem]:
+    """Find problems of dicts at the few places that have rules of their own."""
     if path == ('default_hooks',):
         return problems_of_default_hooks(value, path)
     if path == ('optim_wrapper',):
@@ -171,7 +177,7 @@ def special_problems(value: Mapping, path: tuple) -> list[Problem]:
 
 
 def problems_of_default_hooks(hooks: Mapping, path: tuple) -> list[Problem]:
-    """Find names that are like those of mmengine, and removals of what is not there."""
+    """Find misspelt names of mmengine's hooks, and removals of hooks that are not."""
     problems = []
     for name in sorted(hooks.keys() - DEFAULT_HOOKS):
         hint = nearest(name, DEFAULT_HOOKS)
@@ -206,7 +212,7 @@ def problems_of_paramwise(wrapper: Mapping, path: tuple) -> list[Problem]:
 
 
 def optimizer_arguments(optimizer: object) -> set[str]:
-    """Return what an optimizer accepts, besides the parameters that it is for."""
+    """Return which arguments an optimizer accepts, the parameters excepted."""
     kind = find_type(optimizer.get('type')) if isinstance(optimizer, Mapping) else None
     return set(accepted(kind, optimizer).keys) - {'params'} if kind else set()
 

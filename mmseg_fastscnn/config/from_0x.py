@@ -1,7 +1,7 @@
-"""mmsegmentation 0.x configs, as 1.x ones: the model, the schedule, the runtime.
+"""Translate configs of mmsegmentation 0.x to 1.x: model, schedule and runtime.
 
-Each 0.x key is taken out of the config and said again in 1.x's words; what is left over
-has no counterpart, and is named. The data is translated in `from_0x_data.py`.
+Each key that has a counterpart is taken out of the 0.x config. What is left over in the
+end has none, and is named. `from_0x_data.py` translates the data.
 """
 
 from collections.abc import Mapping
@@ -12,7 +12,8 @@ from mmengine.config import Config
 from mmseg_fastscnn.config.from_0x_data import translate_data
 from mmseg_fastscnn.config.source import base_files, names_in
 
-# What they hold has gone into other keys, also in a config that was written resolved.
+# Usual variables of 0.x configs. Their values have gone into other keys; a config that
+# was written joined with its bases still has them.
 VARIABLES = {
     *('norm_cfg', 'dataset_type', 'data_root', 'img_norm_cfg', 'crop_size'),
     *('train_pipeline', 'test_pipeline', 'img_scale'),
@@ -26,7 +27,10 @@ def is_0x(config: Config) -> bool:
 
 
 def translate_0x(old: Config) -> tuple[Config, list[str]]:
-    """Return the same run as a 1.x config, and the keys that have no counterpart.
+    """Translate a config.
+
+    Returns:
+        The same run as a 1.x config, and one line per key that has no counterpart.
 
     Raises:
         ValueError: A key that every 0.x config has is missing, or says something that
@@ -49,7 +53,12 @@ def translate_0x(old: Config) -> tuple[Config, list[str]]:
 
 
 def translate(left: dict, notes: list[str]) -> dict:
-    """Take what has a translation out of `left`; return the translation."""
+    """Translate a config, and take out of it what is translated.
+
+    Args:
+        left: The 0.x config; what has no counterpart stays in it.
+        notes: Gets one line per key inside of others that has no counterpart.
+    """
     new = {key: left.pop(key) for key in KEPT if key in left}
     new['default_scope'] = 'mmseg_fastscnn'
     new |= translate_data(left.pop('data'), new['model'], notes)
@@ -63,7 +72,7 @@ def translate(left: dict, notes: list[str]) -> dict:
 
 
 def variables_of(file: Path) -> set[str]:
-    """Names that a config file, or one of its bases, reads itself."""
+    """Return the names that a config file, or one of its bases, reads itself."""
     if file.suffix != '.py':
         return set()
     _, read, of_base = names_in(file)
@@ -71,6 +80,7 @@ def variables_of(file: Path) -> set[str]:
 
 
 def translate_schedule(left: dict, notes: list[str]) -> dict:
+    """Translate optimizer, learning rate, length, validation and checkpoints."""
     runner = left.pop('runner', None) or dict(max_iters=left.pop('total_iters', 0))
     iterations = runner.get('max_iters')
     if not iterations:
@@ -103,7 +113,7 @@ def translate_schedule(left: dict, notes: list[str]) -> dict:
         ('evaluation', evaluation),
         ('checkpoint_config', checkpoint),
     ]:
-        for key in ('by_epoch', 'pre_eval', 'efficient_test'):  # how it works now
+        for key in ('by_epoch', 'pre_eval', 'efficient_test'):  # always so in 1.x
             others.pop(key, None)
         notes += [f'{name}.{key} = {value!r}' for key, value in others.items()]
     return dict(
@@ -121,6 +131,7 @@ def translate_schedule(left: dict, notes: list[str]) -> dict:
 
 
 def translate_lr(config: dict, iterations: int, notes: list[str]) -> list[dict]:
+    """Translate `lr_config`: poly, with or without a warm-up before it."""
     policy = config.pop('policy')
     if policy != 'poly':
         raise ValueError(f'lr_config.policy = {policy!r}: only poly is translated.')
@@ -153,6 +164,7 @@ def translate_lr(config: dict, iterations: int, notes: list[str]) -> list[dict]:
 
 
 def translate_runtime(left: dict, hooks: dict, notes: list[str]) -> dict:
+    """Translate logging and environment; add the logger to `hooks`."""
     log = left.pop('log_config', None) or {}
     backends = [dict(type='LocalVisBackend')]
     for hook in log.pop('hooks', []):

@@ -1,15 +1,15 @@
-"""The data of mmsegmentation 0.x configs, as 1.x says it: loaders and pipelines."""
+"""Translate the data of mmsegmentation 0.x configs: loaders and pipelines."""
 
 from collections.abc import Sequence
 
 
 def translate_data(data: dict, model: dict, notes: list[str]) -> dict:
-    """Return loaders and pipelines; give the model its data preprocessor.
+    """Return the loaders and pipelines of the 1.x config.
 
     Args:
-        data: 0.x's `data`, which loses what is translated.
-        model: 1.x's `model`.
-        notes: Gets what has no counterpart.
+        data: `data` of the 0.x config; what is translated is taken out of it.
+        model: `model` of the 1.x config; gets its data preprocessor.
+        notes: Gets one line per key that has no counterpart.
     """
     batch, workers = data.pop('samples_per_gpu'), data.pop('workers_per_gpu', 2)
     result, normalise = {}, {}
@@ -41,14 +41,14 @@ def translate_data(data: dict, model: dict, notes: list[str]) -> dict:
 def translate_dataset(
     dataset: dict | Sequence[dict], normalise: dict, notes: list[str], path: str
 ) -> dict:
-    """Rename a data set's keys; `normalise` collects what the preprocessor does now."""
+    """Translate a data set; `normalise` gets what the data preprocessor does in 1.x."""
     if isinstance(dataset, list | tuple):
         parts = [
             translate_dataset(part, normalise, notes, f'{path}.{k}')
             for k, part in enumerate(dataset)
         ]
         return dict(type='ConcatDataset', datasets=parts)
-    if dataset.get('type') == 'RepeatDataset':  # endless sampling repeats by itself
+    if dataset.get('type') == 'RepeatDataset':  # InfiniteSampler repeats by itself
         return translate_dataset(dataset['dataset'], normalise, notes, path)
     prefix = dict(img_path=dataset.pop('img_dir', ''))
     if 'ann_dir' in dataset:
@@ -102,7 +102,7 @@ def translate_pipeline(
 
 
 def translate_resize(step: dict) -> dict:
-    """Say as two transforms what 0.x's Resize does, with and without `ratio_range`."""
+    """Translate Resize; with `ratio_range` it is RandomResize in 1.x."""
     result = dict(type='Resize', keep_ratio=step.get('keep_ratio', True))
     if step.get('img_scale'):
         result['scale'] = tuple(step['img_scale'])
@@ -112,7 +112,7 @@ def translate_resize(step: dict) -> dict:
 
 
 def plain_pipeline(pipeline: list[dict]) -> list[dict]:
-    """Testing at one scale: what 0.x said inside of MultiScaleFlipAug."""
+    """Return the pipeline of testing at one scale, inside MultiScaleFlipAug in 0.x."""
     views = next((s for s in pipeline if s['type'] == 'MultiScaleFlipAug'), None)
     if views is None:
         return pipeline
@@ -123,7 +123,10 @@ def plain_pipeline(pipeline: list[dict]) -> list[dict]:
 
 
 def tta_pipeline(pipeline: list[dict]) -> list[dict]:
-    """ms+flip with the ratios that MultiScaleFlipAug names, or mmsegmentation's six."""
+    """Return the pipeline of ms+flip.
+
+    Its ratios are those of MultiScaleFlipAug, or else mmsegmentation's six.
+    """
     views = next((s for s in pipeline if s['type'] == 'MultiScaleFlipAug'), {})
     ratios = views.get('img_ratios') or (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
     scale = views.get('img_scale')

@@ -1,9 +1,9 @@
 """Which of mmengine's builders reads the dict at which place of a config.
 
-Most dicts name a `type`, whose signature says what its other keys may be. This table
-adds what a builder does with a dict besides: the keys that it takes out before the
-class sees the rest (`priority` of a hook), those that it passes itself, and who reads a
-dict that has no `type`.
+Most dicts name a `type`, whose signature says what their other keys may be. This table
+adds what the builder does with a dict: which keys it takes out before the class sees
+the rest (`priority` of a hook), which arguments it passes itself, and who reads a dict
+that has no `type`.
 """
 
 from collections.abc import Callable, Mapping
@@ -35,12 +35,13 @@ class Place:
     Attributes:
         reader: Who gets the dict if it names no `type`: the name of a type, a class, or
             a function.
-        keys: All keys, where no signature says them.
+        keys: All keys, if there is no signature that lists them.
         taken_out: Keys that the builder takes out before the class sees the rest.
-        passed: Arguments that the builder gives itself, so that a config cannot.
-        instead_of_type: Keys that choose the class, where there is no `type`.
-        needs_type: Without a `type` the dict cannot be built.
-        types: What `type` may be, where it names nothing in a registry.
+        passed: Arguments that the builder passes itself, so that a config must not.
+        instead_of_type: Keys that choose the class if there is no `type`.
+        needs_type: Whether the dict cannot be built without a `type`.
+        types: What `type` may be besides the names in the registries, and who then
+            reads the dict; None stands for a reader without a signature.
     """
 
     reader: str | Callable | None = None
@@ -53,7 +54,7 @@ class Place:
 
 
 def of_class(taken_out: str = '', passed: str = '') -> Place:
-    """Return the place of a dict that must name its `type`."""
+    """Return the place of a dict that must name its `type`; keys split by spaces."""
     return Place(
         taken_out=frozenset(taken_out.split()),
         passed=frozenset(passed.split()),
@@ -81,12 +82,12 @@ PIPELINE = of_class()
 HEAD = of_class()
 LAYER = of_class()
 
-# By the last two keys of a path, or by the last. Items of a list stand at the place of
-# the list. A leading dot means the top level, `*` any key.
+# By the last two keys of a path, or else by the last one. Items of a list have the
+# place of the list. A leading dot means the top level, `*` any key.
 PLACES: dict[str, Place] = {
     **{f'.{name}': LOADER for name in LOADERS},
     **{f'{name}.{part}': of_class() for name in LOADERS for part in PARTS_OF_LOADER},
-    '.train_cfg': Place(  # read as `train_loop` says
+    '.train_cfg': Place(  # `train_loop` says who reads it
         passed=LOOP_ARGUMENTS, instead_of_type=frozenset({'by_epoch'})
     ),
     '.val_cfg': Place(reader=ValLoop, passed=LOOP_ARGUMENTS),
@@ -117,7 +118,7 @@ PLACES: dict[str, Place] = {
     'env_cfg.mp_cfg': Place(
         reader=set_multi_processing, passed=frozenset({'distributed'})
     ),
-    'env_cfg.dist_cfg': with_keys(  # slurm reads the port
+    'env_cfg.dist_cfg': with_keys(  # mmengine reads the port for Slurm
         *(own_keys(init_dist).keys() - {'launcher'}),
         *own_keys(distributed.init_process_group),
         'port',
@@ -146,19 +147,18 @@ PLACES: dict[str, Place] = {
     'transforms': PIPELINE,
     'metrics': EVALUATOR,
     'vis_backends': of_class(),
-    'on_trace_ready': Place(
-        types={'log_trace': None, 'tb_trace': None}
-    ),  # ProfilerHook
+    # of ProfilerHook
+    'on_trace_ready': Place(types={'log_trace': None, 'tb_trace': None}),
 }
 
-# mmengine's, which runs them without being told to, and mmsegmentation's.
+# mmengine adds these by itself, all but the last, which is mmsegmentation's.
 DEFAULT_HOOKS = frozenset(
     {
         *('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler'),
         *('checkpoint', 'visualization'),
     }
 )
-# What mmengine's DefaultOptimWrapperConstructor reads; no signature names them.
+# Keys that mmengine's DefaultOptimWrapperConstructor reads without a signature.
 PARAMWISE_KEYS = frozenset(
     {
         *('custom_keys', 'bypass_duplicate', 'bias_lr_mult', 'dcn_offset_lr_mult'),
@@ -168,7 +168,7 @@ PARAMWISE_KEYS = frozenset(
 
 
 def place_of(path: tuple) -> Place:
-    """Look up how the dict at a path of keys and list indices is read."""
+    """Return how the dict at a path of keys and list indices is read."""
     names = ['', *(key for key in path if isinstance(key, str))]
     parent, last = names[-2:]
     for name in (f'{parent}.{last}', f'{parent}.*', last):
@@ -178,13 +178,13 @@ def place_of(path: tuple) -> Place:
 
 
 def must_be_dict(path: tuple) -> bool:
-    """Whether mmengine reads the value there, or each item of a list, as a dict."""
+    """Return whether mmengine reads the value there, or each item, as a dict."""
     names = [key for key in path if isinstance(key, str)]
     return '.'.join(names[-2:]) in PLACES or names[:-1] == ['default_hooks']
 
 
 def reader_of(settings: Mapping, path: tuple) -> str | Callable | None:
-    """Return who reads a dict that names no `type`; None if its place is not known."""
+    """Return who reads a dict that names no `type`, None if this is not known."""
     if path == ('train_cfg',):
         return train_loop(settings)
     if path[0] in ('val_evaluator', 'test_evaluator') and 'metrics' in settings:
@@ -193,6 +193,7 @@ def reader_of(settings: Mapping, path: tuple) -> str | Callable | None:
 
 
 def train_loop(settings: Mapping) -> Callable | None:
+    """Return the loop that mmengine chooses by `by_epoch`."""
     if 'by_epoch' not in settings:
         return None
     return EpochBasedTrainLoop if settings['by_epoch'] else IterBasedTrainLoop

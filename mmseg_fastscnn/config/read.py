@@ -1,7 +1,8 @@
-"""A config file and its bases become one config, or one clear error.
+"""Read a config file with its bases: one config, or one clear error.
 
-A Python config is a program, which reading it runs. YAML and JSON are data, and reading
-them never runs code: mmengine alone would build any object that a YAML file names.
+A Python config is a program, and reading it runs it. YAML and JSON are data, and
+reading them here never runs code; mmengine would build any object that a YAML file
+names.
 """
 
 import ast
@@ -33,9 +34,10 @@ def read_config(path: str | Path) -> Config:
 
     Raises:
         FileNotFoundError: The file, or one of its bases, does not exist.
-        ValueError: A file is not readable as a config (not text, wrong syntax, an
-            error while it runs, code in YAML), in mmengine's import format, or its
-            base files contain itself; says which file and, where there is one, line.
+        ValueError: A file cannot be read as a config: it is not text, has a syntax
+            error, fails while it runs, has code in YAML, is in mmengine's import
+            format, or is its own base. The message has the file and, if known, the
+            line.
     """
     file = Path(path)
     if not file.is_file():
@@ -47,7 +49,7 @@ def read_config(path: str | Path) -> Config:
     except Exception as error:
         raise ValueError(f'{place(error, files, file)}: {in_words(error)}') from error
     for name in [name for name in config if isinstance(config[name], type)]:
-        config.pop(name)  # imported; mmengine leaves out functions and modules, too
+        config.pop(name)  # an imported class; mmengine drops functions and modules only
     for key, value in leaves(config.to_dict()):
         if callable(value):
             raise ValueError(
@@ -58,6 +60,7 @@ def read_config(path: str | Path) -> Config:
 
 
 def no_file(file: Path) -> str:
+    """Say that there is no such config, and which name is meant perhaps."""
     if file.is_dir():
         return f'The config {file} is a folder; name a file in it.'
     beside = sorted(other.name for other in file.parent.glob('*.py'))
@@ -72,11 +75,11 @@ def no_file(file: Path) -> str:
 
 
 def check_files(file: Path, heirs: tuple[Path, ...]) -> set[Path]:
-    """Check that a file and its bases can be read; return them all.
+    """Check that a file and its bases can be read; return all of these files.
 
     Args:
         file: An existing file.
-        heirs: The files that name it as their base, the first one first.
+        heirs: The chain of files that led to it by `_base_`, from the first one on.
     """
     if file in heirs:
         chain = ' -> '.join(str(each) for each in (*heirs, file))
@@ -98,7 +101,7 @@ def check_files(file: Path, heirs: tuple[Path, ...]) -> set[Path]:
 
 
 def check_text(file: Path) -> None:
-    """Raise ValueError if the file does not hold a config in a format we read."""
+    """Raise ValueError unless the file holds a config in a format that is read here."""
     if file.suffix not in SUFFIXES:
         raise ValueError(f'The config {file} must end in {", ".join(SUFFIXES)}.')
     try:
@@ -141,7 +144,7 @@ def check_format(file: Path, tree: ast.Module) -> None:
 def check_data(file: Path, text: str) -> object:
     """Read YAML or JSON safely; return its `_base_`."""
     if file.suffix != '.json' and '{{' in text:
-        # mmengine fills them in before it reads, so that what is read was not checked
+        # mmengine fills them in before parsing: what is checked here would not be read
         raise ValueError(
             f'{file}: templates ({{{{ }}}}) are for .py and .json configs.'
         )
@@ -174,11 +177,11 @@ def check_types_are_names(value: object, file: Path) -> None:
             check_types_are_names(item, file)
 
 
-# --- when it cannot be ---------------------------------------------------------------
+# --- when reading fails --------------------------------------------------------------
 
 
 def place(error: Exception, files: set[Path], file: Path) -> str:
-    """Say in which file, and line where there is one, reading failed."""
+    """Say in which file, and if known in which line, reading failed."""
     names = {os.path.abspath(each) for each in files}
     frames = traceback.extract_tb(error.__traceback__)
     lines = [f'{f.filename}, line {f.lineno}' for f in frames if f.filename in names]

@@ -1,4 +1,4 @@
-"""What a class or function accepts: its keys, and the kind of value of each."""
+"""What a class or function accepts: keyword arguments, and the kinds of values."""
 
 import inspect
 import types
@@ -13,7 +13,12 @@ from mmseg_fastscnn.registry import REGISTRIES
 
 
 class Accepted(typing.NamedTuple):
-    """Annotation of each key, and whether other keys are accepted as well."""
+    """What a class or function accepts.
+
+    Attributes:
+        keys: Annotation of each key.
+        others: Whether any other key is accepted as well.
+    """
 
     keys: dict[str, object]
     others: bool = False
@@ -26,7 +31,7 @@ def find_type(name: object) -> Callable | None:
     for registry in REGISTRIES:
         if '.' in name:  # with a scope or a module
             function = registry.get(name)
-        else:  # `get` would look for a module of that name, which takes long
+        else:  # `get` would also look for a module of that name, which takes long
             registry.import_from_location()
             known = ChainMap(registry.module_dict, registry.parent.module_dict)
             function = known.get(name)
@@ -36,6 +41,7 @@ def find_type(name: object) -> Callable | None:
 
 
 def torchvision_dataset(settings: Mapping) -> Callable | None:
+    """Return torchvision's class that `TorchvisionDataset` builds."""
     try:
         from torchvision import datasets  # only here: torchvision is optional
     except (ImportError, RuntimeError):
@@ -43,8 +49,9 @@ def torchvision_dataset(settings: Mapping) -> Callable | None:
     return getattr(datasets, str(settings.get('name')), None)
 
 
-# Classes whose `**kwargs` go elsewhere than to their own base class: from the settings,
-# who gets them. (CheckpointHook accepts any key, for old configs, and ignores it.)
+# Classes whose `**kwargs` do not go to their base class, and who gets these, by the
+# settings. (CheckpointHook accepts any key for the sake of old configs and ignores it;
+# with `object` as the reader such a key is an error.)
 KWARGS_GO_TO: dict[str, Callable[[Mapping], Callable | None]] = {
     'mmengine.CheckpointHook': lambda settings: object,
     'mmengine.EMAHook': lambda settings: find_type(
@@ -86,12 +93,15 @@ def accepted(function: Callable, settings: Mapping) -> Accepted:
                 return Accepted(keys, others=True)
             further = accepted(target, settings)
             return Accepted({**further.keys, **keys}, further.others)
-    # the last one takes any key and uses it itself, or there is no constructor at all
+    # the last one uses any key itself; without a constructor there are no keys at all
     return Accepted(keys, others=bool(constructors(function)))
 
 
 def constructors(function: Callable) -> list[tuple[Callable, Callable]]:
-    """List the `__init__` methods of a class, its own first, and whose they are."""
+    """List (owner, `__init__`) of a class and its bases, in the order of inheritance.
+
+    A function is its own owner and constructor.
+    """
     if not inspect.isclass(function):
         return [(function, function)]
     return [
@@ -102,7 +112,7 @@ def constructors(function: Callable) -> list[tuple[Callable, Callable]]:
 
 
 def own_keys(function: Callable) -> dict[str, object]:
-    """Return the annotation of each named parameter, `typing.Any` where none is."""
+    """Return the annotation of each named parameter, `typing.Any` without one."""
     return {
         name: typing.Any if p.annotation is p.empty else p.annotation
         for name, p in inspect.signature(function).parameters.items()
@@ -111,17 +121,17 @@ def own_keys(function: Callable) -> dict[str, object]:
 
 
 def takes_kwargs(function: Callable) -> bool:
-    if function is nn.Module.__init__:  # its **kwargs only make a better error message
+    if function is nn.Module.__init__:  # it takes **kwargs only to refuse them
         return False
     parameters = inspect.signature(function).parameters.values()
     return any(p.kind is p.VAR_KEYWORD for p in parameters)
 
 
 def fits(value: object, hint: object) -> bool:
-    """Whether a config's value can be meant for a parameter of this annotation.
+    """Return whether a config's value can be meant for a parameter so annotated.
 
-    A dict can be meant for any class, since most are built from dicts. Of what it does
-    not know, this says yes.
+    A dict fits any class, since most are built from dicts. Any value fits an annotation
+    that is not known here.
     """
     origin, parts = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):

@@ -1,4 +1,4 @@
-"""What a config file itself says: its bases, its variables, who set a key."""
+"""What config files themselves say: bases, variables, and which file set a key."""
 
 import ast
 import functools
@@ -13,7 +13,7 @@ from mmengine.config import Config
 
 
 class YamlLoader(getattr(yaml, 'CSafeLoader', yaml.SafeLoader)):
-    """PyYAML's safe loader, and tuples, which mmengine writes."""
+    """PyYAML's safe loader, which also reads the tuples that mmengine writes."""
 
 
 YamlLoader.add_constructor(
@@ -24,16 +24,17 @@ YamlLoader.add_constructor(
 
 @functools.lru_cache
 def resolved(file: Path) -> Config:
-    """Return the config of a file with its bases; not to be changed.
+    """Return the config of a file joined with its bases.
 
-    It is kept until `resolved.cache_clear()`, which `read_config` calls.
+    All callers get the same object until `resolved.cache_clear()`, which `read_config`
+    calls, so it must not be changed.
     """
     # not lazy: an `import` in a config would switch mmengine to its other format
     return Config.fromfile(file, lazy_import=False)
 
 
 def data_of(file: Path) -> object:
-    """Return what a YAML or JSON file holds, read without running code."""
+    """Return the content of a YAML or JSON file, read without running code."""
     text = file.read_text(encoding='utf-8')
     if file.suffix == '.json':
         return json.loads(text)
@@ -63,7 +64,7 @@ def base_names(file: Path) -> str | Sequence[str]:
         return data.get('_base_', []) if isinstance(data, dict) else []
     for node in ast.parse(file.read_text(encoding='utf-8')).body:
         if isinstance(node, ast.Assign) and '_base_' in assigned_names(node):
-            # as mmengine does it, which also evaluates an expression without names
+            # like mmengine, which evaluates any expression, but without names in it
             return eval(compile(ast.Expression(node.value), str(file), 'eval'), {})
     return []
 
@@ -82,13 +83,18 @@ def with_file_name(text: str, file: Path) -> str:
 
 
 def assigned_names(node: ast.Assign) -> set[str]:
-    """Names on the left of `a = ...` or `a, b = ...`."""
+    """Return the names on the left of `a = ...` or `a, b = ...`."""
     inside = [part for target in node.targets for part in ast.walk(target)]
     return {part.id for part in inside if isinstance(part, ast.Name)}
 
 
 def names_in(file: Path) -> tuple[set[str], set[str], set[str]]:
-    """Names a config file assigns at its top, reads, and reads of its bases."""
+    """Return three sets of names of a Python config file.
+
+    Returns:
+        Names that it assigns at the top level, names that it reads, and names that it
+        reads from its bases (`_base_.NAME`).
+    """
     tree = ast.parse(file.read_text(encoding='utf-8'))
     top = [node for node in tree.body if isinstance(node, ast.Assign)]
     assigned = set().union(*map(assigned_names, top)) - {'_base_'}
@@ -102,7 +108,7 @@ def names_in(file: Path) -> tuple[set[str], set[str], set[str]]:
 
 
 def origin(config: Config, path: tuple) -> str:
-    """Return the file that gave the key at `path` its value, or `--cfg-options`."""
+    """Return which file gave the key at `path` its value, or `--cfg-options`."""
     file = Path(config.filename)
     if not have_same_value(resolved(file), config, path):
         return '--cfg-options'
@@ -118,7 +124,7 @@ def origin(config: Config, path: tuple) -> str:
 
 
 def have_same_value(one: Config, other: Config, path: tuple) -> bool:
-    """Whether both configs have a value at `path`, and the same one."""
+    """Return whether both configs have a value at `path`, and the same one."""
     values = []
     for value in (one, other):
         for key in path:
@@ -131,7 +137,7 @@ def have_same_value(one: Config, other: Config, path: tuple) -> bool:
 
 
 def leaves(value: object, path: tuple = ()) -> Iterator[tuple[tuple, object]]:
-    """Every value of a config that is no dict, with its path."""
+    """Yield every value of a config that is not a dict, with its path."""
     if isinstance(value, Mapping):
         for key, child in value.items():
             yield from leaves(child, (*path, key))

@@ -1,1 +1,1 @@
-"""A trained model in use, and how fast it is."""
+"""Use of a trained model, so far how fast it predicts."""

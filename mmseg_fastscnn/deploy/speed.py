@@ -1,4 +1,4 @@
-"""Where the time of a prediction goes."""
+"""Measure how long each stage of a prediction takes."""
 
 import time
 from collections.abc import Iterator
@@ -16,14 +16,17 @@ STAGES = ('decode', 'preprocess', 'network', 'upsample and argmax', 'copy back')
 def stage_seconds(
     model: nn.Module, dataset: Dataset, repeat: int
 ) -> dict[str, list[float]]:
-    """Predict one image after the other and time each stage, in seconds.
+    """Predict one image after the other and time each stage.
 
-    The stages are the calls that `EncoderDecoder.predict` is made of.
+    The stages are the calls of which `EncoderDecoder.predict` is made.
 
     Args:
-        model: From `init_model`.
-        dataset: Gives `inputs` and `data_samples`; its images are used in turn.
-        repeat: How many images are timed, after some that are not.
+        model: What `init_model` returned.
+        dataset: Its items have `inputs` and `data_samples`, and are used in turn.
+        repeat: Number of timed images, after up to five that are not timed.
+
+    Returns:
+        For each stage the seconds that it took for each image.
     """
     seconds = {stage: [] for stage in STAGES}
     device = next(model.parameters()).device
@@ -32,7 +35,7 @@ def stage_seconds(
     def timed(stage: str) -> Iterator[None]:
         began = time.perf_counter()
         yield
-        if device.type == 'cuda':
+        if device.type == 'cuda':  # its work goes on after the call has returned
             torch.cuda.synchronize(device)
         seconds[stage].append(time.perf_counter() - began)
 

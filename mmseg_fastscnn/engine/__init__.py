@@ -1,1 +1,1 @@
-"""What happens round mmengine's loop: runner, hooks, resuming, mixed precision."""
+"""What happens around mmengine's loop: runner, hooks, resuming, mixed precision."""

@@ -15,7 +15,7 @@ from mmseg_fastscnn.registry import OPTIM_WRAPPERS
 
 @OPTIM_WRAPPERS.register_module()
 class AmpOptimWrapper(OptimWrapper):
-    """mmengine's `AmpOptimWrapper` on any device, without deprecated calls.
+    """mmengine's `AmpOptimWrapper` for any device, without deprecated calls.
 
     Args:
         dtype: 'float16' or 'bfloat16'; by default float16 on CUDA, bfloat16 elsewhere.
@@ -25,7 +25,7 @@ class AmpOptimWrapper(OptimWrapper):
             `clip_grad`).
 
     Raises:
-        ValueError: The dtype is another, or is float16 on a CPU.
+        ValueError: `dtype` is none of these, or is float16 on a CPU.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class AmpOptimWrapper(OptimWrapper):
         if dtype == 'float16' and self.device_type == 'cpu':
             raise ValueError("float16 does not train on a CPU; use dtype='bfloat16'.")
         self.dtype = getattr(torch, dtype)
-        scaling = dict(growth_interval=2**31 - 1)  # a number given is kept
+        scaling = dict(growth_interval=2**31 - 1)  # a given number never grows
         if loss_scale == 'dynamic':
             scaling = {}
         elif isinstance(loss_scale, Mapping):
@@ -89,10 +89,10 @@ class AmpOptimWrapper(OptimWrapper):
 
 @contextmanager
 def slow_layers_in_float32(model: nn.Module) -> Iterator[None]:
-    """Compute strided depthwise convolutions in float32, inside this context.
+    """Compute strided depthwise convolutions in float32 inside this context.
 
-    oneDNN's backward pass of these in bfloat16 takes five times as long as in float32:
-    a sixth of a training step, for four layers.
+    On CPUs their backward pass takes five times as long in bfloat16 (oneDNN) as in
+    float32: a sixth of a training step, for four layers.
     """
     slow = [
         layer

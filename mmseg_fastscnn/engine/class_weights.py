@@ -19,12 +19,12 @@ from mmseg_fastscnn.registry import HOOKS
 class ClassWeightHook(Hook):
     """Set the weights of losses with `class_weight='auto'` when training starts.
 
-    All labels of the training data are counted, each process counting a share, and the
-    weights are printed. A run that is resumed counts again.
+    The pixels of all training labels are counted, each process counting its share, and
+    the weights are logged. A resumed run counts again.
     """
 
     def before_train(self, runner) -> None:
-        """Count and set, if there is such a loss.
+        """Count the classes and set the weights, if a loss waits for them.
 
         Raises:
             ValueError: `class_weight` names no form, or a label is missing.

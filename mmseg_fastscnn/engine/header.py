@@ -1,4 +1,4 @@
-"""A few lines at the beginning of a run: what is about to happen, and where it goes."""
+"""The first lines of a run: what is about to happen, and where the results go."""
 
 from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
@@ -15,7 +15,7 @@ from mmseg_fastscnn.registry import HOOKS
 class RunHeaderHook(Hook):
     """Log data, batch, schedule, device and folders of a run."""
 
-    priority = 'VERY_HIGH'
+    priority = 'VERY_HIGH'  # after the start-up check, before other lines of the log
 
     def before_train(self, runner) -> None:
         loader = runner.train_dataloader
@@ -49,6 +49,7 @@ def counts_epochs(runner) -> bool:
 
 
 def describe_length(runner) -> str:
+    """Say how long a run is, and where it begins."""
     if counts_epochs(runner):
         length = f'{runner.max_epochs} epochs of {len(runner.train_dataloader)}'
         return f'{length} iterations from epoch {runner.epoch}'
@@ -56,6 +57,7 @@ def describe_length(runner) -> str:
 
 
 def describe_data(loader: DataLoader, purpose: str) -> str:
+    """Say how many images and classes there are, and of which data set."""
     dataset = loader.dataset
     classes = len(dataset.metainfo['classes'])
     kind = type(dataset).__name__
@@ -63,6 +65,7 @@ def describe_data(loader: DataLoader, purpose: str) -> str:
 
 
 def log_lines(runner, lines: dict[str, str]) -> None:
+    """Log lines of the given names, after the config and before model and folders."""
     model = unwrapped(runner.model)
     count = sum(p.numel() for p in model.parameters())
     lines = {

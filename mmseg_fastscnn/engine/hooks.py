@@ -1,4 +1,4 @@
-"""What happens around the training loop."""
+"""Hooks of the training loop: losses, loading, checkpoints, a frozen backbone."""
 
 import time
 
@@ -16,11 +16,11 @@ from mmseg_fastscnn.registry import HOOKS
 
 @HOOKS.register_module()
 class RuntimeInfoHook(RuntimeInfoHookOfMMEngine):
-    """mmengine's, without waiting for the device in every iteration.
+    """mmengine's RuntimeInfoHook without waiting for the device in every iteration.
 
-    mmengine reads each loss of each iteration from the device at once, so that the CPU
-    cannot prepare the next iteration meanwhile. Here the losses of several iterations
-    are read together: when a line is logged, and before something else needs them.
+    mmengine reads each loss from the device as soon as it is computed, so that the CPU
+    waits instead of preparing the next iteration. Here the losses of several iterations
+    are read together: before a line is logged, a model validated or a file written.
     """
 
     def __init__(self):
@@ -36,7 +36,7 @@ class RuntimeInfoHook(RuntimeInfoHookOfMMEngine):
     ) -> None:
         if outputs is not None:
             self.unread.append({k: v.detach() for k, v in outputs.items()})
-        # when LoggerHook may write a line
+        # LoggerHook, whose priority is lower, may write a line after this
         on_time = any(self.every_n_inner_iters(batch_idx, n) for n in self.intervals)
         if on_time or self.end_of_epoch(runner.train_dataloader, batch_idx):
             self._read(runner)
@@ -51,6 +51,7 @@ class RuntimeInfoHook(RuntimeInfoHookOfMMEngine):
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
         if self.unread:
             self._read(runner)
+            # the checkpoint has the state from before they were read
             checkpoint['message_hub'] = runner.message_hub.state_dict()
 
     def _read(self, runner) -> None:
@@ -61,10 +62,10 @@ class RuntimeInfoHook(RuntimeInfoHookOfMMEngine):
 
 @HOOKS.register_module()
 class DataWaitHook(Hook):
-    """Say once when training waits for data for more than a tenth of its time.
+    """Warn once if training waits for data during more than a tenth of its time.
 
     Args:
-        iterations: How many iterations are timed together. The first one after a
+        iterations: Number of iterations that are timed together. The first one after a
             start, an epoch or a validation, when loading begins anew, is not timed.
     """
 
@@ -109,7 +110,7 @@ class DataWaitHook(Hook):
 
 
 def advice(loader: DataLoader) -> str:
-    """What to do where loading is the slower part."""
+    """Return what to do where loading is slower than training."""
     lines = []
     parts = getattr(loader.dataset, 'datasets', [loader.dataset])
     if any(getattr(part, 'packed', 'none to be had') is None for part in parts):
@@ -122,15 +123,16 @@ def advice(loader: DataLoader) -> str:
 
 @HOOKS.register_module()
 class CheckpointHook(CheckpointHookOfMMEngine):
-    """mmengine's, for which a higher score is better unless its name has "loss" in it.
+    """mmengine's CheckpointHook, for which a higher score of any name is better.
 
-    mmengine's own knows only some scores, and needs `rule` for mFscore and others.
+    Only a score with "loss" in its name is better if it is lower. mmengine itself knows
+    some names, and needs `rule` for mFscore and others.
     """
 
     def __init__(self, *args, save_best: str | list[str] | None = None, **kwargs):
         names = [save_best] if isinstance(save_best, str) else save_best or []
         higher = [name for name in names if 'loss' not in name.lower()]
-        if 'auto' in names:  # the first score of the metric, whatever its name is
+        if 'auto' in names:  # the metric's first score; '' is part of any name
             higher.append('')
         kwargs.setdefault('greater_keys', higher)
         super().__init__(*args, save_best=save_best, **kwargs)
@@ -140,7 +142,7 @@ class CheckpointHook(CheckpointHookOfMMEngine):
 class PlainCheckpointHook(Hook):
     """Write checkpoints of tensors and plain values alone; see `plain_hub`."""
 
-    priority = 'LOWEST'
+    priority = 'LOWEST'  # after hooks that add to the checkpoint's message hub
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
         checkpoint['message_hub'] = plain_hub(checkpoint['message_hub'])
@@ -151,11 +153,11 @@ class PlainCheckpointHook(Hook):
 class FreezeBackboneHook(Hook):
     """Train only the heads for the first iterations, so that fresh ones settle.
 
-    The backbone's gradients are dropped before each step, and its normalisation uses
-    the checkpoint's statistics without changing them.
+    The backbone's gradients are dropped before each step, and its normalisation layers
+    use the checkpoint's statistics without updating them.
 
     Args:
-        iterations: How many iterations the backbone stays as it is.
+        iterations: Number of iterations for which the backbone stays as it is.
     """
 
     def __init__(self, iterations: int):

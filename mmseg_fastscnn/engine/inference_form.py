@@ -1,4 +1,4 @@
-"""Validation during training, by the network's inference form."""
+"""Validation during training with the inference form of the network."""
 
 import copy
 
@@ -14,8 +14,8 @@ from mmseg_fastscnn.registry import HOOKS
 class InferenceFormHook(Hook):
     """Validate with a copy of the model in its inference form; train the model itself.
 
-    The copy predicts the same in less time and memory. It is `runner.model` from
-    before a validation's first image until after its last.
+    The copy gives the same predictions in less time and memory. It is `runner.model`
+    while a validation runs.
     """
 
     # after EMAHook (NORMAL) has put the averaged weights in, and before CheckpointHook
@@ -27,7 +27,7 @@ class InferenceFormHook(Hook):
 
     def before_val_epoch(self, runner) -> None:
         model = unwrapped(runner.model)
-        if isinstance(model, EncoderDecoder):  # another has no such form
+        if isinstance(model, EncoderDecoder):  # other models have no such form
             self.trained, runner.model = runner.model, inference_copy(model)
 
     def after_val_epoch(self, runner, metrics: dict | None = None) -> None:
@@ -37,6 +37,6 @@ class InferenceFormHook(Hook):
 
 def inference_copy(model: EncoderDecoder) -> EncoderDecoder:
     """Return a copy of a segmentor in its inference form, without auxiliary heads."""
-    # what deepcopy finds in its memo it does not copy
+    # deepcopy takes what its memo has for an object instead of copying the object
     unused = {id(model.auxiliary_head): nn.ModuleList()}
     return copy.deepcopy(model, unused).for_inference()

@@ -1,4 +1,4 @@
-"""Files of predictions: label images in raw ids, and pictures."""
+"""Hooks that write predictions: label images in raw ids, and pictures."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,8 +19,8 @@ class PredictionHook(Hook):
     """Write each tested image's prediction under the image's own relative path.
 
     Args:
-        out_dir: Folder for label PNGs in the data set's raw ids (8-bit, or 16-bit where
-            the ids need it).
+        out_dir: Folder for label PNGs in the data set's raw ids (8 bits, or 16 where an
+            id needs them).
         show_dir: Folder for pictures: image | truth | prediction, without the truth
             where there are no labels.
         opacity: Opacity of the colours in the pictures, 0 to 1.
@@ -47,7 +47,7 @@ class PredictionHook(Hook):
 
     def before_test(self, runner) -> None:
         for folder in filter(None, (self.labels, self.pictures)):
-            folder.check(image_facts(runner.test_dataloader.dataset))
+            folder.check(known_images(runner.test_dataloader.dataset))
         # another process must not find a file half written while it still checks
         barrier()
 
@@ -68,11 +68,11 @@ class PredictionHook(Hook):
                 self.pictures.write(sample, picture)
 
 
-def image_facts(dataset: object) -> Iterator[dict]:
-    """Return what a data set knows of its images without reading them.
+def known_images(dataset: object) -> Iterator[dict]:
+    """Yield the paths of a data set's images without reading the images.
 
-    Data sets that do not tell (torchvision's) are left out: their results are checked
-    one by one, when they are written.
+    Data sets that do not know them in advance (torchvision's) are left out; their
+    results are checked one by one, when they are written.
     """
     for part in parts_of(dataset):
         if hasattr(part, 'get_data_info'):
@@ -83,12 +83,12 @@ def image_facts(dataset: object) -> Iterator[dict]:
 class SegVisualizationHook(Hook):
     """Draw some results of validation and testing, as mmsegmentation's hook does.
 
-    Pictures (image | truth | prediction) go to `vis_data/vis_image` below the log's
-    folder.
+    Pictures (image | truth | prediction) go to `vis_data/vis_image` in the folder of
+    the log.
 
     Args:
         draw: Whether to draw at all.
-        interval: How many batches there are from one that is drawn to the next.
+        interval: Every how many batches one is drawn.
     """
 
     def __init__(self, draw: bool = False, interval: int = 50):

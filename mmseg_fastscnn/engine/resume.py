@@ -1,8 +1,8 @@
-"""What a run may take over from a checkpoint, and nothing else of it.
+"""The parts of a checkpoint that a resumed run takes over, and no others.
 
 mmengine trusts the checkpoint that it resumes: it runs the config inside, removes the
-file that `best_ckpt` names, and sets whatever attribute a scheduler's state has. So
-only known keys of known types are handed to it, and names of files only if they are
+file that `best_ckpt` names, and sets whatever attribute a scheduler's state has. So it
+gets only known keys with values of known types, and names of files only if these are
 checkpoints in this run's own folder.
 """
 
@@ -23,11 +23,11 @@ from torch.utils.data import DataLoader
 from mmseg_fastscnn.checkpoint import read_checkpoint
 
 OF_A_RUN = re.compile(r'((iter|epoch)_\d+|best_.+)\.pth')  # names that training writes
-POINTER = 'last_checkpoint'  # mmengine's name of the file that names the last one
+POINTER = 'last_checkpoint'  # the file in which mmengine keeps the last one's path
 
 
 def last_checkpoint(work_dir: str | Path) -> Path | None:
-    """Return the last checkpoint of a work dir, also of one that was moved."""
+    """Return the last checkpoint of a work dir, even if the work dir was moved."""
     pointer = Path(work_dir, POINTER)
     if not pointer.exists():
         return None
@@ -37,10 +37,11 @@ def last_checkpoint(work_dir: str | Path) -> Path | None:
 
 
 def check_work_dir(config: Config) -> None:
-    """Check that training in a work dir writes over nothing that it was given.
+    """Check that training will not write over the checkpoint that it starts from.
 
     Raises:
-        ValueError: The checkpoint to start from has a name that training would write.
+        ValueError: The checkpoint lies in the work dir and has a name that training
+            would write.
     """
     work_dir = Path(config.work_dir).resolve()
     start = Path(config.get('load_from') or '')
@@ -53,13 +54,16 @@ def check_work_dir(config: Config) -> None:
 
 
 def seed_of(path: str | Path) -> int | None:
-    """Return the seed of the run that wrote a checkpoint, if the file has it."""
+    """Return the seed of the run that wrote a checkpoint, None if the file has none."""
     seed = read_checkpoint(path)['meta'].get('seed')
     return seed if type(seed) is int else None
 
 
 def checkpoint_folder(runner: Runner) -> Path:
-    """Return where a run keeps its checkpoints, by the rule of `CheckpointHook`."""
+    """Return where a run keeps its checkpoints, by the rule of `CheckpointHook`.
+
+    To be called before training begins, when the hook still has the `out_dir` given.
+    """
     hook = next((h for h in runner.hooks if isinstance(h, CheckpointHook)), None)
     work_dir = Path(runner.work_dir)
     if hook is None or hook.out_dir in (None, runner.work_dir):
@@ -68,14 +72,14 @@ def checkpoint_folder(runner: Runner) -> Path:
 
 
 class SkippingIterator:
-    """Gives the training loop its batches after a resume.
+    """Iterator over the training batches after a resume.
 
-    mmengine's loop asks for the batches of all iterations before, to throw them away.
-    It gets None for these, and nothing is loaded.
+    mmengine's loop asks for the batch of each earlier iteration, only to throw it away.
+    Here it gets None for these, and nothing is loaded.
 
     Args:
         dataloader: Data loader with our `InfiniteSampler`.
-        skip: Iterations before.
+        skip: Number of earlier iterations.
     """
 
     def __init__(self, dataloader: DataLoader, skip: int):
@@ -93,16 +97,17 @@ class SkippingIterator:
 def resumable(
     checkpoint: Mapping, path: str | Path, folder: Path, schedulers: Sequence
 ) -> dict:
-    """Return the part of a checkpoint that a run goes on from.
+    """Return the part of a checkpoint from which a run goes on.
 
     Args:
-        checkpoint: From `read_checkpoint`.
-        path: Its file, for messages.
+        checkpoint: What `read_checkpoint` returned.
+        path: File of the checkpoint.
         folder: Where this run keeps its checkpoints.
         schedulers: This run's parameter schedulers.
 
     Raises:
-        ValueError: The checkpoint has no state of a run, or that of another run.
+        ValueError: The checkpoint has no state of a run, or its state is damaged or
+            does not fit this run.
     """
     if 'optimizer' not in checkpoint:
         raise ValueError(
@@ -134,26 +139,31 @@ def resumable(
 def scheduler_states(
     checkpoint: Mapping, path: str | Path, schedulers: Sequence
 ) -> list[dict]:
-    """Return each scheduler's state without keys that it does not have itself."""
+    """Return each scheduler's state without the keys that it does not have itself."""
     states = checkpoint.get('param_schedulers') or []
-    own = [set(scheduler.state_dict()) for scheduler in schedulers]
-    if len(states) != len(own) or not all(isinstance(s, Mapping) for s in states):
+    known = [set(scheduler.state_dict()) for scheduler in schedulers]
+    if len(states) != len(known) or not all(isinstance(s, Mapping) for s in states):
         raise ValueError(
             f'{path} has the state of {len(states)} parameter schedulers, the config '
-            f'has {len(own)} (param_scheduler). Resume with the config that trained, '
+            f'has {len(known)} (param_scheduler). Resume with the config that trained, '
             f'or start from its weights with --load-from.'
         )
     return [
         {key: state[key] for key in keys if key in state}
-        for state, keys in zip(states, own, strict=True)
+        for state, keys in zip(states, known, strict=True)
     ]
 
 
 def restored_hub(hub: object, path: str | Path, folder: Path) -> dict:
-    """Return the log history and the checkpoints to keep, as mmengine's `MessageHub`.
+    """Return log history, best scores and files to keep, as mmengine's `MessageHub`.
 
-    The best score goes on only together with its file: where that is not in `folder`,
-    the best from here on is kept.
+    A best score is taken over only with its file: where that is not in `folder`, the
+    search for the best begins again.
+
+    Args:
+        hub: The message hub of the checkpoint.
+        path: File of the checkpoint.
+        folder: Where this run keeps its checkpoints.
     """
     hub = hub if isinstance(hub, Mapping) else {}
     scalars = {
@@ -171,7 +181,11 @@ def restored_hub(hub: object, path: str | Path, folder: Path) -> dict:
 
 
 def history(name: str, value: object, path: str | Path) -> HistoryBuffer:
-    """Return a log history from its values and counts, two tensors (n,)."""
+    """Return a log history, from its values and its counts: two tensors of shape (n,).
+
+    Raises:
+        ValueError: `value` is not of this form.
+    """
     good = (
         isinstance(value, list | tuple)
         and len(value) == 2
@@ -187,7 +201,7 @@ def history(name: str, value: object, path: str | Path) -> HistoryBuffer:
 
 
 def kept_checkpoints(info: Mapping, folder: Path) -> dict:
-    """Return the best scores with their files, and the iterations of files to keep."""
+    """Return the best scores with their files, and the iterations of kept files."""
     result = {}
     for key, name in info.items():
         if not (str(key).startswith('best_ckpt') and isinstance(name, str)):
@@ -206,7 +220,8 @@ def kept_checkpoints(info: Mapping, folder: Path) -> dict:
 def plain_hub(hub: Mapping) -> dict:
     """Return the state of mmengine's `MessageHub` as tensors and plain values alone.
 
-    So a checkpoint needs no allow-list: any torch loads it with `weights_only=True`.
+    With it any torch loads the checkpoint with `weights_only=True`, without a list of
+    allowed types.
     """
     scalars = {
         name: [torch.from_numpy(np.asarray(part, np.float64)) for part in buffer.data]

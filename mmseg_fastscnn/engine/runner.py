@@ -45,24 +45,25 @@ from mmseg_fastscnn.registry import HOOKS, RUNNERS
 class SegRunner(Runner):
     """Train and test a segmentor on CPUs and GPUs.
 
-    Different from mmengine's: checkpoints are read safely and reported, nothing that a
-    checkpoint names is run or removed, the terminal shows what a person needs (the log
-    file has everything), SyncBN and data parallel training work on CPUs, and the
-    learning rate is scaled by the whole batch, accumulated steps included.
+    It differs from mmengine's in this: checkpoints are read safely, with a report of
+    what was loaded; nothing that a checkpoint names is run or removed; the terminal
+    shows what a person needs, the log file everything; SyncBN and data parallel
+    training work on CPUs; and the learning rate is scaled by the whole batch, with
+    accumulated steps.
 
     Args:
         model: The segmentor or its config.
         work_dir: Folder for checkpoints and logs.
         train_cfg: Config of the training loop; without one the run only tests.
         val_cfg: Config of the validation loop, if there is validation.
-        resume: Whether to go on with the run of the checkpoint that is loaded.
+        resume: Whether to go on with the run that wrote the checkpoint.
         kwargs: Other arguments of mmengine's `Runner`.
 
     Attributes:
-        trains: Whether this is a run that trains.
-        validates: Whether this is a run that trains and validates.
-        resumes: Whether this is a run that goes on with another.
-        weights: Which of a checkpoint's weights to load, 'ema' or 'raw'.
+        trains: Whether the run trains.
+        validates: Whether the run trains and validates.
+        resumes: Whether the run goes on with an earlier one.
+        weights: Which of a checkpoint's weights to load: 'ema' or 'raw'.
         test_dtype: Type of the network's weights in a run that only tests.
     """
 
@@ -87,10 +88,10 @@ class SegRunner(Runner):
 
     @classmethod
     def from_cfg(cls, cfg: Config) -> 'SegRunner':
-        """Build a runner; one that resumes gets the seed of the run that it resumes.
+        """Build a runner; a run that resumes keeps the seed of the earlier one.
 
-        The order of images and the seeds of workers are made from the seed, so it has
-        to be known before they are built.
+        The order of images and the seeds of workers follow from the seed, so it must be
+        known before the parts are built.
         """
         cfg = copy.deepcopy(cfg)
         if cfg.get('resume'):
@@ -105,7 +106,7 @@ class SegRunner(Runner):
     def train(self) -> nn.Module:
         trained = self.model
         with warnings.catch_warnings():
-            # said when a step is skipped or accumulated, which is meant
+            # torch warns of it when a step is skipped or accumulated on purpose
             warnings.filterwarnings('ignore', 'Detected call of `scheduler.step')
             try:
                 return super().train()
@@ -118,10 +119,10 @@ class SegRunner(Runner):
                 )
                 raise
             finally:
-                self.model = trained  # validation that fails leaves its copy
+                self.model = trained  # a validation that fails leaves its copy here
 
     def dump_config(self) -> None:
-        """Keep the config that trained in the work dir, and a test's beside its log.
+        """Write the config of a training run to the work dir, others beside the log.
 
         A config that was read from the work dir is not written over.
         """
@@ -153,12 +154,12 @@ class SegRunner(Runner):
         terminal = logger.handlers[0]
         terminal.addFilter(is_shown)
         terminal.setFormatter(logging.Formatter('%(asctime)s %(message)s', '%H:%M:%S'))
-        # here, since what mmengine does next is to import torchvision for its report
+        # mmengine imports torchvision right after this, for its environment report
         set_aside_broken_torchvision(logger)
         return logger
 
     def register_hooks(self, default_hooks=None, custom_hooks=None) -> None:
-        if not self.trains:  # the weights asked for are loaded, see `weights`
+        if not self.trains:  # `weights` says which to test; EMAHook would swap them
             custom_hooks = [h for h in custom_hooks or () if not averages_weights(h)]
         super().register_hooks(default_hooks, custom_hooks)
         self.register_hook(StartupCheckHook())
@@ -168,12 +169,12 @@ class SegRunner(Runner):
         self.register_hook(ClassWeightHook())
         if self.validates:
             self.register_hook(InferenceFormHook())
-        if self.distributed:  # so that all processes validate what is saved
+        if self.distributed:  # so that all processes validate with equal statistics
             self.register_hook(dict(type='SyncBuffersHook'))
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         if self.distributed and 'type' not in (model_wrapper_cfg or {}):
-            # torch 2.13 calls the second name deprecated, earlier ones lack the first
+            # torch 2.13 deprecates the second name; before, only that one is known
             known = inspect.signature(DistributedDataParallel).parameters
             names = ('forward_sync_buffers', 'broadcast_buffers')
             buffers = next(name for name in names if name in known)
@@ -182,16 +183,19 @@ class SegRunner(Runner):
                 'find_unused_parameters', False
             )
             if not torch.cuda.is_available():
-                model = revert_sync_batchnorm(model)  # there is no SyncBN on CPUs
+                model = revert_sync_batchnorm(model)  # torch has no SyncBN on CPUs
                 default['device_ids'] = None
             model_wrapper_cfg = {**default, **(model_wrapper_cfg or {})}
         return super().wrap_model(model_wrapper_cfg, model)
 
     def load_checkpoint(self, filename: str, *args, **kwargs) -> dict:
-        """Load a file's weights; all of them, unless training starts from them.
+        """Load a checkpoint, and log what was loaded.
 
-        Arguments beyond `filename` are mmengine's and not needed: the file is read to
-        the CPU, and a `module.` before names is removed.
+        Where training starts from it, classifiers and first convolution are fitted to
+        the task, and other tensors may be missing. Otherwise all must be there.
+
+        mmengine's further arguments are not used: the file is read to the CPU, and
+        `module.` before a name is removed.
         """
         checkpoint = read_checkpoint(filename, self.weights)
         model = unwrapped(self.model)
@@ -240,7 +244,7 @@ class SegRunner(Runner):
         return inflate_first_convolution(model, state_dict)
 
     def resume(self, filename: str, *args, **kwargs) -> None:
-        """Resume; batches of the iterations before are skipped without loading."""
+        """Resume a run; batches of earlier iterations are skipped without loading."""
         super().resume(filename, *args, **kwargs)
         loop = self.train_loop
         loads_to_skip = hasattr(loop, 'dataloader_iterator')
@@ -250,9 +254,9 @@ class SegRunner(Runner):
     def scale_lr(
         self, optim_wrapper: OptimWrapper, auto_scale_lr: dict | None = None
     ) -> None:
-        """Multiply the learning rates by the real over the base batch size.
+        """Multiply the learning rates by the ratio of real to base batch size.
 
-        A resumed run has the learning rates of its checkpoint, whatever its batch.
+        A resumed run keeps the learning rates of its checkpoint, whatever its batch.
         """
         if not auto_scale_lr or not auto_scale_lr.get('enable', False):
             return
@@ -271,7 +275,7 @@ class SegRunner(Runner):
 
     @property
     def images_per_step(self) -> int:
-        """Images that one step of the optimizer sees, in all processes."""
+        """Number of images in one step of the optimizer, over all processes."""
         accumulated = self.cfg.optim_wrapper.get('accumulative_counts', 1)
         return self.train_dataloader.batch_size * get_world_size() * accumulated
 
@@ -296,6 +300,7 @@ class SegRunner(Runner):
 
 
 def averages_weights(hook: Hook | dict) -> bool:
+    """Return whether a hook, or its config, is an `EMAHook` or derived from it."""
     kind = hook.get('type') if isinstance(hook, dict) else type(hook)
     kind = HOOKS.get(kind) if isinstance(kind, str) else kind
     return isinstance(kind, type) and issubclass(kind, EMAHook)

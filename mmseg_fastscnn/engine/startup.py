@@ -1,8 +1,8 @@
-"""What is compared before the first step, with one line for each finding.
+"""The check before the first step: do the parts of a run fit together?
 
-A finding that cannot work stops the run; a doubtful one is a warning. Everything here
-compares built objects: what the config alone shows is checked when it is read
-(`config/check.py`).
+Each finding is one line. One with which the run cannot work stops it, a doubtful one is
+a warning. Everything here compares objects that are built; what the config alone shows
+is checked when it is read (`config/check.py`).
 """
 
 from collections.abc import Iterable, Iterator
@@ -31,8 +31,8 @@ from mmseg_fastscnn.models.segmentor import unwrapped
 from mmseg_fastscnn.registry import HOOKS
 
 ENDLESS = (InfiniteSampler, InfiniteSamplerOfMMEngine)
-SECONDS = 3  # that looking at the training data may take
-NEVER = 10**9  # what mmengine's schedulers have as `end` where none is given
+SECONDS = 3  # time limit for looking at the training labels
+NEVER = 10**9  # `end` of mmengine's schedulers where the config gives none
 
 
 @HOOKS.register_module()
@@ -40,10 +40,10 @@ class StartupCheckHook(Hook):
     """Compare the parts of a run before its first step.
 
     Raises:
-        ValueError: Some parts cannot work together; all findings are listed.
+        ValueError: Some parts cannot work together; all such findings are listed.
     """
 
-    priority = 'HIGHEST'
+    priority = 'HIGHEST'  # before any other hook does its work or fails
 
     def before_train(self, runner) -> None:
         report(runner, training_findings(runner))
@@ -61,10 +61,11 @@ class StartupCheckHook(Hook):
 
 
 def report(runner, findings: Iterable[Finding]) -> None:
+    """Warn of what is doubtful; raise ValueError for what cannot work."""
     findings = list(findings)
     for finding in findings:
         if not finding.stops:
-            # as one string: mmengine shows a format string only once
+            # formatted here, since mmengine logs the same format string only once
             runner.logger.warning(f'Doubtful: {finding.text}')
     stops = [finding.text for finding in findings if finding.stops]
     if stops:
@@ -72,6 +73,7 @@ def report(runner, findings: Iterable[Finding]) -> None:
 
 
 def training_findings(runner) -> Iterator[Finding]:
+    """Compare loop, data, network, schedule and metric, without opening a file."""
     model = unwrapped(runner.model)
     yield from loop_and_sampler(runner)
     yield from scheduler_units(runner)
@@ -88,8 +90,11 @@ def training_findings(runner) -> Iterator[Finding]:
 
 
 def findings_in_files(runner) -> Iterator[Finding]:
-    """Look at files, when the parts of the run fit together."""
-    if is_main_process():
+    """Look at training labels and at one validation image.
+
+    This comes second, since files are looked at in vain if other parts do not fit.
+    """
+    if is_main_process():  # one process is enough: all have the same files
         dataset = runner.train_dataloader.dataset
         yield from learnable(occurring_classes(dataset, SECONDS))
     if runner.val_loop is not None:
@@ -97,6 +102,7 @@ def findings_in_files(runner) -> Iterator[Finding]:
 
 
 def loop_and_sampler(runner) -> Iterator[Finding]:
+    """Find a loop of epochs over a sampler that never ends."""
     if counts_epochs(runner) and isinstance(runner.train_dataloader.sampler, ENDLESS):
         yield Finding(
             True,
@@ -108,8 +114,9 @@ def loop_and_sampler(runner) -> Iterator[Finding]:
 
 
 def scheduler_units(runner) -> Iterator[Finding]:
+    """Find schedulers that count in another unit, or end elsewhere, than the run."""
     schedulers = runner.param_schedulers or ()
-    if isinstance(schedulers, dict):  # of several optimizers
+    if isinstance(schedulers, dict):  # one list per optimizer
         schedulers = [s for several in schedulers.values() for s in several]
     ends = {}
     for scheduler in schedulers:
@@ -139,7 +146,7 @@ def last_batch(model: nn.Module, loader: DataLoader) -> Iterator[Finding]:
     """Find a batch of one image, whose coarsest level has one value per channel."""
     layers = [m for m in model.modules() if isinstance(m, _BatchNorm)]
     if all(isinstance(m, SyncBatchNorm) for m in layers):
-        return
+        return  # nothing is normalised, or over the images of all processes
     reason = 'batch normalisation over the coarsest level of the pyramid needs two'
     if loader.batch_size == 1:
         yield Finding(
@@ -174,6 +181,7 @@ def unmatched_patterns(runner) -> Iterator[Finding]:
 
 
 def best_score(runner) -> Iterator[Finding]:
+    """Find a score to choose the best checkpoint by that validation does not give."""
     metrics = runner.val_evaluator.metrics
     if not all(hasattr(metric, 'keys') for metric in metrics):
         return  # a user's own metric does not say which values it will give

@@ -19,10 +19,10 @@ from mmseg_fastscnn.structures import IGNORED
 
 
 class Finding(NamedTuple):
-    """Something that does not fit together.
+    """Something in a run that does not fit together.
 
     Attributes:
-        stops: Whether the run cannot work with it.
+        stops: Whether the run cannot work like this.
         text: What was found, and what to do.
     """
 
@@ -33,6 +33,7 @@ class Finding(NamedTuple):
 def classes_fit(
     model: nn.Module, loader: DataLoader, purpose: str
 ) -> Iterator[Finding]:
+    """Find heads with another number of classes than the data has."""
     classes = loader.dataset.metainfo['classes']
     for place, head in heads_of(model).items():
         if head.num_classes != len(classes):
@@ -56,6 +57,7 @@ def heads_of(model: nn.Module) -> dict[str, nn.Module]:
 
 
 def same_classes(runner) -> Iterator[Finding]:
+    """Find validation data with other classes than the training data."""
     training = list(runner.train_dataloader.dataset.metainfo['classes'])
     validation = list(runner.val_dataloader.dataset.metainfo['classes'])
     if training != validation:
@@ -67,7 +69,7 @@ def same_classes(runner) -> Iterator[Finding]:
 
 
 def ignored_ids(runner) -> Iterator[Finding]:
-    """Compare the ids that heads, metric and data do not count."""
+    """Find heads, metrics or data sets that ignore another id than the others."""
     heads = heads_of(unwrapped(runner.model))
     readers = [(f'model.{place}', head) for place, head in heads.items()]
     loaders = {'train_dataloader': runner.train_dataloader}
@@ -90,7 +92,7 @@ def ignored_ids(runner) -> Iterator[Finding]:
 
 
 def crop_sizes(model: nn.Module, loader: DataLoader) -> Iterator[Finding]:
-    """Compare the crop of the pipeline with the padded size and the sliding window."""
+    """Find crops of another size than the padded batch or the sliding window."""
     size = getattr(model.data_preprocessor, 'size', None)
     window = model.test_cfg.get('crop_size')
     for crop in crops_of(loader.dataset):
@@ -117,6 +119,7 @@ def crops_of(dataset: object) -> set[tuple[int, int]]:
     result = set()
     for part in parts_of(dataset):
         for step in getattr(getattr(part, 'pipeline', None), 'transforms', ()):
+            # our RandomCrop keeps the size itself, a fused step keeps a RandomCrop
             crop = getattr(getattr(step, 'crop', step), 'crop_size', None)
             if isinstance(crop, list | tuple):
                 result.add(tuple(crop))
@@ -124,7 +127,7 @@ def crops_of(dataset: object) -> set[tuple[int, int]]:
 
 
 def pipeline_is_for_testing(config: Config, loader: str) -> Iterator[Finding]:
-    """Find steps of a test pipeline that prediction or the label do not undo."""
+    """Find steps of a test pipeline that are not undone, or not done to the label."""
     for dataset in all_datasets(Config({loader: config[loader]})):
         pipeline = dataset.get('pipeline') or ()
         for step in training_steps(pipeline):
@@ -153,7 +156,7 @@ def validation_sizes(loader: DataLoader) -> Iterator[Finding]:
     """Find a validation pipeline that changes the size of the labels."""
     sample = loader.dataset[0]['data_samples']
     if isinstance(sample, list) or 'gt_sem_seg' not in sample:
-        return  # several views, or nothing to compare with
+        return  # ms+flip, or no label to compare with
     found, needed = tuple(sample.gt_sem_seg.shape), tuple(sample.ori_shape)
     if found != needed:
         yield Finding(
@@ -165,7 +168,11 @@ def validation_sizes(loader: DataLoader) -> Iterator[Finding]:
 
 
 def learnable(facts: LabelFacts) -> Iterator[Finding]:
-    """Judge what was found in a sample of the training data."""
+    """Find labels that cannot be read, and classes that do not occur in them.
+
+    Args:
+        facts: What was seen in as many training labels as there was time for.
+    """
     if facts.errors:
         more = f' ({len(facts.errors)} such files)' if facts.errors[1:] else ''
         yield Finding(True, f'{facts.errors[0]}{more}')

@@ -1,6 +1,6 @@
-"""What a run shows on the terminal: its whole log but the lines of mmengine named here.
+"""What a run shows on the terminal: its log without some lines of mmengine.
 
-The log file has every line.
+The lines that are left out are named here. The log file has every line.
 """
 
 import logging
@@ -10,19 +10,19 @@ import mmengine
 
 MMENGINE = Path(mmengine.__file__).parent
 LOGGER_HOOK = 'hooks/logger_hook.py'
-# Functions of mmengine whose lines are of no use to a user, or say again what the
-# header of the run says.
+# Functions of mmengine whose lines are of no use to a user, or repeat what the header
+# of the run says.
 NOT_SHOWN = {
     ('runner/runner.py', '__init__'),  # the order of all hooks
     ('runner/runner.py', '_log_env'),  # versions, and the whole config
     ('runner/runner.py', 'wrap_model'),  # SyncBN becomes BN in a single process
-    ('runner/runner.py', 'resume'),  # the header says where the run goes on
-    ('hooks/checkpoint_hook.py', 'before_train'),  # the folder, in the header too
-    ('hooks/checkpoint_hook.py', 'after_train_iter'),  # each checkpoint
+    ('runner/runner.py', 'resume'),  # the header says at which iteration it goes on
+    ('hooks/checkpoint_hook.py', 'before_train'),  # the header has the folder
+    ('hooks/checkpoint_hook.py', 'after_train_iter'),  # a line per checkpoint
     ('hooks/checkpoint_hook.py', 'after_train_epoch'),
     ('model/base_module.py', '_dump_init_info'),  # how each weight was initialised
 }
-# `print_log` of mmengine hides who called it: its lines are known by how they begin.
+# Who called mmengine's `print_log` cannot be seen, so its lines are told by their text.
 NOT_PRINTED = (
     '"FileClient" will be deprecated',  # mmengine's own call of its own class
     '"HardDiskBackend" is the alias',
@@ -37,7 +37,7 @@ def is_shown(record: logging.LogRecord) -> bool:
         return True
     module, message = path.relative_to(MMENGINE).as_posix(), record.getMessage()
     if module == LOGGER_HOOK and message.startswith('Exp name'):
-        return False  # the name of the run, every thousandth iteration
+        return False  # the name of the run, in every thousandth iteration
     if record.funcName == 'print_log' and message.startswith(NOT_PRINTED):
         return False
     return (module, record.funcName) not in NOT_SHOWN

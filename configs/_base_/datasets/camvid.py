@@ -1,10 +1,10 @@
-"""CamVid, 11 classes, 480x360: what differs from Cityscapes' pipelines."""
+"""CamVid: 11 classes, 480x360 pixels; what differs from Cityscapes."""
 
 _base_ = './cityscapes.py'
 
 dataset_type = 'CamVidDataset'
 data_root = 'data/camvid'
-crop_size = (288, 384)  # (h, w): a frame at the smallest scale, so nothing is padded
+crop_size = (288, 384)  # (h, w) of a frame at the smallest scale: nothing is padded
 train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadAnnotations'),

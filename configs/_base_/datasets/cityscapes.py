@@ -20,7 +20,7 @@ train_pipeline = [
 test_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='Resize', scale=(2048, 1024), keep_ratio=True),
-    dict(type='LoadAnnotations'),  # after Resize: labels stay at their own size
+    dict(type='LoadAnnotations'),  # after Resize, so that labels keep their size
     dict(type='PackSegInputs'),
 ]
 tta_model = dict(type='SegTTAModel')

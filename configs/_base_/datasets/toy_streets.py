@@ -1,6 +1,6 @@
-"""Generated street scenes, 512x256, in Cityscapes' layout: `tools/make_toy_streets.py`.
+"""Generated street scenes of 512x256 pixels, from `tools/make_toy_streets.py`.
 
-What differs from Cityscapes is the size.
+They have Cityscapes' layout and classes; only the size differs.
 """
 
 _base_ = './cityscapes.py'

@@ -1,7 +1,8 @@
-"""The network: each of its numbers once. Another data set: `model=dict(num_classes=N)`.
+"""The network in mmsegmentation's form. Each of its numbers is here, once.
 
-Three heads read the three feature maps (1/8, 1/32, fused); the two auxiliary ones
-only help in training.
+Three heads read the three feature maps (1/8, 1/32 and fused); the two auxiliary heads
+are used in training only. For another data set set `model=dict(num_classes=N)`, which
+reaches all heads.
 """
 
 auxiliary = dict(

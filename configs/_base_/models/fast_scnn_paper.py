@@ -1,8 +1,9 @@
 """The network in the paper's own form, as Tramac/Fast-SCNN-pytorch trains it.
 
-What differs from mmsegmentation's form: a 1x1 convolution after the pyramid, ReLU after
-the depthwise convolutions, no padding in the first convolution, biased convolutions in
-the fusion, `align_corners`, and one auxiliary head, on the 1/8 map.
+It differs from mmsegmentation's form in these points: a 1x1 convolution after the
+pyramid, ReLU after the depthwise convolutions, no padding in the first convolution,
+biased convolutions in the fusion, `align_corners`, and one auxiliary head, which reads
+the 1/8 map.
 """
 
 _base_ = './fast_scnn.py'

@@ -1,8 +1,8 @@
-"""The network as it trains well in a few thousand iterations, on small data sets.
+"""The network for small data sets and runs of a few thousand iterations.
 
-Softmax losses over the labelled pixels learn faster than the sigmoid ones of the
-published Cityscapes run, and statistics of normalisation that move 1 % an iteration
-are too slow for weights that change as fast as they do here.
+Softmax losses over the labelled pixels learn faster than the sigmoid losses of the
+published Cityscapes run. Normalisation statistics that move by 1 % per iteration, as in
+that run, are too slow for weights that change as fast as they do here.
 """
 
 _base_ = './fast_scnn.py'
