@@ -125,3 +125,12 @@ def refuse_channels(channels: int, values: int) -> NoReturn:
         f'preprocessor {values} values. Give one value per channel '
         f'(model.data_preprocessor.mean, .std), and model.backbone.in_channels.'
     )
+
+
+def checked_reduction(reduction: str) -> str:
+    """Return how a loss is reduced; raise ValueError if it is no way to do so."""
+    if reduction not in ('mean', 'sum', 'none'):
+        raise ValueError(
+            f"reduction is {reduction!r}; it must be 'mean', 'sum' or 'none'."
+        )
+    return reduction

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from mmseg_fastscnn.models.class_weights import ClassWeights
-from mmseg_fastscnn.models.losses import CrossEntropyLoss, positive_channel, value_at
+from mmseg_fastscnn.models.losses import CrossEntropyLoss
+from mmseg_fastscnn.models.targets import positive_channel, value_at
 from mmseg_fastscnn.ops.upsample_loss import upsample_cross_entropy
 from mmseg_fastscnn.ops.upsample_sums import upsample_values
 from mmseg_fastscnn.registry import MODELS
