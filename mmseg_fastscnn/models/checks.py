@@ -1,7 +1,7 @@
 """Settings that must fit each other, and what the preprocessor refuses."""
 
 from collections.abc import Mapping, Sequence
-from typing import NoReturn
+from typing import NoReturn, TypedDict
 
 from torch import Tensor
 
@@ -72,6 +72,13 @@ def checked_threshold(threshold: float | None, single_channel: bool) -> float | 
     if threshold is not None and not 0 < threshold < 1:
         raise ValueError(f'threshold is {threshold}; it is a probability in (0, 1).')
     return 0.3 if single_channel and threshold is None else threshold
+
+
+class TestPadding(TypedDict, total=False):
+    """The config check reads the keys of `data_preprocessor.test_cfg` here."""
+
+    size: Sequence[int]
+    size_divisor: int
 
 
 def check_mean_and_std(
