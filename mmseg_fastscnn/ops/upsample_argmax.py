@@ -68,7 +68,7 @@ def best_class(scores: Tensor) -> Tensor:
 def in_bands(image: Tensor, up: Upsampling) -> Tensor:
     """Interpolate everything, a band at a time: (C, h, w) to (H, W)."""
     wide = up.widen(image)
-    parts = [best_class(band.weights @ wide[:, band.low]) for band in up.bands]
+    parts = [best_class(band.weights @ wide[:, band.source]) for band in up.bands]
     return torch.cat(parts)
 
 
