@@ -76,6 +76,7 @@ class IoUMetric(BaseMetric):
         self.ignore_index = ignore_index
         self.columns = ['IoU', 'Acc']
         self.columns += [c for name in names for c in EXTRA.get(name, ())]
+        self.mean_names = [*(f'm{column}' for column in self.columns), 'aAcc']
         self.nan_to_num = nan_to_num
         self.beta = beta
         self.folder = None if output_dir is None else ResultFolder(output_dir)
@@ -97,15 +98,8 @@ class IoUMetric(BaseMetric):
     @property
     def keys(self) -> list[str]:
         """Names of the values that `evaluate` returns."""
-        if self.format_only:
-            return []
-        return [self._prefixed(name) for name in self._mean_names()]
-
-    def _mean_names(self) -> list[str]:
-        return [*(f'm{column}' for column in self.columns), 'aAcc']
-
-    def _prefixed(self, name: str) -> str:
-        return f'{self.prefix}/{name}' if self.prefix else name
+        prefix = f'{self.prefix}/' if self.prefix else ''
+        return [] if self.format_only else [prefix + name for name in self.mean_names]
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         """Count the pixels of a batch; samples without labels count as images only."""
@@ -139,7 +133,7 @@ class IoUMetric(BaseMetric):
             ValueError: There are other ids than those of the classes.
         """
         counts = self.counts
-        if counts is None:
+        if counts is None:  # nothing is labelled
             counts = torch.zeros(256, 256, dtype=torch.int64)
         seen = torch.tensor([self.seen], device=counts.device)
         total = torch.cat([counts.flatten(), seen])
@@ -160,7 +154,8 @@ class IoUMetric(BaseMetric):
         counts = total[:-1].view(256, 256).cpu()
         confusion = confusion_matrix(counts, len(self.dataset_meta['classes']))
         self.means = self.compute_metrics(confusion)
-        return {self._prefixed(name): value for name, value in self.means.items()}
+        # there are no means where nothing is labelled
+        return dict(zip(self.keys, self.means.values(), strict=False))
 
     def compute_metrics(self, results: Tensor) -> dict[str, float]:
         """Log the table of classes and return the means.
@@ -171,13 +166,15 @@ class IoUMetric(BaseMetric):
         logger = MMLogger.get_current_instance()
         self.per_class = {}
         if self.format_only:
+            folder = self.folder.folder
             logger.info(
-                'Predictions are in %s; nothing was measured (format_only).',
-                self.folder.folder,
+                f'Predictions are in {folder}; nothing was measured (format_only).'
             )
             return {}
         if results.sum() == 0:
-            logger.info('There are no labels here, so nothing was measured.')
+            logger.info(
+                'There are no labels here, so nothing was measured (format_only).'
+            )
             return {}
         table, accuracy = class_ratios(results.double().numpy(), self.beta)
         if self.nan_to_num is not None:
@@ -189,7 +186,7 @@ class IoUMetric(BaseMetric):
         }
         logger.info('\n%s', format_table(self.per_class, self.columns))
         means = [float(np.nanmean(table[column])) for column in self.columns]
-        return dict(zip(self._mean_names(), [*means, accuracy], strict=True))
+        return dict(zip(self.mean_names, [*means, accuracy], strict=True))
 
     def report(self) -> dict:
         """Return the last evaluation as JSON can hold it; {} where nothing is labelled.
@@ -264,11 +261,9 @@ def class_ratios(
 def format_table(per_class: dict[str, dict[str, float]], columns: Sequence[str]) -> str:
     """Return one line per class, with two decimals."""
     width = max(len('class'), *map(len, per_class))
-    lines = ['  '.join([f'{"class":<{width}}', *(f'{c:>9}' for c in columns)])]
+    lines = [f'{"class":<{width}}' + ''.join(f'{c:>11}' for c in columns)]
     for name, row in per_class.items():
-        lines.append(
-            '  '.join([f'{name:<{width}}', *(f'{row[c]:9.2f}' for c in columns)])
-        )
+        lines.append(f'{name:<{width}}' + ''.join(f'{row[c]:11.2f}' for c in columns))
     return '\n'.join(lines)
 
 

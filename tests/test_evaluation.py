@@ -71,6 +71,18 @@ def test_images_counted_twice_are_an_error():
         ours.evaluate(2)
 
 
+def test_ids_outside_the_classes_are_an_error():
+    fine = torch.tensor([[[0, 1, 1, 0]]], dtype=torch.uint8)
+    for pred, label, last in [
+        (fine, torch.tensor([[[0, 1, 7, 255]]], dtype=torch.uint8), 7),
+        (torch.tensor([[[0, 2, 0, 0]]], dtype=torch.uint8), fine, 2),
+    ]:
+        ours = metric(2, 'mIoU')
+        ours.process({}, samples(pred, label))
+        with pytest.raises(ValueError, match=f'outside 0 to 1.*found 0 to {last}'):
+            ours.evaluate(1)
+
+
 def test_without_labels_nothing_is_measured():
     ours = metric(2, 'mIoU')
     ours.process({}, [dict(pred_sem_seg=dict(data=torch.zeros(1, 2, 2)))])

@@ -14,6 +14,7 @@ from test_inference import small_model
 from test_segmentor import facts
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from mmseg_fastscnn.evaluation import IoUMetric
 from mmseg_fastscnn.registry import MODELS
 
 init_default_scope('mmseg_fastscnn')
@@ -72,6 +73,40 @@ def test_a_training_step_waits_for_nothing(use_sigmoid, monkeypatch):
         # a CPU's values decide how the logarithms of a band are computed
         assert set(waits.found) == ({'_local_scalar_dense'} if host == 'cpu' else set())
     assert losses['none'] == pytest.approx(losses['cpu'], rel=1e-5)
+
+
+@pytest.mark.parametrize('ignore_index', [255, 1])
+@pytest.mark.parametrize('kind', ['DiceLoss', 'TverskyLoss', 'FocalLoss'])
+def test_other_losses_wait_for_nothing(kind, ignore_index, monkeypatch):
+    monkeypatch.setattr(HOST, 'none')
+    options = {} if kind == 'FocalLoss' else dict(ignore_index=ignore_index)
+    loss = MODELS.build(dict(type=kind, **options))
+    logits, label = torch.randn(2, 3, 4, 5, requires_grad=True), label_batch(2, 9, 11)
+    label = label.clamp(max=2).byte()
+    for _ in range(2):
+        with Waits() as waits:
+            total, _ = loss.of_upsampled(logits, label)
+            total.backward()
+    assert waits.found == []
+
+
+def test_validation_waits_once_for_all_images(monkeypatch):
+    """On a CPU, bincount counts the same."""
+    label, values = label_batch(3, 9, 11).byte(), {}
+    pred = label.roll(1, 2).clamp(max=18)
+    samples = [
+        dict(pred_sem_seg=dict(data=p[None]), gt_sem_seg=dict(data=t[None]))
+        for p, t in zip(pred, label, strict=True)
+    ]
+    for place in ('cpu', 'none'):
+        monkeypatch.setattr(HOST, place)
+        metric = IoUMetric()
+        metric.dataset_meta = dict(classes=[f'c{k}' for k in range(19)])
+        with Waits() as waits:
+            metric.process({}, samples)
+        assert waits.found == (['bincount'] * 3 if place == 'cpu' else [])
+        values[place] = metric.evaluate(3)
+    assert values['cpu'] == values['none']
 
 
 @pytest.mark.parametrize(

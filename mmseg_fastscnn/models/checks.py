@@ -1,7 +1,7 @@
 """Settings that must fit each other, and what the preprocessor refuses."""
 
 from collections.abc import Mapping, Sequence
-from typing import NoReturn
+from typing import NoReturn, TypedDict
 
 from torch import Tensor
 
@@ -74,6 +74,13 @@ def checked_threshold(threshold: float | None, single_channel: bool) -> float | 
     return 0.3 if single_channel and threshold is None else threshold
 
 
+class TestPadding(TypedDict, total=False):
+    """The config check reads the keys of `data_preprocessor.test_cfg` here."""
+
+    size: Sequence[int]
+    size_divisor: int
+
+
 def check_mean_and_std(
     mean: Sequence[float] | None, std: Sequence[float] | None
 ) -> None:
@@ -125,3 +132,12 @@ def refuse_channels(channels: int, values: int) -> NoReturn:
         f'preprocessor {values} values. Give one value per channel '
         f'(model.data_preprocessor.mean, .std), and model.backbone.in_channels.'
     )
+
+
+def checked_reduction(reduction: str) -> str:
+    """Return how a loss is reduced; raise ValueError if it is no way to do so."""
+    if reduction not in ('mean', 'sum', 'none'):
+        raise ValueError(
+            f"reduction is {reduction!r}; it must be 'mean', 'sum' or 'none'."
+        )
+    return reduction

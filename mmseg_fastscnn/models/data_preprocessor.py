@@ -1,7 +1,6 @@
 """From a batch of samples as they were read to what the network reads."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import TypedDict
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -10,6 +9,7 @@ from mmengine.structures import PixelData
 from torch import Tensor
 
 from mmseg_fastscnn.models.checks import (
+    TestPadding,
     check_mean_and_std,
     check_test_padding,
     refuse_channels,
@@ -27,13 +27,6 @@ from mmseg_fastscnn.ops.image_batch import (
 )
 from mmseg_fastscnn.registry import MODELS
 from mmseg_fastscnn.structures import SegDataSample
-
-
-class TestPadding(TypedDict, total=False):
-    """The config check reads the keys of `data_preprocessor.test_cfg` here."""
-
-    size: Sequence[int]
-    size_divisor: int
 
 
 @MODELS.register_module()
@@ -54,7 +47,7 @@ class SegDataPreProcessor(BaseDataPreprocessor):
             ({}: its defaults). Remove that step from the pipeline.
         test_cfg: How images are padded when there is no training, right and bottom:
             `dict(size_divisor=32)` to the next multiple, `dict(size=(h, w))` to a
-            size. Predictions are cut back.
+            size. Predictions are cropped back.
 
     Attributes:
         dtype: Type of the inputs; see `EncoderDecoder.for_inference`.
@@ -110,23 +103,19 @@ class SegDataPreProcessor(BaseDataPreprocessor):
         images, samples = list(data['inputs']), data.get('data_samples')
         pads_labels = training and self.size is not None
         size = tuple(self.size) if pads_labels else self._common_size(images)
+        how = self._normalisation(images, size, training)
         on_host = self.device.type == host.HOST
         if pads_labels:
             samples = self._with_padded_labels(samples, size, on_host)
-        elif samples is not None and on_host:
-            samples = [sample.to(self.device) for sample in samples]
         elif samples is not None:
-            samples = [moved(sample, self.device) for sample in samples]
+            move = SegDataSample.to if on_host else moved
+            samples = [move(sample, self.device) for sample in samples]
         before = tuple(images[0].shape[1:])
         if not training and before != size:
             samples = note_padding(samples, len(images), before, size)
-        order = self._channel_order(images, size)
-        colours = self.photometric if training else None
         if on_host:
-            inputs = self._batch_by_channel(images, size, order, colours)
+            inputs = self._batch_by_channel(images, size, how)
         else:
-            settings = (self.mean, self.std, self.pad_val, self.dtype, colours)
-            how = Normalisation(order, *settings)
             inputs = batch_at_once(images, size, how, self.device)
         return dict(inputs=inputs, data_samples=samples)
 
@@ -159,10 +148,10 @@ class SegDataPreProcessor(BaseDataPreprocessor):
             sample.gt_sem_seg = PixelData(data=label)
         return samples
 
-    def _channel_order(
-        self, images: Sequence[Tensor], size: tuple[int, int]
-    ) -> tuple[int, ...]:
-        """Return which channel comes first, second, ...; check size and channels."""
+    def _normalisation(
+        self, images: Sequence[Tensor], size: tuple[int, int], training: bool
+    ) -> Normalisation:
+        """Say what is done to images; refuse those that do not fit."""
         channels = len(images[0])
         for image in images:
             if image.shape[1] > size[0] or image.shape[2] > size[1]:
@@ -172,31 +161,26 @@ class SegDataPreProcessor(BaseDataPreprocessor):
         order = list(range(channels))
         if self.bgr_to_rgb:
             order[:3] = order[2::-1]
-        return tuple(order)
+        colours = self.photometric if training else None
+        settings = (self.mean, self.std, self.pad_val, self.dtype, colours)
+        return Normalisation(tuple(order), *settings)
 
     def _batch_by_channel(
-        self,
-        images: Sequence[Tensor],
-        size: tuple[int, int],
-        order: Sequence[int],
-        colours: Callable[[Tensor], Tensor] | None,
+        self, images: Sequence[Tensor], size: tuple[int, int], how: Normalisation
     ) -> Tensor:
         """Do what `batch_at_once` does, one channel at a time, in a CPU's cache."""
-        result = torch.empty(
-            (len(images), len(order), *size),
-            dtype=self.dtype,
-            memory_format=torch.channels_last,
-        )
+        shape = (len(images), len(how.order), *size)
+        result = torch.empty(shape, dtype=how.dtype, memory_format=torch.channels_last)
         if any(image.shape[1:] != size for image in images):
-            result.fill_(self.pad_val)
+            result.fill_(how.pad_val)
         for image, place in zip(images, result, strict=True):
-            channels = [image[k] for k in order]
-            if colours is not None:
-                channels = colours(torch.stack(channels))
+            channels = [image[k] for k in how.order]
+            if how.colours is not None:
+                channels = how.colours(torch.stack(channels))
             for k, channel in enumerate(channels):
                 channel = channel.to(torch.float32, copy=True)
-                if self.mean is not None:
-                    at = k % len(self.mean)  # there may be one value for all channels
-                    channel.sub_(self.mean[at]).div_(self.std[at])
+                if how.mean is not None:
+                    at = k % len(how.mean)  # there may be one value for all channels
+                    channel.sub_(how.mean[at]).div_(how.std[at])
                 place[k, : image.shape[1], : image.shape[2]] = channel
         return result

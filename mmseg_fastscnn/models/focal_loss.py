@@ -6,12 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mmseg_fastscnn.models.checks import checked_reduction
 from mmseg_fastscnn.models.class_weights import ClassWeights
-from mmseg_fastscnn.models.losses import (
-    checked_reduction,
-    positive_channel,
-    value_at,
-)
+from mmseg_fastscnn.models.targets import positive_channel, value_at
 from mmseg_fastscnn.ops.upsample_sums import upsample_sums
 from mmseg_fastscnn.registry import MODELS
 from mmseg_fastscnn.structures import IGNORED

@@ -5,6 +5,7 @@ rearranged, in place: what it computes stays the same.
 """
 
 from collections.abc import Callable
+from typing import NoReturn
 
 import torch
 from mmcv.cnn import fuse_conv_bn
@@ -19,6 +20,27 @@ from mmseg_fastscnn.models.fast_scnn import (
     PyramidPool,
 )
 from mmseg_fastscnn.models.row_bands import RowBands
+
+
+def into_inference_form(model: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """Rewrite a segmentor in place; return it. See `EncoderDecoder.for_inference`."""
+    model.eval()
+    model.backbone = inference_form(model.backbone, dtype)
+    model.decode_head = inference_form(model.decode_head, dtype)
+    model.data_preprocessor.dtype = dtype
+    if not model.for_inference_only:
+        model.register_load_state_dict_pre_hook(refuse_checkpoint)
+    model.for_inference_only = True
+    return model
+
+
+def refuse_checkpoint(*_) -> NoReturn:
+    """Raise ValueError when a checkpoint is loaded into the inference form."""
+    raise ValueError(
+        'This model is in its inference form, whose convolutions hold the '
+        'normalisation too, so a checkpoint cannot be loaded into it. Build the model '
+        'anew, load the checkpoint, then call for_inference().'
+    )
 
 
 def inference_form(network: nn.Module, dtype: torch.dtype) -> nn.Module:

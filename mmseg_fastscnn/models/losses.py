@@ -1,9 +1,8 @@
-"""Losses that are sums over pixels, in two forms with the same value and gradients.
+"""Cross entropy, in two forms with the same value and gradients.
 
 `loss(logits, label)` reads logits (N, C, H, W) of the labels' size. Training uses
 `loss.of_upsampled(logits, label)`, which reads logits (N, C, h, w) of any other size
-and never holds the upsampled ones. No loss makes a one-hot label: what the target adds
-is a term of the one channel that is positive at a pixel.
+and never holds the upsampled ones. Most other losses have both forms, too.
 """
 
 from collections.abc import Sequence
@@ -13,32 +12,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmseg_fastscnn.models.class_weights import ClassWeights
+from mmseg_fastscnn.models.targets import positive_channel, value_at
 from mmseg_fastscnn.ops.upsample_loss import upsample_cross_entropy
 from mmseg_fastscnn.registry import MODELS
 from mmseg_fastscnn.structures import IGNORED
-
-
-def positive_channel(label: Tensor, channels: int) -> tuple[Tensor, Tensor]:
-    """Return the channel whose target is 1 at each pixel, and whether there is one.
-
-    With several channels it is the pixel's class, and ignored pixels have none. A
-    single channel is positive where the label is 1.
-
-    Args:
-        label: (N, H, W) class of each pixel, or `IGNORED`.
-        channels: Channels of the logits.
-
-    Returns:
-        Two tensors (N, H, W); the channel is 0 where there is none.
-    """
-    positive = label == 1 if channels == 1 else label != IGNORED
-    index = label.long() if channels > 1 else torch.zeros_like(label).long()
-    return index.masked_fill(~positive, 0), positive
-
-
-def value_at(values: Tensor, index: Tensor) -> Tensor:
-    """Pick one channel per pixel: values (N, C, H, W) at index (N, H, W)."""
-    return values.gather(1, index[:, None])[:, 0]
 
 
 @MODELS.register_module()
@@ -142,11 +119,3 @@ class CrossEntropyLoss(nn.Module):
         weight = self.class_weight(logits)[label.masked_fill(~valid, 0).long()]
         weight = torch.where(valid, weight, 0.0 if self.avg_non_ignore else 1.0)
         return weight.sum().clamp(min=torch.finfo(weight.dtype).tiny)
-
-
-def checked_reduction(reduction: str) -> str:
-    if reduction not in ('mean', 'sum', 'none'):
-        raise ValueError(
-            f"reduction is {reduction!r}; it must be 'mean', 'sum' or 'none'."
-        )
-    return reduction

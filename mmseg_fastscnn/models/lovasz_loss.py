@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mmseg_fastscnn.models.checks import checked_reduction
 from mmseg_fastscnn.models.class_weights import ClassWeights
-from mmseg_fastscnn.models.losses import checked_reduction
 from mmseg_fastscnn.registry import MODELS
 from mmseg_fastscnn.structures import IGNORED
 

@@ -6,14 +6,15 @@ import torch
 from torch import Tensor, nn
 
 from mmseg_fastscnn.models.class_weights import ClassWeights
-from mmseg_fastscnn.models.losses import CrossEntropyLoss, positive_channel, value_at
+from mmseg_fastscnn.models.losses import CrossEntropyLoss
+from mmseg_fastscnn.models.targets import positive_channel, value_at
 from mmseg_fastscnn.ops.upsample_loss import upsample_cross_entropy
 from mmseg_fastscnn.ops.upsample_sums import upsample_values
 from mmseg_fastscnn.registry import MODELS
 from mmseg_fastscnn.structures import IGNORED
 
 
-def own_probability(logits: Tensor, label: Tensor) -> Tensor:
+def class_probability(logits: Tensor, label: Tensor) -> Tensor:
     """Return the softmax probability of each pixel's class, (N, H, W).
 
     Args:
@@ -84,7 +85,7 @@ class OhemCrossEntropy(nn.Module):
 
     def forward(self, logits: Tensor, label: Tensor) -> Tensor:
         """Return the scalar loss; zero, with gradients, where nothing is labelled."""
-        probability = own_probability(logits.detach(), label)
+        probability = class_probability(logits.detach(), label)
         hard = self._hard(probability, label)
         index, _ = positive_channel(label, logits.shape[1])
         loss = logits.logsumexp(1) - value_at(logits, index)
@@ -101,7 +102,7 @@ class OhemCrossEntropy(nn.Module):
         The bands are computed twice: for the probabilities and for the loss.
         """
         probability, correct = upsample_values(
-            own_probability, logits, label, align_corners
+            class_probability, logits, label, align_corners
         )
         hard = self._hard(probability, label)
         total, _ = upsample_cross_entropy(
@@ -154,7 +155,7 @@ class OHEMPixelSampler:
 
         def confidence(logits: Tensor, label: Tensor) -> Tensor:
             if self.thresh is not None:
-                return own_probability(logits, label)
+                return class_probability(logits, label)
             return -sum(f.loss_weight * f.pixel_loss(logits, label) for f in losses)
 
         score, correct = upsample_values(confidence, logits, label, align_corners)

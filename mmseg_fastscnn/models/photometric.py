@@ -141,7 +141,7 @@ def shifted_colours(
     sextant = sextant + hue / 30  # H in units of 60 degrees
     chroma = torch.minimum(chroma * saturation, value)  # S = chroma / value, at most 1
     # A channel has V within 1 sextant of its own hue, V - chroma from 2 sextants on
-    own = torch.arange(0, 6, 2, device=images.device)  # red, green, blue
-    own = (own if is_rgb else own.flip(0)).view(1, 3, 1, 1)
-    distance = ((sextant - own + 3).remainder(6) - 3).abs()
+    hues = torch.arange(0, 6, 2, device=images.device)  # of red, green, blue
+    hues = (hues if is_rgb else hues.flip(0)).view(1, 3, 1, 1)
+    distance = ((sextant - hues + 3).remainder(6) - 3).abs()
     return value - chroma * (distance - 1).clamp(0, 1)

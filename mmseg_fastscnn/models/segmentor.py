@@ -8,7 +8,7 @@ from mmengine.model import BaseModel, BaseTTAModel, ModuleList, is_model_wrapper
 from mmengine.structures import PixelData
 from torch import Tensor, nn
 
-from mmseg_fastscnn.models.inference import inference_form
+from mmseg_fastscnn.models.inference import into_inference_form
 from mmseg_fastscnn.models.sliding_window import (
     TestCfg,
     checked_test_cfg,
@@ -134,10 +134,10 @@ class EncoderDecoder(BaseModel):
             )
         label = torch.stack([sample.gt_sem_seg.data[0] for sample in data_samples])
         features = self.extract_feat(inputs)
-        heads = {'decode': self.decode_head, 'aux': self.auxiliary_head}
+        auxiliary = {'aux': self.auxiliary_head}
         if isinstance(self.auxiliary_head, ModuleList):
-            del heads['aux']
-            heads |= {f'aux_{k}': head for k, head in enumerate(self.auxiliary_head)}
+            auxiliary = {f'aux_{k}': h for k, h in enumerate(self.auxiliary_head)}
+        heads = {'decode': self.decode_head, **auxiliary}
         return {
             f'{prefix}.{name}': value
             for prefix, head in heads.items()
@@ -152,7 +152,7 @@ class EncoderDecoder(BaseModel):
     ) -> list[SegDataSample]:
         """Return the samples with `pred_sem_seg`, a label map at `ori_shape`.
 
-        Padding is cut off, and a flipped image's labels are flipped back. Without
+        Padding is removed, and a flipped image's labels are flipped back. Without
         samples, new ones of the input's size are made.
 
         Args:
@@ -191,7 +191,7 @@ class EncoderDecoder(BaseModel):
         averaged, at all of it.
         """
         if self.test_cfg['mode'] == 'slide':
-            return mean_of_windows(self, inputs, **self.test_cfg)
+            return mean_of_windows(self, inputs, self.test_cfg)
         return self(inputs, mode='tensor').float()
 
     def views(
@@ -200,7 +200,7 @@ class EncoderDecoder(BaseModel):
         size: tuple[int, int],
         data_samples: Sequence[SegDataSample],
     ) -> list[View]:
-        """Say for each image's `coarse_logits` how they become the image's.
+        """Say how each image's `coarse_logits` become logits at the image's own size.
 
         Args:
             coarse: (N, out_channels, h, w).
@@ -232,21 +232,7 @@ class EncoderDecoder(BaseModel):
             dtype: Type of the network's weights and activations, for instance
                 `torch.bfloat16`; its logits become float32.
         """
-        self.eval()
-        self.backbone = inference_form(self.backbone, dtype)
-        self.decode_head = inference_form(self.decode_head, dtype)
-        self.data_preprocessor.dtype = dtype
-        self.for_inference_only = True
-        return self
-
-    def _load_from_state_dict(self, *args, **kwargs) -> None:
-        if self.for_inference_only:
-            raise ValueError(
-                'This model is in its inference form, whose convolutions hold the '
-                'normalisation too, so a checkpoint cannot be loaded into it. Build '
-                'the model anew, load the checkpoint, then call for_inference().'
-            )
-        super()._load_from_state_dict(*args, **kwargs)
+        return into_inference_form(self, dtype)
 
 
 def build(cfg: dict, defaults: dict) -> nn.Module:

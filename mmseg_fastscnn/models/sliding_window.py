@@ -37,26 +37,20 @@ def checked_test_cfg(test_cfg: dict) -> dict:
     return test_cfg
 
 
-def mean_of_windows(
-    model: nn.Module,
-    inputs: Tensor,
-    crop_size: tuple[int, int],
-    stride: tuple[int, int],
-    mode: str = 'slide',
-) -> Tensor:
+def mean_of_windows(model: nn.Module, inputs: Tensor, test_cfg: TestCfg) -> Tensor:
     """Average a segmentor's logits of overlapping windows, (N, out_channels, H, W).
 
     Args:
         model: The segmentor, an `EncoderDecoder`.
         inputs: (N, C, H, W).
-        crop_size, stride, mode: The segmentor's `test_cfg`.
+        test_cfg: Has the windows' `crop_size` and `stride`.
     """
-    size = inputs.shape[2:]
+    size, crop, stride = inputs.shape[2:], test_cfg['crop_size'], test_cfg['stride']
     shape = (len(inputs), model.out_channels, *size)
     total = torch.zeros(shape, device=inputs.device)
     count = torch.zeros(size, device=inputs.device)
-    for rows in windows(size[0], crop_size[0], stride[0]):
-        for columns in windows(size[1], crop_size[1], stride[1]):
+    for rows in windows(size[0], crop[0], stride[0]):
+        for columns in windows(size[1], crop[1], stride[1]):
             window = inputs[..., rows, columns]
             total[..., rows, columns] += F.interpolate(
                 model(window, mode='tensor').float(),

@@ -98,7 +98,7 @@ def note_padding(
     if samples is None:
         samples = [SegDataSample(metainfo=dict(ori_shape=before)) for _ in range(count)]
     for sample in samples:
-        # the image that Pad has padded before is still the one to cut to
+        # the image that Pad has padded before still says where to crop
         image = sample.img_shape if 'pad_shape' in sample else before
         sample.set_metainfo(dict(img_shape=image, pad_shape=size))
     return samples

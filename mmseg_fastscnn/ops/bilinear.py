@@ -19,9 +19,10 @@ BAND_VALUES = {'cpu': 2**20, 'cuda': 2**26}
 
 
 def source_position(size: int, out: int, align_corners: bool) -> Tensor:
-    """Where among `size` input pixels each of `out` output pixels lies, (out,).
+    """Return where each of `out` output pixels lies among `size` input pixels, (out,).
 
-    As `F.interpolate(mode='bilinear')` has it, before it cuts off what is negative.
+    These are the positions of `F.interpolate(mode='bilinear')`, before negative ones
+    are set to zero.
     """
     k = torch.arange(out, dtype=torch.float32)
     if align_corners:
@@ -42,7 +43,7 @@ class Window(NamedTuple):
 
     @property
     def size(self) -> tuple[int, int]:
-        """(h, w)"""
+        """Height and width, (h, w)."""
         return self.rows[1] - self.rows[0], self.columns[1] - self.columns[0]
 
     def crop(self, image: Tensor) -> Tensor:
@@ -101,12 +102,12 @@ class Band(NamedTuple):
 
     Attributes:
         rows: Which rows of the output.
-        low: The rows of the input that they are made of.
-        weights: (len(rows), len(low)).
+        source: The rows of the input that they are made of.
+        weights: (len(rows), len(source)).
     """
 
     rows: slice
-    low: slice
+    source: slice
     weights: Tensor
 
 
@@ -137,9 +138,9 @@ def bands_of_rows(
     result = []
     for start in range(0, len(matrix), height):
         rows = slice(start, min(start + height, len(matrix)))
-        low = slice(min(first[rows]), max(last[rows]) + 1)
-        weights = matrix[rows, low].clone()  # so that the matrix is not kept
-        result.append(Band(rows, low, weights.to(device)))
+        source = slice(min(first[rows]), max(last[rows]) + 1)
+        weights = matrix[rows, source].clone()  # so that the matrix is not kept
+        result.append(Band(rows, source, weights.to(device)))
     return result
 
 
@@ -147,7 +148,8 @@ class Upsampling:
     """Bilinear interpolation of images to one size, a band of rows at a time.
 
     The columns are interpolated first, for all rows at once, while these are few:
-    `up.widen(image)`; then `band.weights @ wide[:, band.low]` for each of `up.bands`.
+    `wide = up.widen(image)`; then, for each of `up.bands`,
+    `band.weights @ wide[:, band.source]`.
 
     Args:
         like: The images, (N, C, h, w): their shape and device.

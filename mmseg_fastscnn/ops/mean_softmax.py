@@ -31,7 +31,7 @@ def mean_softmax(
     for same_rows in zip(*(up.bands for up in ups), strict=True):
         total = None
         for image, far, up, band in zip(logits, far_apart, ups, same_rows, strict=True):
-            z = band.weights @ up.widen(image[:, band.low])
+            z = band.weights @ up.widen(image[:, band.source])
             if far:  # between pixels all might come out as zero
                 z.sub_(z.amax(0))
             share = z.exp_().sum(0).mul_(len(views)).reciprocal_()

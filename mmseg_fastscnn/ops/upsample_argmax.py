@@ -42,22 +42,20 @@ def upsample_argmax(
     steps = [new for old, new in pairwise(before) if new != old]
     if not steps:
         return torch.stack([best_class(image) for image in logits])
-    if len(steps) == 1 and logits.is_cuda and triton_works(logits.device):
+    only_one = len(steps) == 1
+    if only_one and logits.is_cuda and triton_works(logits.device):
         from mmseg_fastscnn.ops.upsample_triton import argmax
 
         return argmax(logits, *steps, align_corners)
-    if (
-        len(steps) == 1 and logits.device.type == host.HOST
-    ):  # it reads which cells are mixed
-        return torch.stack(
-            [in_cells(image, *steps, align_corners) for image in logits.contiguous()]
-        )
+    if only_one and logits.device.type == host.HOST:  # it reads which cells are mixed
+        cells = [in_cells(t, *steps, align_corners) for t in logits.contiguous()]
+        return torch.stack(cells)
     up = Upsampling(logits, steps, align_corners)
     return torch.stack([in_bands(image, up) for image in logits])
 
 
 def best_class(scores: Tensor) -> Tensor:
-    """The first best of (C, ...) scores, uint8; faster than `argmax` over the front."""
+    """Return the first best of (C, ...) scores, uint8; faster than `argmax(0)`."""
     scores = scores.detach()
     best = scores[0].clone()
     label = torch.zeros_like(best, dtype=torch.uint8)
@@ -70,7 +68,7 @@ def best_class(scores: Tensor) -> Tensor:
 def in_bands(image: Tensor, up: Upsampling) -> Tensor:
     """Interpolate everything, a band at a time: (C, h, w) to (H, W)."""
     wide = up.widen(image)
-    parts = [best_class(band.weights @ wide[:, band.low]) for band in up.bands]
+    parts = [best_class(band.weights @ wide[:, band.source]) for band in up.bands]
     return torch.cat(parts)
 
 

@@ -77,7 +77,7 @@ class UpsampleCrossEntropy(torch.autograd.Function):
                         slope = band.weights.T @ z
                         if use_sigmoid:  # z is 1 minus the gradient
                             slope = band.weights.sum(0)[:, None] - slope
-                        slopes[:, band.low] += slope
+                        slopes[:, band.source] += slope
                 if ctx.needs_input_grad[0]:
                     gradient[n] = slopes @ up.columns
         ctx.save_for_backward(gradient)
@@ -131,7 +131,7 @@ class LabelBands:
             image, size, mode='bilinear', align_corners=self.align_corners
         )[0]
         for band in self.bands:
-            z = band.weights @ wide[:, band.low]
+            z = band.weights @ wide[:, band.source]
             index = label[band.rows].long()
             valid = index != IGNORED
             index = index.masked_fill(~valid, 0)

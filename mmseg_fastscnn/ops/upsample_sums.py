@@ -71,7 +71,7 @@ class UpsampleSums(torch.autograd.Function):
                         z = z[None].requires_grad_()
                         sums = pixel_sums(z, label[n, band.rows][None])[0]
                     (slope,) = torch.autograd.grad(sums, z, factor[n])
-                    slopes[:, band.low] += band.weights.T @ slope[0]
+                    slopes[:, band.source] += band.weights.T @ slope[0]
                 gradient[n] = slopes @ up.columns
         return gradient, None, None, None
 

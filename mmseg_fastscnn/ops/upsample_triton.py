@@ -191,10 +191,10 @@ def loss_kernel(
     found = tl.zeros((PIXELS,), dtype=tl.int32)
     total = tl.zeros((PIXELS,), dtype=tl.float32)
     # of a label that is no class it stays, and the loss is not a number either
-    own = tl.full((PIXELS,), float('nan'), dtype=tl.float32)
+    class_z = tl.full((PIXELS,), float('nan'), dtype=tl.float32)
     for k in range(0, classes):
         z = interpolate(image + k * h * w, y, x, h, w, inside)
-        own = tl.where(label == k, z, own)
+        class_z = tl.where(label == k, z, class_z)
         found = tl.where(z > best, k, found)
         higher = tl.maximum(best, z)
         if USE_SIGMOID:
@@ -203,11 +203,11 @@ def loss_kernel(
             total = total * tl.exp(best - higher) + tl.exp(z - higher)
         best = higher
     if USE_SIGMOID:
-        loss = total - own + (weight - 1.0) * softplus(-own)
+        loss = total - class_z + (weight - 1.0) * softplus(-class_z)
     else:
         normaliser = best + tl.log(total)
         tl.store(normalisers + place, normaliser, mask=inside)
-        loss = weight * (normaliser - own)
+        loss = weight * (normaliser - class_z)
     program = row * tl.num_programs(1) + tl.program_id(1)
     tl.store(sums + program, tl.sum(tl.where(valid, loss, 0.0), axis=0))
     tl.store(hits + program, tl.sum((valid & (found == label)).to(tl.int32), axis=0))
