@@ -27,7 +27,8 @@ import numpy as np
 from mmengine.logging import MMLogger
 
 from mmseg_fastscnn.datasets.image_header import Header, UnreadableImage, read_header
-from mmseg_fastscnn.datasets.label_map import HIGHEST, LabelMap
+from mmseg_fastscnn.datasets.label_file import HIGHEST
+from mmseg_fastscnn.datasets.label_map import LabelMap
 from mmseg_fastscnn.datasets.loading import LoadImageFromFile, load_pair
 
 GIB = 2**30
