@@ -37,7 +37,7 @@ def overlay(
     if image.shape[:2] != seg_map.shape:
         raise ValueError(
             f'The image is {image.shape[:2]}, the label map {seg_map.shape} (h, w): '
-            f'they do not belong together.'
+            f'they are not of one picture.'
         )
     bgr = np.asarray(palette, np.float32)[:, ::-1]
     known = seg_map < len(bgr)

@@ -99,6 +99,20 @@ def test_images_are_read_in_the_grid_of_the_file(tmp_path, suffix, backend):
         assert read_orientation(header, png_exif(data)) == orientation
 
 
+@pytest.mark.parametrize('backend', ['cv2', 'pillow'])
+def test_exif_after_the_pixels_of_a_png(tmp_path, backend):
+    path = tmp_path / 'i.png'
+    write_turned(path, 6)
+    data = path.read_bytes()
+    first = data.index(b'eXIf') - 4
+    end = first + 12 + int.from_bytes(data[first : first + 4], 'big')
+    path.write_bytes(data[:first] + data[end:-12] + data[first:end] + data[-12:])
+    assert 'exif' not in Image.open(path).info  # which Pillow reads up to the pixels
+    loader = LoadImageFromFile(imdecode_backend=backend)
+    results = loader(dict(img_path=str(path)))
+    assert results['orientation'] == 6 and results['img'].shape == (64, 96, 3)
+
+
 @pytest.mark.parametrize('suffix', ['.jpg', '.png', '.webp'])
 def test_labels_of_turned_images(images, suffix):
     write_turned(images / f'i{suffix}', 6)

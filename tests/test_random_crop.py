@@ -84,3 +84,35 @@ def test_windows_of_a_resized_image():
 )
 def test_what_is_not_of_that_form_is_left_alone(pipeline):
     assert join_loading_steps(pipeline) == pipeline
+
+
+@pytest.mark.parametrize(
+    'load, joined',
+    [
+        (dict(backend_args=None, color_type='color', to_float32=False), True),
+        (dict(backend_args=dict(backend='local')), True),
+        (dict(to_float32=True), False),
+        (dict(imdecode_backend='pillow'), False),  # another decoder of JPEG files
+    ],
+)
+def test_options_that_change_nothing_are_joined(folder, load, joined):
+    label = dict(LOAD[1], imdecode_backend='cv2', backend_args=None)
+    resize = dict(RESIZE, resize_type='Resize')
+    data = dataset(folder, [dict(LOAD[0], **load), label, resize, CROP, *AFTER])
+    assert len(data.pipeline.transforms) == (4 if joined else 7)
+
+
+@pytest.mark.parametrize('asked, joined', [(True, True), (None, True), (False, False)])
+def test_reduce_zero_label_of_the_data_set_is_joined(folder, asked, joined):
+    label = dict(LOAD[1], reduce_zero_label=asked)
+    data = dataset(folder, [LOAD[0], label, RESIZE, CROP], reduce_zero_label=True)
+    assert len(data.pipeline.transforms) == (1 if joined else 4)
+    if joined:
+        found = np.unique(data[0]['gt_seg_map'])
+        assert set(found) <= {0, 1, 2, 255} and len(found) > 2
+
+
+def test_a_pipeline_of_text_is_refused(folder):
+    # as of --cfg-options train_dataloader.dataset.pipeline="[dict(type='X')]"
+    with pytest.raises(ValueError, match=r"step \"dict\(type='X'\)\", which is text"):
+        dataset(folder, ["dict(type='X')"])

@@ -8,6 +8,7 @@ from mmengine.registry import init_default_scope
 from PIL import Image
 
 from mmseg_fastscnn.datasets import TorchvisionDataset, occurring_classes
+from mmseg_fastscnn.datasets.class_weights import class_pixel_counts
 from mmseg_fastscnn.registry import DATASETS
 
 try:
@@ -56,6 +57,9 @@ def test_voc(voc):
         pipeline=PIPELINE,
     )
     data = DATASETS.build(settings)
+    ids = [(label == k).sum() for k in range(3)]
+    counts = [2 * np.array(ids), [2 * sum(ids)] * 3]
+    np.testing.assert_array_equal(class_pixel_counts(data), counts)
     assert len(data) == 2 and data.metainfo['palette'][1] == (128, 0, 0)
     item = data[1]
     sample = item['data_samples']

@@ -22,8 +22,8 @@ class Albu(BaseTransform):
             which `transforms` are configs again.
         keymap: albumentations' name of each key of `results`; by default
             `{'img': 'image', 'gt_seg_map': 'mask'}`.
-        update_pad_shape: Set `pad_shape` to the (h, w) that comes out.
-        bgr_to_rgb: Give images of three channels as RGB, and take them back as BGR.
+        update_pad_shape: Set `pad_shape` to the resulting (h, w).
+        bgr_to_rgb: Pass images of three channels as RGB and convert the result back.
 
     Raises:
         ImportError: albumentations is not installed.

@@ -1,4 +1,4 @@
-"""Cityscapes, from the files as they are distributed."""
+"""Cityscapes, read from the files as they are distributed."""
 
 from pathlib import Path
 
@@ -74,4 +74,5 @@ class CityscapesDataset(SegDataset):
 
 
 def has_file(folder: Path, suffix: str) -> bool:
+    """Whether a file below the folder has the suffix."""
     return next(folder.rglob(f'*{suffix}'), None) is not None

@@ -15,10 +15,10 @@ class RandomCutOut(BaseTransform):
 
     Args:
         prob: Probability that an image gets holes.
-        n_holes: How many, or (fewest, most).
+        n_holes: Number of holes, or (fewest, most).
         cutout_shape: (w, h) of a hole in pixels, or several to draw from.
-        cutout_ratio: (w, h) of a hole as parts of the image's, or several to draw from;
-            in place of `cutout_shape`.
+        cutout_ratio: (w, h) of a hole as fractions of the image's, or several to draw
+            from; in place of `cutout_shape`.
         fill_in: Value in the holes, one per channel.
         seg_fill_in: Label in the holes; by default the label is left as it is.
 
@@ -94,7 +94,7 @@ class RandomCutOut(BaseTransform):
 def filled(
     image: np.ndarray, holes: Sequence[tuple], value: float | Sequence[float]
 ) -> np.ndarray:
-    """Return a copy with a value in its holes: others may hold the same pixels."""
+    """Return a copy with a value in its holes; the image itself may be in use."""
     image = image.copy()
     for hole in holes:
         image[hole] = value

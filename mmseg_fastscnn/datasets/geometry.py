@@ -1,7 +1,7 @@
 """Steps that move pixels: resize, pad and rotate. Flips are in `transforms.py`.
 
-The image follows bilinearly, its label by nearest neighbour. Any number of channels
-and any type that OpenCV interpolates (uint8, uint16, float32) will do.
+The image is interpolated bilinearly, its label by nearest neighbour. Images may have
+any number of channels and any type that OpenCV interpolates (uint8, uint16, float32).
 """
 
 from collections.abc import Callable, Sequence

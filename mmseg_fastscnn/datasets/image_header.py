@@ -7,7 +7,7 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 from PIL import ExifTags, Image, TiffImagePlugin, UnidentifiedImageError
 
-MAX_PIXELS = 2**28  # 16384 x 16384; more is said to be more, not decoded
+MAX_PIXELS = 2**28  # 16384 x 16384; larger images are refused, not decoded
 PNG, NPY = b'\x89PNG\r\n\x1a\n', b'\x93NUMPY'
 TIFF = (b'II*\0', b'MM\0*', b'II+\0', b'MM\0+')  # the last two are BigTIFF
 PNG_CHANNELS = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}  # colour type -> channels; 3 is palette
@@ -30,8 +30,8 @@ class Header(NamedTuple):
 
     Attributes:
         height, width: As stored, before any rotation by EXIF.
-        channels: Values per pixel; 3 for a palette.
-        dtype: numpy's name of what a value needs: 'uint8', 'uint16', 'float32', ...
+        channels: Number of values per pixel; 3 for a palette.
+        dtype: numpy's name for the type of a value: 'uint8', 'uint16', 'float32', ...
         format: 'PNG', 'TIFF', 'JPEG', ...
         has_palette: Whether pixels are indices of colours.
         for_opencv: Whether OpenCV reads every channel. It reads only the first, without
@@ -163,8 +163,8 @@ def check_pixels(header: Header, path: str, max_pixels: int) -> None:
 def open_image(file: BinaryIO) -> Image.Image:
     """`PIL.Image.open` without Pillow's own limit, whose error names no file.
 
-    `check_pixels` is the limit here. Pillow's is a global of the process: it is lifted
-    for the moment of opening only, one thread at a time.
+    `check_pixels` is the limit here. Pillow's is a global variable of the process: it
+    is lifted only while a file is opened, by one thread at a time.
     """
     with _opening:
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None

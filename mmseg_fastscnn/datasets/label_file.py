@@ -1,9 +1,11 @@
-"""Label files other than 8-bit gray PNGs: palettes, colours, 16 or 32 bits, `.npy`, ...
+"""What label files hold, and how those other than 8-bit gray PNG or JPEG are read.
 
-`loading.read_raw_label` reads those itself and leaves all others to this file.
+`loading.read_raw_label` reads these itself, and leaves to this file the ones with a
+palette or colours, with 16 or 32 bits, `.npy` files, ...
 """
 
 import io
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +20,8 @@ from mmseg_fastscnn.datasets.image_header import (
     read_header,
 )
 
+HIGHEST = (1 << 16) - 1  # id that a PNG can hold, and the table of a label map
+
 
 class RawLabel(NamedTuple):
     """What a label file holds, before any of it means a class.
@@ -29,6 +33,18 @@ class RawLabel(NamedTuple):
 
     values: np.ndarray
     palette: list[tuple[int, int, int]] | None = None
+
+
+def table_of_raw_ids(ids: Mapping[int, int], ignore_index: int) -> np.ndarray:
+    """Return (256,) raw ids of the train ids; see `LabelMap.raw_ids`."""
+    table = np.full(256, ignore_index, np.int32)
+    # the last to be written wins: what a PNG can hold, and of that the smallest
+    for raw in sorted(ids, key=lambda raw: (0 <= raw <= HIGHEST, -raw)):
+        table[ids[raw]] = raw
+    for dtype in (np.uint8, np.uint16):
+        if table.min() >= 0 and table.max() <= np.iinfo(dtype).max:
+            return table.astype(dtype)
+    return table
 
 
 def read_other_label(data: bytes, path: str, max_pixels: int) -> RawLabel:

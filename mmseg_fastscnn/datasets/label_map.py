@@ -15,9 +15,7 @@ from mmseg_fastscnn.datasets.label_errors import (
     pack_colours,
     refuse_ids,
 )
-from mmseg_fastscnn.datasets.label_file import RawLabel
-
-HIGHEST = (1 << 16) - 1  # id that the table holds; others are looked up one by one
+from mmseg_fastscnn.datasets.label_file import HIGHEST, RawLabel, table_of_raw_ids
 
 
 class LabelMap:
@@ -117,15 +115,3 @@ class LabelMap:
         for (red, green, blue), index in self.colours.items():
             train[code == (red << 16 | green << 8 | blue)] = index
         return train
-
-
-def table_of_raw_ids(ids: Mapping[int, int], ignore_index: int) -> np.ndarray:
-    """Return (256,) raw ids of the train ids; see `LabelMap.raw_ids`."""
-    table = np.full(256, ignore_index, np.int32)
-    # the last to be written wins: what a PNG can hold, and of that the smallest
-    for raw in sorted(ids, key=lambda raw: (0 <= raw <= HIGHEST, -raw)):
-        table[ids[raw]] = raw
-    for dtype in (np.uint8, np.uint16):
-        if table.min() >= 0 and table.max() <= np.iinfo(dtype).max:
-            return table.astype(dtype)
-    return table

@@ -1,8 +1,8 @@
-"""A decoded copy of a data set on disk, which random windows are read from.
+"""A decoded copy of a data set on disk, from which random windows are read.
 
-Decoding a PNG takes longer than all that follows it. The copy holds every image and its
-label as they are in memory, so that a window of one is read without the rest, from the
-system's own file cache where that has room.
+Decoding a PNG takes longer than all later steps. The copy holds every image and its
+label as they are in memory, so that a window is read without the rest, and from the
+system's file cache if that has room.
 
     FOLDER/<digest>/pixels.bin   image (H, W, 3) uint8 BGR, label (H, W) uint8 train
                                  ids; image after image
@@ -10,8 +10,8 @@ system's own file cache where that has room.
     FOLDER/<digest>/index.json   where each sample is, and its size
 
 The digest is made of all source files' names, sizes and times and of the label map. So
-changed data gets another copy, and a copy that is being read is never written over. A
-sample is decoded by whoever reads it first; if two processes do, they write the same.
+changed data gets another copy, and a copy that is being read is never overwritten. A
+sample is decoded by the process that reads it first; if two do, they write the same.
 Images of 16 bits or of other channels do not fit this form and are refused.
 """
 
@@ -27,7 +27,8 @@ import numpy as np
 from mmengine.logging import MMLogger
 
 from mmseg_fastscnn.datasets.image_header import Header, UnreadableImage, read_header
-from mmseg_fastscnn.datasets.label_map import HIGHEST, LabelMap
+from mmseg_fastscnn.datasets.label_file import HIGHEST
+from mmseg_fastscnn.datasets.label_map import LabelMap
 from mmseg_fastscnn.datasets.loading import LoadImageFromFile, load_pair
 
 GIB = 2**30
@@ -62,7 +63,7 @@ class PackedCopy:
         self.number = {name: k for k, name in enumerate(self.entries)}
 
     def missing(self) -> int:
-        """How many samples are not written yet."""
+        """Return the number of samples that are not written yet."""
         return int((np.fromfile(self.folder / 'done.bin', np.uint8) == 0).sum())
 
     def read(self, results: dict) -> tuple[np.ndarray, np.ndarray]:
@@ -152,7 +153,7 @@ def header_of(path: str) -> Header:
 
 
 def lay_out(folder: Path, pairs: Sequence[dict]) -> None:
-    """Create an empty copy; safe if several processes do so at once."""
+    """Create an empty copy; several processes may do so at once."""
     index, offset = [], 0
     for pair in pairs:
         height, width, *_ = header_of(pair['img_path'])

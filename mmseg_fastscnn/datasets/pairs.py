@@ -36,10 +36,10 @@ def find_pairs(
     Args:
         folder: Folder of the images, searched through all levels and links to folders.
         labels: Folder of the labels; None if there are none.
-        img_suffix: What image names end in.
-        seg_map_suffix: What label names end in.
-        ann_file: A split file (see `split_file.py`); by default all images are found.
-        data_root: What lines of a split file may be relative to.
+        img_suffix: Suffixes of image names.
+        seg_map_suffix: Suffix of label names.
+        ann_file: Split file (see `split_file.py`); by default all images are used.
+        data_root: Folder that lines of a split file may be relative to.
 
     Raises:
         FileNotFoundError: A folder, the split file, an image or a label is missing.

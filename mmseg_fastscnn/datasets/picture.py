@@ -23,8 +23,8 @@ def read_picture(path: str) -> np.ndarray:
 def as_picture(image: np.ndarray) -> np.ndarray:
     """Return any image (H, W) or (H, W, C) as (H, W, 3) uint8 BGR.
 
-    Other than 8-bit images are scaled from their least and greatest value to 0..255.
-    Of three or more channels the first three are shown, of two or one the first.
+    Other images are scaled so that their values span 0..255. Of three or more
+    channels the first three are shown, of two or one the first.
     """
     if image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3:
         return image

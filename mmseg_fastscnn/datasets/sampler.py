@@ -12,19 +12,19 @@ from mmseg_fastscnn.registry import DATA_SAMPLERS
 
 @DATA_SAMPLERS.register_module()
 class InfiniteSampler(Sampler):
-    """mmengine's `InfiniteSampler`, which can also begin amid a run.
+    """mmengine's `InfiniteSampler`, which can also start in the middle of a run.
 
-    The images of a run are one order, a permutation of the data set after another,
-    which the processes share out: process r of n takes images r, r + n, r + 2n, ...
+    A run sees one permutation of the data set after another. The processes share this
+    sequence: process r of n takes images r, r + n, r + 2n, ...
 
     Args:
         dataset: The data set.
-        shuffle: Permute the images each time; otherwise always their own order.
+        shuffle: Permute the images; otherwise they keep their own order.
         seed: Seed of the permutations; by default a random one, the same in all
             processes.
 
     Attributes:
-        start: How many of this process's images to pass over at the beginning.
+        start: Number of this process's images to skip at the beginning.
     """
 
     def __init__(self, dataset: Sized, shuffle: bool = True, seed: int | None = None):

@@ -22,8 +22,8 @@ class SplitFile:
         path: Path of the split file.
         roots: Image folder and data root.
         labels: Folder of the labels, if there are any.
-        img_suffix: What image names end in.
-        seg_map_suffix: What label names end in.
+        img_suffix: Suffixes of image names.
+        seg_map_suffix: Suffix of label names.
     """
 
     def __init__(

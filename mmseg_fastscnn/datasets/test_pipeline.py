@@ -1,4 +1,4 @@
-"""What a test pipeline does differently: ms+flip, and steps that it must not have."""
+"""Test pipelines: the step of ms+flip, and the steps that do not belong there."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
@@ -76,7 +76,7 @@ def resized_after_padding(pipeline: Iterable) -> str | None:
 
 
 def first_view(pipeline: Iterable) -> Iterator:
-    """Give the steps, of ms+flip those of the first view: its label is the one used."""
+    """Yield the steps; of ms+flip only the first view's, whose label is used."""
     for step in pipeline:
         if isinstance(step, Mapping) and step.get('type') == 'TestTimeAug':
             step = dict(step, transforms=[steps[:1] for steps in step['transforms']])
@@ -86,7 +86,7 @@ def first_view(pipeline: Iterable) -> Iterator:
 def first_after(
     pipeline: Iterable, first: Iterable[str], then: Iterable[str]
 ) -> str | None:
-    """Return the first type out of `then` that follows one out of `first`."""
+    """Return the first type in `then` that comes after one in `first`."""
     is_after = False
     for name, step in typed_steps(pipeline):
         if is_after and name in then and step.get('prob') != 0:
@@ -96,7 +96,7 @@ def first_after(
 
 
 def typed_steps(pipeline: Iterable) -> Iterator[tuple[str, Mapping]]:
-    """Give type and config of all steps, also of those inside of others, in order."""
+    """Yield type and config of all steps, also of those inside of others, in order."""
     for step in pipeline:
         if isinstance(step, list | tuple):
             yield from typed_steps(step)
