@@ -172,9 +172,7 @@ class IoUMetric(BaseMetric):
             )
             return {}
         if results.sum() == 0:
-            logger.info(
-                'There are no labels here, so nothing was measured (format_only).'
-            )
+            logger.info('There are no labels here, so nothing was measured.')
             return {}
         table, accuracy = class_ratios(results.double().numpy(), self.beta)
         if self.nan_to_num is not None:
