@@ -81,43 +81,16 @@ def variables_of(file: Path) -> set[str]:
 
 def translate_schedule(left: dict, notes: list[str]) -> dict:
     """Translate optimizer, learning rate, length, validation and checkpoints."""
-    runner = left.pop('runner', None) or dict(max_iters=left.pop('total_iters', 0))
-    iterations = runner.get('max_iters')
-    if not iterations:
-        raise ValueError(
-            f'runner = {runner!r}: only runs counted in iterations (IterBasedRunner, '
-            f'max_iters) are translated; say the length in iterations.'
-        )
+    iterations = length_in_iterations(left)
     evaluation = left.pop('evaluation', None) or {}
-    checkpoint = left.pop('checkpoint_config', None) or {}
     interval = evaluation.pop('interval', iterations)
-    optimizer = left.pop('optimizer')
-    paramwise = optimizer.pop('paramwise_cfg', None)
-    wrapper = dict(type='OptimWrapper', optimizer=optimizer)
-    if paramwise:
-        wrapper['paramwise_cfg'] = paramwise
-    clip = (left.pop('optimizer_config', None) or {}).pop('grad_clip', None)
-    if clip:
-        wrapper['clip_grad'] = clip
-    saving = dict(
-        type='CheckpointHook',
-        by_epoch=False,
-        interval=checkpoint.pop('interval', interval),
-        max_keep_ckpts=checkpoint.pop('max_keep_ckpts', 3),
-        save_best='mIoU',
-    )
     metrics = evaluation.pop('metric', 'mIoU')
     metrics = [metrics] if isinstance(metrics, str) else list(metrics)
     evaluator = dict(type='IoUMetric', iou_metrics=metrics)
-    for name, others in [
-        ('evaluation', evaluation),
-        ('checkpoint_config', checkpoint),
-    ]:
-        for key in ('by_epoch', 'pre_eval', 'efficient_test'):  # always so in 1.x
-            others.pop(key, None)
-        notes += [f'{name}.{key} = {value!r}' for key, value in others.items()]
+    note_what_is_left('evaluation', evaluation, notes)
     return dict(
-        optim_wrapper=wrapper,
+        optim_wrapper=translate_optimizer(left),
+        default_hooks=dict(checkpoint=translate_saving(left, interval, notes)),
         param_scheduler=translate_lr(left.pop('lr_config'), iterations, notes),
         train_cfg=dict(
             type='IterBasedTrainLoop', max_iters=iterations, val_interval=interval
@@ -126,8 +99,56 @@ def translate_schedule(left: dict, notes: list[str]) -> dict:
         test_cfg=dict(type='TestLoop'),
         val_evaluator=evaluator,
         test_evaluator=evaluator,
-        default_hooks=dict(checkpoint=saving),
     )
+
+
+def length_in_iterations(left: dict) -> int:
+    """Take the length of the run out of a config.
+
+    Raises:
+        ValueError: It is not given in iterations.
+    """
+    runner = left.pop('runner', None) or dict(max_iters=left.pop('total_iters', 0))
+    iterations = runner.get('max_iters')
+    if not iterations:
+        raise ValueError(
+            f'runner = {runner!r}: only runs counted in iterations (IterBasedRunner, '
+            f'max_iters) are translated; say the length in iterations.'
+        )
+    return iterations
+
+
+def translate_optimizer(left: dict) -> dict:
+    """Translate `optimizer` and `optimizer_config` to an `optim_wrapper`."""
+    optimizer = left.pop('optimizer')
+    paramwise = optimizer.pop('paramwise_cfg', None)
+    wrapper = dict(type='OptimWrapper', optimizer=optimizer)
+    if paramwise:
+        wrapper['paramwise_cfg'] = paramwise
+    clip = (left.pop('optimizer_config', None) or {}).pop('grad_clip', None)
+    if clip:
+        wrapper['clip_grad'] = clip
+    return wrapper
+
+
+def translate_saving(left: dict, interval: int, notes: list[str]) -> dict:
+    """Translate `checkpoint_config`; by default a file is written per validation."""
+    checkpoint = left.pop('checkpoint_config', None) or {}
+    saving = dict(
+        type='CheckpointHook',
+        by_epoch=False,
+        interval=checkpoint.pop('interval', interval),
+        max_keep_ckpts=checkpoint.pop('max_keep_ckpts', 3),
+        save_best='mIoU',
+    )
+    note_what_is_left('checkpoint_config', checkpoint, notes)
+    return saving
+
+
+def note_what_is_left(name: str, settings: Mapping, notes: list[str]) -> None:
+    """Add a note for each key that has no counterpart, except what 1.x always does."""
+    always = ('by_epoch', 'pre_eval', 'efficient_test')
+    notes += [f'{name}.{k} = {v!r}' for k, v in settings.items() if k not in always]
 
 
 def translate_lr(config: dict, iterations: int, notes: list[str]) -> list[dict]:

@@ -21,7 +21,7 @@ class DryRunHook(Hook):
     priority = 'HIGHEST'  # before anything is logged or saved
 
     def after_train_iter(self, runner, batch_idx: int, **kwargs) -> None:
-        losses = {name: float(value) for name, value in kwargs['outputs'].items()}
+        losses = {name: value.item() for name, value in kwargs['outputs'].items()}
         shown = ', '.join(f'{name} {value:.4f}' for name, value in losses.items())
         runner.logger.info('One step: %s.', shown)
         if runner.val_loop is not None:

@@ -1,22 +1,19 @@
 """mmengine's Runner with safe checkpoint loading and a readable terminal."""
 
 import copy
-import inspect
 import logging
-import os
 import warnings
 from pathlib import Path
 
 import torch
 from mmengine.config import Config
-from mmengine.dist import get_world_size, is_distributed
+from mmengine.dist import get_world_size
 from mmengine.hooks import EMAHook, Hook
 from mmengine.logging import MMLogger
 from mmengine.model import revert_sync_batchnorm
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
 from mmseg_fastscnn.checkpoint import load_weights, read_checkpoint
@@ -27,6 +24,11 @@ from mmseg_fastscnn.engine.class_weights import ClassWeightHook
 from mmseg_fastscnn.engine.header import RunHeaderHook
 from mmseg_fastscnn.engine.hooks import DataWaitHook, PlainCheckpointHook
 from mmseg_fastscnn.engine.inference_form import InferenceFormHook
+from mmseg_fastscnn.engine.processes import (
+    check_launcher,
+    data_parallel_settings,
+    join_on_cpus,
+)
 from mmseg_fastscnn.engine.resume import (
     SkippingIterator,
     checkpoint_folder,
@@ -134,19 +136,9 @@ class SegRunner(Runner):
             self.cfg.dump(Path(self.log_dir, given.name))
 
     def setup_env(self, env_cfg: dict) -> None:
-        if self.launcher == 'pytorch' and 'RANK' not in os.environ:
-            raise ValueError(
-                '--launcher pytorch is for processes that torchrun started. Use '
-                'tools/dist_train.sh or tools/dist_test.sh, or leave it out.'
-            )
-        if self.distributed and not torch.cuda.is_available() and not is_distributed():
-            # mmengine's own start calls torch.cuda.set_device, which fails on CPUs
-            if self.launcher != 'pytorch':
-                raise ValueError(
-                    f'--launcher {self.launcher} needs CUDA devices; on CPUs start the '
-                    f'processes with torchrun (tools/dist_train.sh).'
-                )
-            torch.distributed.init_process_group('gloo')
+        check_launcher(self.launcher)
+        if self.distributed:
+            join_on_cpus()
         super().setup_env(env_cfg)
 
     def build_logger(self, log_level: int | str = 'INFO', **kwargs) -> MMLogger:
@@ -174,17 +166,10 @@ class SegRunner(Runner):
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         if self.distributed and 'type' not in (model_wrapper_cfg or {}):
-            # torch 2.13 deprecates the second name; before, only that one is known
-            known = inspect.signature(DistributedDataParallel).parameters
-            names = ('forward_sync_buffers', 'broadcast_buffers')
-            buffers = next(name for name in names if name in known)
-            default = {'type': 'MMDistributedDataParallel', buffers: False}
-            default['find_unused_parameters'] = self.cfg.get(
-                'find_unused_parameters', False
-            )
+            find_unused = self.cfg.get('find_unused_parameters', False)
+            default = data_parallel_settings(find_unused)
             if not torch.cuda.is_available():
                 model = revert_sync_batchnorm(model)  # torch has no SyncBN on CPUs
-                default['device_ids'] = None
             model_wrapper_cfg = {**default, **(model_wrapper_cfg or {})}
         return super().wrap_model(model_wrapper_cfg, model)
 
