@@ -4,7 +4,6 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from conftest import free_port
 from mmengine.hooks import EMAHook, LoggerHook
 from mmengine.logging import MessageHub
 from torch.utils.data import DataLoader, Dataset
@@ -153,43 +152,6 @@ def test_which_score_is_better(save_best, score, better, tmp_path):
         hook.after_val_epoch(runner, {score: runner.iter, 'aAcc': 0.0})
     names = [f'best_{score}_iter_1.pth', f'best_{score}_iter_2.pth']
     assert saved == names[: 1 + better]
-
-
-def save_in_two_processes(rank: int, port: str, folder: str) -> None:
-    """Write the buffers that a checkpoint would have; each process has others."""
-    address = f'tcp://127.0.0.1:{port}'
-    torch.distributed.init_process_group(
-        'gloo', init_method=address, rank=rank, world_size=2
-    )
-    models = [torch.nn.BatchNorm2d(1) for _ in range(2)]
-    for model in models:
-        model.running_mean.fill_(1 + 2 * rank)
-    average = EMAHook()
-    average.ema_model = models[1]
-    runner = SimpleNamespace(
-        **dict(iter=0, epoch=0, work_dir=folder, message_hub=MessageHub('processes')),
-        **dict(model=models[0], hooks=[average], logger=logging.getLogger('run')),
-        save_checkpoint=lambda *args, **kwargs: torch.save(
-            [model.running_mean for model in models], f'{folder}/{rank}.pth'
-        ),
-    )
-    hook = hooks.CheckpointHook(interval=1, by_epoch=False)
-    hook.before_train(runner)
-    hook.after_train_iter(runner, 0)
-    torch.distributed.destroy_process_group()
-
-
-def test_a_checkpoint_has_the_statistics_of_all_processes(tmp_path):
-    """Means of 1 and 3 are saved as 2, of the trained and of the averaged model."""
-    torch.multiprocessing.start_processes(
-        save_in_two_processes,
-        (free_port(), str(tmp_path)),
-        nprocs=2,
-        start_method='fork',  # it imports nothing again
-    )
-    for rank in (0, 1):
-        means = torch.load(tmp_path / f'{rank}.pth')
-        assert [mean.item() for mean in means] == [2, 2]
 
 
 def test_the_terminal_shows_a_users_lines():

@@ -2,9 +2,8 @@
 
 import time
 
-from mmengine.dist import all_reduce_params, is_distributed
 from mmengine.hooks import CheckpointHook as CheckpointHookOfMMEngine
-from mmengine.hooks import EMAHook, Hook, LoggerHook
+from mmengine.hooks import Hook, LoggerHook
 from mmengine.hooks import RuntimeInfoHook as RuntimeInfoHookOfMMEngine
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -128,9 +127,6 @@ class CheckpointHook(CheckpointHookOfMMEngine):
 
     Only a score with "loss" in its name is better if it is lower. mmengine itself knows
     some names, and needs `rule` for mFscore and others.
-
-    Of several processes the first one writes the file, with buffers (statistics of
-    normalisation) that are joined before, as they are before a validation.
     """
 
     def __init__(self, *args, save_best: str | list[str] | None = None, **kwargs):
@@ -140,13 +136,6 @@ class CheckpointHook(CheckpointHookOfMMEngine):
             higher.append('')
         kwargs.setdefault('greater_keys', higher)
         super().__init__(*args, save_best=save_best, **kwargs)
-
-    def _save_checkpoint(self, runner) -> None:
-        if is_distributed():
-            averages = [h.ema_model for h in runner.hooks if isinstance(h, EMAHook)]
-            for model in (runner.model, *averages):
-                all_reduce_params(model.buffers(), op='mean')
-        super()._save_checkpoint(runner)
 
 
 @HOOKS.register_module()

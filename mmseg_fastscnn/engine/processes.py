@@ -42,8 +42,7 @@ def data_parallel_settings(find_unused_parameters: bool) -> dict:
     """Return the config of the wrapper for data parallel training.
 
     Buffers are not broadcast in each step: statistics of normalisation are joined
-    before a validation (`SyncBuffersHook`) and before a file is written
-    (`CheckpointHook`).
+    before a validation (`SyncBuffersHook`).
     """
     # torch 2.13 deprecates the second name; before, only that one is known
     names = ('forward_sync_buffers', 'broadcast_buffers')
