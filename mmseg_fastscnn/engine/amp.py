@@ -68,7 +68,11 @@ class AmpOptimWrapper(OptimWrapper):
         super().backward(self.scaler.scale(loss), **kwargs)
 
     def step(self, **kwargs) -> None:
-        """Unscale, clip if configured, and step unless a gradient overflowed."""
+        """Unscale, clip if configured, and step unless a gradient overflowed.
+
+        In float16 this waits for the device: whether a gradient overflowed decides on
+        the CPU whether there is a step. Clipping waits too, since its norm is logged.
+        """
         if self.clip_grad_kwargs:
             self.scaler.unscale_(self.optimizer)
             self._clip_grad()
