@@ -191,7 +191,7 @@ def show_result_pyplot(
         raise ValueError(f'The picture would be written over the image {img}.')
     image = read_picture(str(img)) if is_file else as_picture(img)
     pred = result.pred_sem_seg.data[0].cpu().numpy()
-    picture = overlay(image, pred, model.dataset_meta['palette'], opacity)
+    picture = overlay(image, pred, model.dataset_meta, opacity)
     if out_file is not None:
         mmcv.imwrite(picture, str(out_file))
     picture = mmcv.bgr2rgb(picture)

@@ -1,6 +1,6 @@
 """Pictures of labels. Images are (H, W, 3) uint8 BGR, palettes (r, g, b) per class."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from mmengine.visualization import Visualizer
@@ -15,7 +15,7 @@ GAP = 4  # pixels of white between the pictures of a panel
 def overlay(
     image: np.ndarray,
     seg_map: np.ndarray,
-    palette: Sequence[Sequence[int]],
+    metainfo: Mapping,
     opacity: float = 0.5,
 ) -> np.ndarray:
     """Blend the colours of the classes into an image.
@@ -25,7 +25,7 @@ def overlay(
     Args:
         image: (H, W, 3) uint8 BGR.
         seg_map: (H, W) train ids.
-        palette: (r, g, b) of each class.
+        metainfo: The data set's `classes`, and `palette` with (r, g, b) of each.
         opacity: Opacity of the colours, 0 to 1.
 
     Returns:
@@ -39,7 +39,7 @@ def overlay(
             f'The image is {image.shape[:2]}, the label map {seg_map.shape} (h, w): '
             f'they are not of one picture.'
         )
-    bgr = np.asarray(palette, np.float32)[:, ::-1]
+    bgr = np.asarray(metainfo['palette'], np.float32)[:, ::-1]
     known = seg_map < len(bgr)
     result = image.copy()
     colours = bgr[seg_map[known]]
@@ -55,13 +55,13 @@ def panel(pictures: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def result_panel(
-    sample: SegDataSample, palette: Sequence[Sequence[int]], opacity: float
+    sample: SegDataSample, metainfo: Mapping, opacity: float
 ) -> np.ndarray:
     """Draw image | truth | prediction, or without the truth if there is none.
 
     Args:
         sample: A predicted sample; its image is read from `img_path`.
-        palette: (r, g, b) of each class.
+        metainfo: The data set's `classes`, and `palette` with (r, g, b) of each.
         opacity: Opacity of the colours, 0 to 1.
 
     Returns:
@@ -72,7 +72,7 @@ def result_panel(
     if 'gt_sem_seg' in sample:
         seg_maps.insert(0, sample.gt_sem_seg)
     maps = [seg_map.data[0].cpu().numpy() for seg_map in seg_maps]
-    return panel([image, *(overlay(image, m, palette, opacity) for m in maps)])
+    return panel([image, *(overlay(image, m, metainfo, opacity) for m in maps)])
 
 
 @VISUALIZERS.register_module()

@@ -58,13 +58,13 @@ class PredictionHook(Hook):
         data_batch: dict | None = None,
         outputs: list[SegDataSample] | None = None,
     ) -> None:
-        palette = runner.test_dataloader.dataset.metainfo['palette']
+        metainfo = runner.test_dataloader.dataset.metainfo
         for sample in outputs:
             if self.labels:
                 pred = sample.pred_sem_seg.data[0].cpu().numpy().astype(np.uint8)
                 self.labels.write(sample, sample.raw_ids[pred])
             if self.pictures:
-                picture = result_panel(sample, palette, self.opacity)
+                picture = result_panel(sample, metainfo, self.opacity)
                 self.pictures.write(sample, picture)
 
 
@@ -96,17 +96,17 @@ class SegVisualizationHook(Hook):
         self.interval = interval
 
     def after_val_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
-        palette = runner.val_dataloader.dataset.metainfo['palette']
-        self._draw(runner, batch_idx, outputs, palette, f'val_{runner.iter}')
+        metainfo = runner.val_dataloader.dataset.metainfo
+        self._draw(runner, batch_idx, outputs, metainfo, f'val_{runner.iter}')
 
     def after_test_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
-        palette = runner.test_dataloader.dataset.metainfo['palette']
-        self._draw(runner, batch_idx, outputs, palette, 'test')
+        metainfo = runner.test_dataloader.dataset.metainfo
+        self._draw(runner, batch_idx, outputs, metainfo, 'test')
 
-    def _draw(self, runner, batch_idx, outputs, palette, stage) -> None:
+    def _draw(self, runner, batch_idx, outputs, metainfo, stage) -> None:
         if self.draw and self.every_n_inner_iters(batch_idx, self.interval):
             opacity = getattr(runner.visualizer, 'alpha', 0.5)
             folder = Path(runner.log_dir, 'vis_data/vis_image', stage)
             results = ResultFolder(folder)
             for sample in outputs:
-                results.write(sample, result_panel(sample, palette, opacity))
+                results.write(sample, result_panel(sample, metainfo, opacity))
