@@ -75,17 +75,24 @@ def load_weights(
             f'checkpoint: it is of another network. {report}.'
         )
     if strict and (report.missing or report.other_shape):
-        shapes = [
-            f'{name} {list(state_dict[name].shape)} for {list(wanted[name].shape)}'
-            for name in report.other_shape
-        ]
-        raise ValueError(
-            f'The checkpoint does not fill the model: missing {report.missing[:3]}, of '
-            f'another shape {shapes[:3]}. Was it trained with another config (classes, '
-            f'heads)? Training can start from what fits: --load-from.'
-        )
+        raise ValueError(does_not_fill(report, wanted, state_dict))
     model.load_state_dict({k: state_dict[k] for k in report.loaded}, strict=False)
     return report
+
+
+def does_not_fill(
+    report: LoadReport, wanted: Mapping[str, Tensor], state_dict: Mapping[str, Tensor]
+) -> str:
+    """Say what a checkpoint lacks of the model, and what to do."""
+    shapes = [
+        f'{name} {list(state_dict[name].shape)} for {list(wanted[name].shape)}'
+        for name in report.other_shape
+    ]
+    return (
+        f'The checkpoint does not fill the model: missing {report.missing[:3]}, of '
+        f'another shape {shapes[:3]}. Was it trained with another config (classes, '
+        f'heads)? Training can start from what fits: --load-from.'
+    )
 
 
 @WEIGHT_INITIALIZERS.register_module(name='Pretrained')
