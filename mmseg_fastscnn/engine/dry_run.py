@@ -7,6 +7,7 @@ from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 
+from mmseg_fastscnn.config import all_datasets
 from mmseg_fastscnn.engine.resume import check_work_dir
 from mmseg_fastscnn.engine.runner import SegRunner
 
@@ -47,6 +48,8 @@ def dry_run(config: Config) -> None:
     """
     check_work_dir(config)
     config = copy.deepcopy(config)
+    for dataset in all_datasets(config):
+        dataset.pop('packed', None)  # a decoded copy is written as it is read
     with tempfile.TemporaryDirectory() as folder:
         config.work_dir = folder
         runner = SegRunner.from_cfg(config)
