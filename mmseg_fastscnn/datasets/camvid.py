@@ -2,6 +2,7 @@
 
 from mmseg_fastscnn.datasets.seg_dataset import SegDataset
 from mmseg_fastscnn.registry import DATASETS
+from mmseg_fastscnn.structures import IGNORED
 
 
 @DATASETS.register_module()
@@ -40,4 +41,4 @@ class CamVidDataset(SegDataset):
             (0, 128, 192),
         ],
     )
-    LABEL_MAP = {**{k: k for k in range(11)}, 11: 255}
+    LABEL_MAP = {**{k: k for k in range(11)}, 11: IGNORED}

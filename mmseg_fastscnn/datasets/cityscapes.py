@@ -5,6 +5,7 @@ from pathlib import Path
 from mmseg_fastscnn.datasets.pairs import DataPrefix
 from mmseg_fastscnn.datasets.seg_dataset import SegDataset
 from mmseg_fastscnn.registry import DATASETS
+from mmseg_fastscnn.structures import IGNORED
 
 # name, labelId, colour; the position is the trainId
 CLASSES = [
@@ -28,7 +29,6 @@ CLASSES = [
     ('motorcycle', 32, (0, 0, 230)),
     ('bicycle', 33, (119, 11, 32)),
 ]
-IGNORED = 255
 LABEL_IDS = dict.fromkeys(range(34), IGNORED)
 LABEL_IDS |= {label_id: k for k, (_, label_id, _) in enumerate(CLASSES)}
 RAW_SUFFIX, TRAIN_SUFFIX = '_gtFine_labelIds.png', '_gtFine_labelTrainIds.png'

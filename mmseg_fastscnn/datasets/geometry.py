@@ -14,6 +14,7 @@ from mmcv.transforms import Pad as PadOfMMCV
 from mmcv.transforms import Resize as ResizeOfMMCV
 
 from mmseg_fastscnn.registry import TRANSFORMS
+from mmseg_fastscnn.structures import IGNORED
 
 GROUP = 4  # channels that every function of OpenCV takes, and fills the borders of
 
@@ -92,7 +93,7 @@ class RandomRotate(BaseTransform):
         prob: float,
         degree: float | Sequence[float],
         pad_val: float = 0,
-        seg_pad_val: int = 255,
+        seg_pad_val: int = IGNORED,
         center: Sequence[float] | None = None,
         auto_bound: bool = False,
     ):

@@ -16,6 +16,7 @@ from mmseg_fastscnn.datasets.label_errors import (
     refuse_ids,
 )
 from mmseg_fastscnn.datasets.label_file import HIGHEST, RawLabel, table_of_raw_ids
+from mmseg_fastscnn.structures import IGNORED
 
 
 class LabelMap:
@@ -48,7 +49,7 @@ class LabelMap:
         self,
         mapping: Mapping,
         num_classes: int,
-        ignore_index: int = 255,
+        ignore_index: int = IGNORED,
         palette: Sequence[Sequence[int]] = (),
         check_palette: bool = False,
     ):

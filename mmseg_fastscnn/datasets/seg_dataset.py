@@ -17,6 +17,7 @@ from mmseg_fastscnn.datasets.pairs import (
     find_pairs,
 )
 from mmseg_fastscnn.registry import DATASETS
+from mmseg_fastscnn.structures import IGNORED
 
 DATA_ROOT_ITSELF: DataPrefix = dict(img_path='', seg_map_path='')
 
@@ -76,7 +77,7 @@ class SegDataset(BaseDataset):
         metainfo: MetaInfo | None = None,
         label_map: Mapping | None = None,
         reduce_zero_label: bool | None = None,
-        ignore_index: int = 255,
+        ignore_index: int = IGNORED,
         max_pixels: int = MAX_PIXELS,
         pipeline: Sequence = (),
         packed: str | None = None,

@@ -11,6 +11,7 @@ from PIL import Image
 from mmseg_fastscnn.datasets.label_file import raw_label
 from mmseg_fastscnn.datasets.metainfo import MetaInfo, complete_metainfo, make_label_map
 from mmseg_fastscnn.registry import DATASETS
+from mmseg_fastscnn.structures import IGNORED
 
 
 @DATASETS.register_module()
@@ -44,7 +45,7 @@ class TorchvisionDataset:
         data_root: str,
         metainfo: MetaInfo,
         label_map: Mapping | None = None,
-        ignore_index: int = 255,
+        ignore_index: int = IGNORED,
         pipeline: Sequence = (),
         test_mode: bool = False,
         **kwargs,

@@ -26,7 +26,7 @@ from mmseg_fastscnn.ops.image_batch import (
     padded_together,
 )
 from mmseg_fastscnn.registry import MODELS
-from mmseg_fastscnn.structures import SegDataSample
+from mmseg_fastscnn.structures import IGNORED, SegDataSample
 
 
 @MODELS.register_module()
@@ -67,7 +67,7 @@ class SegDataPreProcessor(BaseDataPreprocessor):
         bgr_to_rgb: bool = False,
         size: Sequence[int] | None = None,
         pad_val: float = 0,
-        seg_pad_val: int = 255,
+        seg_pad_val: int = IGNORED,
         test_cfg: TestPadding | None = None,
         photometric: Mapping | None = None,
     ):
