@@ -47,13 +47,17 @@ def classes_fit(
 
 
 def heads_of(model: nn.Module) -> dict[str, nn.Module]:
-    """Return the heads of a segmentor by their place in the config."""
-    auxiliary = model.auxiliary_head
+    """Return the heads of a segmentor by their place in the config.
+
+    A user's own model may have other parts; what has no `num_classes` is left out.
+    """
+    auxiliary = getattr(model, 'auxiliary_head', None)
     if isinstance(auxiliary, nn.ModuleList):
         others = {f'auxiliary_head.{k}': head for k, head in enumerate(auxiliary)}
     else:
         others = {'auxiliary_head': auxiliary}
-    return {'decode_head': model.decode_head, **others}
+    heads = {'decode_head': getattr(model, 'decode_head', None), **others}
+    return {place: h for place, h in heads.items() if hasattr(h, 'num_classes')}
 
 
 def same_classes(runner) -> Iterator[Finding]:
@@ -94,7 +98,7 @@ def ignored_ids(runner) -> Iterator[Finding]:
 def crop_sizes(model: nn.Module, loader: DataLoader) -> Iterator[Finding]:
     """Find crops of another size than the padded batch or the sliding window."""
     size = getattr(model.data_preprocessor, 'size', None)
-    window = model.test_cfg.get('crop_size')
+    window = (getattr(model, 'test_cfg', None) or {}).get('crop_size')
     for crop in crops_of(loader.dataset):
         if size is not None and crop != tuple(size):
             padding = 1 - min(crop[0] / size[0], 1) * min(crop[1] / size[1], 1)
