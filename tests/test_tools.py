@@ -59,7 +59,7 @@ def test_what_a_training_run_leaves_and_prints(trained):
         r'data +6 training images of CityscapesDataset, 19 classes',
         r'batch +2 images x 1 processes',
         r'validation +5 validation images .* every 4 iterations',
-        r'learning rate is scaled by 0\.5: 2 images a step, .* for 4',
+        r'learning rate is scaled by 0\.5: 2 images per step, .* for 4',
         r'Iter\(train\) \[4/4\].*eta: .*loss: ',
         r'Iter\(val\).*mIoU: ',
     ]:
@@ -411,5 +411,5 @@ def test_benchmark_times_every_stage(streets, checkpoint):
     assert list(times) == stages.split(', ')
     assert all(0 <= p50 <= p95 for p50, p95 in times.values())
     assert times['all'][0] >= max(p50 for p50, _ in times.values())
-    assert re.search(r'images a second of 64x128, bfloat16', printed)
+    assert re.search(r'images per second of 64x128, bfloat16', printed)
     assert re.search(r'peak memory of the process: [\d,]+ MiB', printed)

@@ -52,7 +52,7 @@ def main() -> None:
         share = np.median(values) / whole
         print(f'{stage:<20}{p50:>9.2f}{p95:>9.2f}{100 * share:>7.0f}%')
     height, width = dataset[0]['inputs'].shape[1:]
-    print(f'{1 / whole:.1f} images a second of {height}x{width}, {args.dtype}')
+    print(f'{1 / whole:.1f} images per second of {height}x{width}, {args.dtype}')
     for line in machine_lines(next(model.parameters()).device):
         print(line)
 

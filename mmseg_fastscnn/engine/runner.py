@@ -251,7 +251,7 @@ class SegRunner(Runner):
         for group in optim_wrapper.optimizer.param_groups:
             group['lr'] *= real / base
         self.logger.info(
-            'The learning rate is scaled by %g: %d images a step, the config is for '
+            'The learning rate is scaled by %g: %d images per step, the config is for '
             '%d (--no-auto-scale-lr keeps its learning rate).',
             real / base,
             real,
