@@ -38,14 +38,14 @@ test: $(READY)
 	  'triton; platform_system == "Linux"'
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
-	$(PY) -m pytest
+	OMP_NUM_THREADS=1 $(PY) -m pytest --numprocesses 2 --dist worksteal
 
 test-latest:
 	$(PYTHON) -m venv .venv-latest
 	.venv-latest/bin/python -m pip install --disable-pip-version-check --upgrade \
-	  torch torchvision pytest
+	  torch torchvision pytest pytest-xdist
 	.venv-latest/bin/python -m pip install --disable-pip-version-check --editable .
-	.venv-latest/bin/python -m pytest
+	OMP_NUM_THREADS=1 .venv-latest/bin/python -m pytest --numprocesses 2
 
 clean:
 	rm -rf .venv .venv-latest $(STREETS) $(DEMO) build *.egg-info
