@@ -26,5 +26,8 @@ setup(
         'safetensors>=0.4',
         'setuptools; python_version >= "3.12"',  # mmengine imports distutils
     ],
-    extras_require={'torchvision': ['torchvision'], 'test': ['pytest', 'pytest-xdist', 'ruff']},
+    extras_require={
+        'torchvision': ['torchvision'],
+        'test': ['pytest', 'pytest-xdist', 'ruff'],
+    },
 )
