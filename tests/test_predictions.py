@@ -9,7 +9,7 @@ from mmseg_fastscnn.datasets import SegDataset
 from mmseg_fastscnn.engine.predictions import PredictionHook, known_images
 
 
-class Tested:
+class FakeRunner:
     """What the hook needs of a runner that tests a data set."""
 
     def __init__(self, dataset):
@@ -35,7 +35,7 @@ def everything_below(path) -> dict:
 @pytest.mark.parametrize('option', ['out_dir', 'show_dir'])
 @pytest.mark.parametrize('kind', ['images', 'labels', 'images/below'])
 def test_folders_of_the_data_are_refused(tmp_path, option, kind):
-    runner = Tested(folder_of(tmp_path))
+    runner = FakeRunner(folder_of(tmp_path))
     before = everything_below(tmp_path)
     hook = PredictionHook(**{option: str(tmp_path / kind)})
     with pytest.raises(ValueError, match=r'would lie in .*(images|labels), where'):
@@ -44,7 +44,7 @@ def test_folders_of_the_data_are_refused(tmp_path, option, kind):
 
 
 def test_what_is_no_result_is_not_replaced(tmp_path):
-    runner = Tested(folder_of(tmp_path / 'data'))
+    runner = FakeRunner(folder_of(tmp_path / 'data'))
     thesis = tmp_path / 'out/0.png'
     thesis.parent.mkdir()
     thesis.write_bytes(b'years of work')
@@ -54,7 +54,7 @@ def test_what_is_no_result_is_not_replaced(tmp_path):
 
 def test_two_data_sets_do_not_share_a_result(tmp_path):
     parts = [folder_of(tmp_path / 'a', '0.png'), folder_of(tmp_path / 'b', '0.jpg')]
-    runner = Tested(ConcatDataset(parts))
+    runner = FakeRunner(ConcatDataset(parts))
     assert len(list(known_images(runner.test_dataloader.dataset))) == 2
     with pytest.raises(ValueError, match=r'Two images would give the result .*0\.png'):
         PredictionHook(out_dir=str(tmp_path / 'out')).before_test(runner)
