@@ -106,7 +106,7 @@ def lovasz_extension(errors: Tensor, positive: Tensor) -> Tensor:
     Args:
         errors: How wrong each pixel is, at least 0; 0 where it does not count: those
             come last, and add nothing.
-        positive: Of the same shape, which pixels are of the class.
+        positive: Whether each pixel is of the class, in the same shape.
     """
     errors, positive = errors.flatten(), positive.flatten()
     order = errors.detach().argsort(descending=True, stable=True)
