@@ -50,7 +50,7 @@ def cores_per_process() -> int:
 
 
 def describe_device(device: torch.device | None = None) -> str:
-    """Name a device, by default the one that a run uses."""
+    """Return the name of a device; by default, of the device that a run uses."""
     on_gpu = torch.cuda.is_available() if device is None else device.type == 'cuda'
     if on_gpu:
         return f'{torch.cuda.get_device_name(device)}, torch {torch.__version__}'

@@ -44,7 +44,7 @@ def refuse_checkpoint(*_) -> NoReturn:
 
 
 def inference_form(network: nn.Module, dtype: torch.dtype) -> nn.Module:
-    """Rewrite a backbone or a head for inference, in place; return it.
+    """Return a backbone or a head rewritten for inference; it is changed in place.
 
     Batch normalisation goes into the convolutions before it; bottlenecks and the parts
     that `REWRITES` names run in row bands on CPUs; pyramids pool by the operator. Parts
