@@ -1,14 +1,52 @@
-"""Write results as PNG files, but never over a file that is not a result."""
+"""Write files whole or not at all, and results never over a file that is none."""
 
+import os
 import struct
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import cv2
 import numpy as np
 
 from mmseg_fastscnn.structures import SegDataSample
+
+
+@contextmanager
+def whole_file(path: str | Path) -> Iterator[BinaryIO]:
+    """Open a file that takes the place of `path` once it is complete and on the disk.
+
+    Whatever happens before, a kill or a full disk, `path` is what it was. Its folder is
+    made if needed. An interrupted program may leave `.NAME.PROCESS.part` in it.
+
+    Yields:
+        A file to write to.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f'.{path.name}.{os.getpid()}.part')
+    try:
+        with draft.open('wb') as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
+    flush_folder(path.parent)
+
+
+def flush_folder(folder: Path) -> None:
+    """Bring a folder's list of names to the disk, where the system can do that."""
+    if os.name == 'posix':
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def png_chunk(kind: bytes, content: bytes) -> bytes:
@@ -132,6 +170,6 @@ def write_png(path: Path, image: np.ndarray) -> None:
             f'{path}: {image.dtype} does not fit a PNG, which holds ids of 0 to 65535. '
             f'Give each class such an id in label_map.'
         )
-    path.parent.mkdir(parents=True, exist_ok=True)
     content = cv2.imencode('.png', image)[1].tobytes().removesuffix(END)
-    path.write_bytes(content + SIGNATURE)
+    with whole_file(path) as file:
+        file.write(content + SIGNATURE)
