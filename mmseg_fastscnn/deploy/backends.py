@@ -5,6 +5,7 @@ labels = predictor(cv2.imread('street.jpg'))
 """
 
 import math
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import cv2
@@ -29,6 +30,7 @@ class Predictor:
         device: 'cpu' or 'cuda'; by default the CPU for exported files and the best
             device for checkpoints.
         threads: Number of CPU threads; by default the runtime's own choice.
+        precision: 'fp32', 'bf16' or 'fp16', of a checkpoint; files have their own.
 
     Attributes:
         description: What the file says of itself.
@@ -46,6 +48,7 @@ class Predictor:
         size: tuple[int, int] | None = None,
         device: str | None = None,
         threads: int | None = None,
+        precision: str = 'fp32',
     ):
         path = Path(file)
         if not path.exists():
@@ -53,7 +56,7 @@ class Predictor:
         if path.suffix in CHECKPOINTS:
             from mmseg_fastscnn.deploy.torch_runtime import TorchRuntime
 
-            self.runtime = TorchRuntime(path, config, device)
+            self.runtime = TorchRuntime(path, config, device, precision)
         elif path.suffix in RUNTIMES:
             self.runtime = RUNTIMES[path.suffix](path, device or 'cpu', threads)
         else:
@@ -87,24 +90,91 @@ class Predictor:
         Raises:
             ValueError: The frame has another type or shape.
         """
+        return self.labels(self.run(frame), frame.shape[:2])
+
+    def run(self, frame: np.ndarray) -> np.ndarray:
+        """Return what the file gives for a frame: see `Description.output`.
+
+        Raises:
+            ValueError: See `__call__`.
+        """
         self._check(frame)
-        height, width = frame.shape[:2]
-        size = self.size or network_size(height, width, self.description)
-        if size != (height, width):
+        size = self.network_size(frame.shape[:2])
+        if size != frame.shape[:2]:
             frame = cv2.resize(frame, size[::-1])
-        result = self.runtime(frame.reshape(1, *size, -1))[0]
+        return self.runtime(frame.reshape(1, *size, -1))[0]
+
+    def labels(self, result: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+        """Return the class of each pixel, (H, W) uint8.
+
+        Args:
+            result: What `run` returned.
+            shape: (H, W) of the frame.
+        """
         if self.description.output == 'labels':
-            if size != (height, width):
-                result = cv2.resize(
-                    result, (width, height), interpolation=cv2.INTER_NEAREST_EXACT
-                )
+            if result.shape != shape:
+                method = cv2.INTER_NEAREST_EXACT
+                result = cv2.resize(result, shape[::-1], interpolation=method)
             return result
         if self.description.threshold is not None:
             result = self._with_background(result)
-        align_corners = self.description.align_corners
-        if size != (height, width) and result.shape[1:] != size:
-            result = interpolated(result, size, align_corners)
-        return cell_argmax(result, (height, width), align_corners)
+        return cell_argmax(
+            self._at_network_size(result, shape), shape, self.description.align_corners
+        )
+
+    def stream(self, sources: str | Sequence[str], **options) -> Iterator:
+        """Predict the frames of images, folders, videos or cameras; see `stream`."""
+        from mmseg_fastscnn.deploy.stream import stream
+
+        return stream(self, sources, **options)
+
+    def probabilities(self, result: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+        """Return the probability of each class at each pixel, (C, H, W) float32.
+
+        A network of one channel gives that of class 1 alone, (1, H, W).
+
+        Args:
+            result, shape: See `labels`.
+
+        Raises:
+            ValueError: The file gives labels only.
+        """
+        description = self.description
+        if description.output == 'labels':
+            raise ValueError(
+                'This file gives labels only. Export the checkpoint with --output '
+                'logits (or probabilities).'
+            )
+        scores = self._at_network_size(result, shape)
+        scores = interpolated(scores, shape, description.align_corners)
+        if description.output == 'probabilities':
+            return scores
+        if description.threshold is not None:
+            return 1 / (1 + np.exp(-scores))
+        scores = np.exp(scores - scores.max(0))
+        return scores / scores.sum(0)
+
+    def network_size(self, shape: tuple[int, int]) -> tuple[int, int]:
+        """Return the (h, w) that frames of (H, W) are resized to for the network."""
+        if self.size or self.description.scale is None:
+            return self.size or shape
+        scale = self.description.scale
+        if not self.description.keep_ratio:
+            return scale[::-1]
+        factor = min(max(scale) / max(shape), min(scale) / min(shape))
+        return tuple(int(side * factor + 0.5) for side in shape)
+
+    def _at_network_size(
+        self, scores: np.ndarray, shape: tuple[int, int]
+    ) -> np.ndarray:
+        """Interpolate logits to the network's input, if the frame has another size.
+
+        Prediction in PyTorch goes by these two steps, too.
+        """
+        size = self.network_size(shape)
+        if size == shape or scores.shape[1:] == size:
+            return scores
+        return interpolated(scores, size, self.description.align_corners)
 
     def _check(self, frame: np.ndarray) -> None:
         channels = self.description.channels
@@ -126,16 +196,3 @@ class Predictor:
         if self.description.output == 'logits':
             bar = math.log(bar / (1 - bar))
         return np.concatenate([np.full_like(scores, bar), scores])
-
-
-def network_size(height: int, width: int, description: Description) -> tuple[int, int]:
-    """Return the (h, w) that the config's `Resize` would bring a frame to."""
-    if description.scale is None:
-        return height, width
-    if not description.keep_ratio:
-        return description.scale[::-1]
-    factor = min(
-        max(description.scale) / max(height, width),
-        min(description.scale) / min(height, width),
-    )
-    return int(height * factor + 0.5), int(width * factor + 0.5)

@@ -8,9 +8,9 @@ from mmengine.dist import barrier
 from mmengine.hooks import Hook
 
 from mmseg_fastscnn.datasets.inspect_labels import parts_of
+from mmseg_fastscnn.engine.visualizer import result_panel
 from mmseg_fastscnn.registry import HOOKS
 from mmseg_fastscnn.structures import SegDataSample
-from mmseg_fastscnn.visualization import result_panel
 from mmseg_fastscnn.writing import ResultFolder
 
 
