@@ -32,6 +32,17 @@ BACKENDS = ('cv2', 'pillow', 'tifffile')
 reduction_was_said = multiprocessing.RawValue('b', 0)
 
 
+def checked_flags(color_type: str, backend: str) -> int:
+    """Return OpenCV's flags for a colour type; ValueError if an option is not known."""
+    if color_type not in COLOR_TYPES or backend not in BACKENDS:
+        raise ValueError(
+            f'LoadImageFromFile has color_type={color_type!r} and '
+            f'imdecode_backend={backend!r}; they must be one of '
+            f'{", ".join(COLOR_TYPES)}, and of {", ".join(BACKENDS)}.'
+        )
+    return COLOR_TYPES[color_type]
+
+
 def decode(
     data: bytes,
     path: str,

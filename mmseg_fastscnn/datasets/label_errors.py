@@ -1,4 +1,4 @@
-"""Labels that do not fit the label map, and what their files say that could tell why.
+"""Labels that cannot be read or do not fit the label map, and what could tell why.
 
 Reading a label that fits comes here only if its file has a palette, to compare that.
 """
@@ -41,6 +41,22 @@ def check_mapping(mapping: Mapping, num_classes: int, ignore_index: int) -> None
             f'label_map has the keys {wrong_keys!r}; a key is an id (an integer of at '
             f'most 32 bits) or a colour (r, g, b).'
         )
+
+
+def refuse_damaged(path: str, error: Exception) -> NoReturn:
+    """Raise ValueError for a label file that is no image, or a damaged one."""
+    raise ValueError(
+        f'{path}: cannot be read as a label image ({error}). Replace the file or '
+        f'remove it and its image from the data set.'
+    ) from error
+
+
+def refuse_reduction(asked: bool, of_data_set: bool) -> NoReturn:
+    """Raise ValueError where `LoadAnnotations` and the data set do not agree."""
+    raise ValueError(
+        f'LoadAnnotations has reduce_zero_label={asked}, the data set {of_data_set}. '
+        f'Set it on the data set, and leave it out of LoadAnnotations.'
+    )
 
 
 def refuse_ids(unknown: np.ndarray, label_map: 'LabelMap', name: str) -> NoReturn:

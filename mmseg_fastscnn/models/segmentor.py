@@ -6,6 +6,7 @@ import torch
 from mmengine.model import BaseTTAModel, ModuleList, is_model_wrapper
 from torch import Tensor, nn
 
+from mmseg_fastscnn.models.checks import refuse_unlabelled
 from mmseg_fastscnn.models.prediction import BaseSegmentor
 from mmseg_fastscnn.models.sliding_window import TestCfg, checked_test_cfg
 from mmseg_fastscnn.registry import MODELS
@@ -97,10 +98,7 @@ class EncoderDecoder(BaseSegmentor):
     ) -> dict[str, Tensor]:
         """Return the losses and accuracies of all heads, `decode.loss_ce` and so on."""
         if not all('gt_sem_seg' in sample for sample in data_samples or [()]):
-            raise ValueError(
-                'There are images without labels in the training data. Set '
-                'data_prefix.seg_map_path, and have LoadAnnotations in the pipeline.'
-            )
+            refuse_unlabelled()
         label = torch.stack([sample.gt_sem_seg.data[0] for sample in data_samples])
         features = self.extract_feat(inputs)
         auxiliary = {'aux': self.auxiliary_head}
