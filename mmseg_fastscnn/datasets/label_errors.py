@@ -69,28 +69,6 @@ def refuse_ids(unknown: np.ndarray, label_map: 'LabelMap', name: str) -> NoRetur
     )
 
 
-def ids_of_gray(
-    rgb: np.ndarray, train: np.ndarray, label_map: 'LabelMap', name: str
-) -> np.ndarray:
-    """Return the ids of a colour image whose three channels are all the ids.
-
-    Args:
-        rgb: (H, W, 3) uint8, with colours that are not in the label map.
-        train: (H, W) train ids by these colours, `UNKNOWN` where they have none.
-        label_map: The label map.
-        name: What error messages call the label.
-
-    Raises:
-        ValueError: The channels differ, or a colour other than black is in the label
-            map, so the image is one of colours.
-    """
-    ids = np.ascontiguousarray(rgb[..., 0])
-    is_gray = np.array_equal(ids, rgb[..., 1]) and np.array_equal(ids, rgb[..., 2])
-    if not is_gray or (train[ids > 0] != UNKNOWN).any():
-        refuse_colours(rgb[train == UNKNOWN], label_map, name)
-    return ids
-
-
 def refuse_colours(unknown: np.ndarray, label_map: 'LabelMap', name: str) -> NoReturn:
     """Raise ValueError for colours (N, 3) that name no class or several."""
     found = list(count_values(unknown[None]))
