@@ -17,7 +17,7 @@ from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 
-from mmseg_fastscnn.datasets.decoding import BACKENDS, checked_flags, decode
+from mmseg_fastscnn.datasets.decoding import check_label_backend, checked_flags, decode
 from mmseg_fastscnn.datasets.image_header import MAX_PIXELS, PNG, UnreadableImage
 from mmseg_fastscnn.datasets.label_errors import refuse_damaged, refuse_reduction
 from mmseg_fastscnn.datasets.label_file import RawLabel, raw_label, read_other_label
@@ -135,11 +135,7 @@ class LoadAnnotations(BaseTransform):
         imdecode_backend: str = 'pillow',
         file_client_args: Mapping | None = None,
     ):
-        if imdecode_backend not in BACKENDS:
-            raise ValueError(
-                f'LoadAnnotations has imdecode_backend={imdecode_backend!r}; labels '
-                f'are read without loss as by {", ".join(BACKENDS)}. Leave it out.'
-            )
+        check_label_backend(imdecode_backend)
         check_local(backend_args or file_client_args)
         self.reduce_zero_label = reduce_zero_label
 
