@@ -1,6 +1,6 @@
 """Labels that cannot be read or do not fit the label map, and what could tell why.
 
-Reading a label that fits comes here only if its file has a palette, to compare that.
+Reading a label that fits comes here only if its file has a palette or colours.
 """
 
 from collections.abc import Mapping

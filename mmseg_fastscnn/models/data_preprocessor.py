@@ -131,6 +131,7 @@ class SegDataPreProcessor(BaseDataPreprocessor):
             labels = [s.gt_sem_seg.data for s in samples if 'gt_sem_seg' in s]
             if len(labels) < len(samples):
                 return samples  # the model says what is missing
+            # on a CPU, labels of that size, the usual ones, are not copied
             if not on_host or any(label.shape[1:] != size for label in labels):
                 return with_padded_labels(samples, size, self.seg_pad_val, self.device)
         move = SegDataSample.to if on_host else moved
