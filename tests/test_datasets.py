@@ -200,11 +200,14 @@ def test_without_labels(folder):
     assert 'gt_seg_map' not in data[0] and data[0]['img'].shape == (2, 4, 3)
 
 
-def test_training_without_labels_says_what_is_missing(folder):
+@pytest.mark.parametrize('host', ['cpu', 'none'])
+def test_training_without_labels_says_what_is_missing(folder, host, monkeypatch):
+    monkeypatch.setattr('mmseg_fastscnn.ops.host.HOST', host)
     prefix = dict(img_path='images', seg_map_path='')
     pipeline = [*LOAD, dict(type='PackSegInputs')]
+    labelled = dataset(folder, pipeline=pipeline)[0]
     item = dataset(folder, data_prefix=prefix, pipeline=pipeline)[0]
-    batch = {key: [value] for key, value in item.items()}
+    batch = {key: [labelled[key], value] for key, value in item.items()}
     prepared = SegDataPreProcessor(mean=[0] * 3, std=[1] * 3, size=(8, 8))(batch, True)
     with pytest.raises(ValueError, match=r'images without labels.*seg_map_path'):
         EncoderDecoder.loss(None, **prepared)

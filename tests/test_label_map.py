@@ -95,6 +95,10 @@ def test_a_colour_of_two_classes_names_none(tmp_path):
     Image.fromarray(COLOURS[IDS]).save(path)
     with pytest.raises(ValueError, match=r'several classes have the colours \[\(0'):
         read_label(path, label_map(palette=[(70, 130, 180), *[(0, 0, 142)] * 2]))
+    # but the map may say what it means
+    mapping = {(0, 0, 142): 1, (128, 64, 128): 0}
+    named = label_map(mapping, palette=[(70, 130, 180), *[(0, 0, 142)] * 2])
+    np.testing.assert_array_equal(read_label(path, named), [[0, 1, 0], [0, 1, 0]])
 
 
 @DATASETS.register_module()

@@ -2,11 +2,11 @@
 
 A data set (`seg_dataset.py`) gives a `results` dict to its pipeline, a list of steps:
 `LoadImageFromFile` and `LoadAnnotations` (`loading.py`), `RandomCrop`
-(`random_crop.py`), flip, colours and `PackSegInputs` (`transforms.py`), rarer ones
-(`geometry.py`, `colour.py`, `cut_out.py`, `albu.py`) and those of mmcv (`RandomResize`,
-`RandomApply`, ...). Each changes the dict: `img` (H, W, C), uint8 BGR by default;
-`gt_seg_map` (H, W) uint8 train ids; and facts about them (`img_shape`, `ori_shape`,
-..., all (h, w)).
+(`random_crop.py`), flip and colours (`transforms.py`), `PackSegInputs`
+(`formatting.py`), rarer ones (`geometry.py`, `colour.py`, `cut_out.py`, `albu.py`) and
+those of mmcv (`RandomResize`, `RandomApply`, ...). Each changes the dict: `img`
+(H, W, C), uint8 BGR by default; `gt_seg_map` (H, W) uint8 train ids; and facts about
+them (`img_shape`, `ori_shape`, ..., all (h, w)).
 """
 
 from . import counterparts  # noqa: F401, fills the registry's table
@@ -15,6 +15,7 @@ from .camvid import CamVidDataset
 from .cityscapes import CityscapesDataset
 from .colour import RandomGrayscale
 from .cut_out import RandomCutOut
+from .formatting import PackSegInputs
 from .geometry import Pad, RandomRotate, Resize
 from .inspect_labels import occurring_classes
 from .known import (
@@ -33,7 +34,7 @@ from .sampler import InfiniteSampler
 from .seg_dataset import SegDataset
 from .test_pipeline import TestTimeAug
 from .torchvision_dataset import TorchvisionDataset
-from .transforms import PackSegInputs, PhotoMetricDistortion, RandomFlip
+from .transforms import PhotoMetricDistortion, RandomFlip
 
 BaseSegDataset = SegDataset  # mmsegmentation's name, which users' data sets derive from
 

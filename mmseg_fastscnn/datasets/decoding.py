@@ -177,3 +177,23 @@ def decode_by_pillow(
     if pixels.ndim == 3 and pixels.shape[2] >= 3:
         pixels[..., :3] = pixels[..., 2::-1].copy()
     return pixels
+
+
+def checked_flags(color_type: str, backend: str) -> int:
+    """Return OpenCV's flags for a colour type; ValueError if an option is not known."""
+    if color_type not in COLOR_TYPES or backend not in BACKENDS:
+        raise ValueError(
+            f'LoadImageFromFile has color_type={color_type!r} and '
+            f'imdecode_backend={backend!r}; they must be one of '
+            f'{", ".join(COLOR_TYPES)}, and of {", ".join(BACKENDS)}.'
+        )
+    return COLOR_TYPES[color_type]
+
+
+def check_label_backend(backend: str) -> None:
+    """Raise ValueError if an option of `LoadAnnotations` is not known."""
+    if backend not in BACKENDS:
+        raise ValueError(
+            f'LoadAnnotations has imdecode_backend={backend!r}; labels are read '
+            f'without loss as by {", ".join(BACKENDS)}. Leave it out.'
+        )

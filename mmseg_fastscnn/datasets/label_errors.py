@@ -1,6 +1,6 @@
-"""Labels that do not fit the label map, and what their files say that could tell why.
+"""Labels that cannot be read or do not fit the label map, and what could tell why.
 
-Reading a label that fits comes here only if its file has a palette, to compare that.
+Reading a label that fits comes here only if its file has a palette or colours.
 """
 
 from collections.abc import Mapping
@@ -43,6 +43,22 @@ def check_mapping(mapping: Mapping, num_classes: int, ignore_index: int) -> None
         )
 
 
+def refuse_damaged(path: str, error: Exception) -> NoReturn:
+    """Raise ValueError for a label file that is no image, or a damaged one."""
+    raise ValueError(
+        f'{path}: cannot be read as a label image ({error}). Replace the file or '
+        f'remove it and its image from the data set.'
+    ) from error
+
+
+def refuse_reduction(asked: bool, of_data_set: bool) -> NoReturn:
+    """Raise ValueError where `LoadAnnotations` and the data set do not agree."""
+    raise ValueError(
+        f'LoadAnnotations has reduce_zero_label={asked}, the data set {of_data_set}. '
+        f'Set it on the data set, and leave it out of LoadAnnotations.'
+    )
+
+
 def refuse_ids(unknown: np.ndarray, label_map: 'LabelMap', name: str) -> NoReturn:
     """Raise ValueError for ids that are not in the label map."""
     found = np.unique(unknown).tolist()
@@ -51,28 +67,6 @@ def refuse_ids(unknown: np.ndarray, label_map: 'LabelMap', name: str) -> NoRetur
         f'{shorten(sorted(label_map.ids))}. Map them to a class or to the ignored '
         f'id in label_map, or correct the file.'
     )
-
-
-def ids_of_gray(
-    rgb: np.ndarray, train: np.ndarray, label_map: 'LabelMap', name: str
-) -> np.ndarray:
-    """Return the ids of a colour image whose three channels are all the ids.
-
-    Args:
-        rgb: (H, W, 3) uint8, with colours that are not in the label map.
-        train: (H, W) train ids by these colours, `UNKNOWN` where they have none.
-        label_map: The label map.
-        name: What error messages call the label.
-
-    Raises:
-        ValueError: The channels differ, or a colour other than black is in the label
-            map, so the image is one of colours.
-    """
-    ids = np.ascontiguousarray(rgb[..., 0])
-    is_gray = np.array_equal(ids, rgb[..., 1]) and np.array_equal(ids, rgb[..., 2])
-    if not is_gray or (train[ids > 0] != UNKNOWN).any():
-        refuse_colours(rgb[train == UNKNOWN], label_map, name)
-    return ids
 
 
 def refuse_colours(unknown: np.ndarray, label_map: 'LabelMap', name: str) -> NoReturn:

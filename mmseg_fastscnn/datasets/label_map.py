@@ -1,18 +1,16 @@
 """From the ids in a label file to the ids the network is trained on, and back."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from numbers import Integral
 
 import cv2
 import numpy as np
 
+from mmseg_fastscnn.datasets.label_colours import colour_table, train_ids_of_colours
 from mmseg_fastscnn.datasets.label_errors import (
     UNKNOWN,
     check_mapping,
     compare_palettes,
-    ids_of_gray,
-    pack_colours,
     refuse_ids,
 )
 from mmseg_fastscnn.datasets.label_file import HIGHEST, RawLabel, table_of_raw_ids
@@ -65,12 +63,7 @@ class LabelMap:
         self.unknown = (self.table[:256] == UNKNOWN).astype(np.uint8)
         self.table8 = self.table[:256].astype(np.uint8)
         self.raw_ids = table_of_raw_ids(self.ids, ignore_index)
-        palette = [tuple(colour) for colour in palette]
-        colours = {k: v for k, v in mapping.items() if isinstance(k, tuple)}
-        self.shared = {c for c, times in Counter(palette).items() if times > 1}
-        self.colours = {colour: k for k, colour in enumerate(palette)} | colours
-        for colour in self.shared - colours.keys():
-            del self.colours[colour]
+        self.colours, self.shared = colour_table(mapping, palette)
 
     def encode(self, raw: RawLabel, name: str) -> np.ndarray:
         """Return (H, W) uint8 train ids.
@@ -88,10 +81,10 @@ class LabelMap:
         """
         values = raw.values
         if values.ndim == 3:
-            train = self._encode_colours(values)
-            if train.min() != UNKNOWN:
-                return train.astype(np.uint8)
-            values = ids_of_gray(values, train, self, name)
+            train = train_ids_of_colours(values, self, name)
+            if train is not None:
+                return train
+            values = np.ascontiguousarray(values[..., 0])
         elif raw.palette is not None and self.check_palette:
             compare_palettes(raw, self, name)
         return self._encode_ids(values, name)
@@ -108,11 +101,3 @@ class LabelMap:
         if train.min() == UNKNOWN:
             refuse_ids(raw[train == UNKNOWN], self, name)
         return train.astype(np.uint8)
-
-    def _encode_colours(self, rgb: np.ndarray) -> np.ndarray:
-        """Return (H, W) int16 train ids, `UNKNOWN` where a colour is not in the map."""
-        code = pack_colours(rgb)
-        train = np.full(code.shape, UNKNOWN, np.int16)
-        for (red, green, blue), index in self.colours.items():
-            train[code == (red << 16 | green << 8 | blue)] = index
-        return train

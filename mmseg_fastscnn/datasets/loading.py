@@ -17,8 +17,9 @@ from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 
-from mmseg_fastscnn.datasets.decoding import BACKENDS, COLOR_TYPES, decode
+from mmseg_fastscnn.datasets.decoding import check_label_backend, checked_flags, decode
 from mmseg_fastscnn.datasets.image_header import MAX_PIXELS, PNG, UnreadableImage
+from mmseg_fastscnn.datasets.label_errors import refuse_damaged, refuse_reduction
 from mmseg_fastscnn.datasets.label_file import RawLabel, raw_label, read_other_label
 from mmseg_fastscnn.datasets.label_map import LabelMap
 from mmseg_fastscnn.datasets.pairs import check_local
@@ -64,12 +65,7 @@ class LoadImageFromFile(BaseTransform):
         backend_args: dict | None = None,
     ):
         color_type = color_type.removesuffix('_ignore_orientation')  # it always is
-        if color_type not in COLOR_TYPES or imdecode_backend not in BACKENDS:
-            raise ValueError(
-                f'LoadImageFromFile has color_type={color_type!r} and '
-                f'imdecode_backend={imdecode_backend!r}; they must be one of '
-                f'{", ".join(COLOR_TYPES)}, and of {", ".join(BACKENDS)}.'
-            )
+        self.flags = checked_flags(color_type, imdecode_backend)
         self.to_float32 = to_float32
         self.color_type = color_type
         self.imdecode_backend = imdecode_backend
@@ -106,8 +102,7 @@ class LoadImageFromFile(BaseTransform):
         except FileNotFoundError as error:
             raise FileNotFoundError(f'The image {path} does not exist.') from error
         if self.imdecode_backend == 'cv2' and open_plain(data, max_pixels) is not None:
-            flags = COLOR_TYPES[self.color_type]
-            image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+            image = cv2.imdecode(np.frombuffer(data, np.uint8), self.flags)
             if image is not None:
                 return image, 1
         options = (self.color_type, self.imdecode_backend, max_pixels, self.to_float32)
@@ -140,22 +135,14 @@ class LoadAnnotations(BaseTransform):
         imdecode_backend: str = 'pillow',
         file_client_args: Mapping | None = None,
     ):
-        if imdecode_backend not in BACKENDS:
-            raise ValueError(
-                f'LoadAnnotations has imdecode_backend={imdecode_backend!r}; labels '
-                f'are read without loss as by {", ".join(BACKENDS)}. Leave it out.'
-            )
+        check_label_backend(imdecode_backend)
         check_local(backend_args or file_client_args)
         self.reduce_zero_label = reduce_zero_label
 
     def transform(self, results: dict) -> dict:
         reduced = results.get('reduce_zero_label', False)
         if self.reduce_zero_label not in (None, reduced):
-            raise ValueError(
-                f'LoadAnnotations has reduce_zero_label={self.reduce_zero_label}, the '
-                f'data set {reduced}. Set it on the data set, and leave it out of '
-                f'LoadAnnotations.'
-            )
+            refuse_reduction(self.reduce_zero_label, reduced)
         if 'packed' in results:
             results['gt_seg_map'] = np.array(results['packed'].read(results)[1])
         elif 'loaded_seg_map' in results:
@@ -209,10 +196,7 @@ def read_raw_label(path: str, max_pixels: int = MAX_PIXELS) -> RawLabel:
             return RawLabel(np.asarray(image))
         return raw_label(image, path)
     except (OSError, SyntaxError) as error:  # Pillow's errors for damaged files
-        raise ValueError(
-            f'{path}: cannot be read as a label image ({error}). Replace the file or '
-            f'remove it and its image from the data set.'
-        ) from error
+        refuse_damaged(path, error)
 
 
 def open_plain(data: bytes, max_pixels: int) -> Image.Image | None:

@@ -1,4 +1,4 @@
-"""Settings that must fit each other, and what the preprocessor refuses."""
+"""Settings that must fit each other, and images that are refused."""
 
 from collections.abc import Mapping, Sequence
 from typing import NoReturn, TypedDict
@@ -24,6 +24,14 @@ def check_stages(name: str, values: Sequence[int]) -> None:
             f'{name}={values} has {len(values)} values; Fast-SCNN has three stages of '
             f'bottlenecks, so give three.'
         )
+
+
+def refuse_small(image: Tensor, least: int) -> NoReturn:
+    """Raise ValueError for images (N, C, H, W) with a side under `least` pixels."""
+    raise ValueError(
+        f'The image is {image.shape[2]}x{image.shape[3]} (h x w); Fast-SCNN needs at '
+        f'least {least} pixels each way. Resize or pad it.'
+    )
 
 
 def checked_channels(
@@ -122,6 +130,14 @@ def refuse_size(image: Tensor, size: tuple[int, int]) -> NoReturn:
         f'{size} that the data preprocessor pads to. Crop to that size, or set '
         f'model.data_preprocessor.size (in training; otherwise test_cfg.size) to the '
         f'size of the images.'
+    )
+
+
+def refuse_unlabelled() -> NoReturn:
+    """Raise ValueError for training images without labels."""
+    raise ValueError(
+        'There are images without labels in the training data. Set '
+        'data_prefix.seg_map_path, and have LoadAnnotations in the pipeline.'
     )
 
 

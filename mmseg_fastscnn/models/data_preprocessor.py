@@ -3,9 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 import torch
-import torch.nn.functional as F
 from mmengine.model import BaseDataPreprocessor
-from mmengine.structures import PixelData
 from torch import Tensor
 
 from mmseg_fastscnn.models.checks import (
@@ -23,7 +21,7 @@ from mmseg_fastscnn.ops.image_batch import (
     Normalisation,
     batch_at_once,
     moved,
-    padded_together,
+    with_padded_labels,
 )
 from mmseg_fastscnn.registry import MODELS
 from mmseg_fastscnn.structures import IGNORED, SegDataSample
@@ -53,9 +51,8 @@ class SegDataPreProcessor(BaseDataPreprocessor):
         dtype: Type of the inputs; see `EncoderDecoder.for_inference`.
 
     Raises:
-        ValueError: Only one of mean and std is given; they have different lengths;
-            `test_cfg` has other keys than one of those two; or `photometric` has an
-            option that `PhotoMetricDistortion` does not have.
+        ValueError: `mean` and `std` are not a pair, `test_cfg` has other keys than one
+            of those two, or `photometric` an option that is not known.
     """
 
     dtype = torch.float32
@@ -104,16 +101,12 @@ class SegDataPreProcessor(BaseDataPreprocessor):
         pads_labels = training and self.size is not None
         size = tuple(self.size) if pads_labels else self._common_size(images)
         how = self._normalisation(images, size, training)
-        on_host = self.device.type == host.HOST
-        if pads_labels:
-            samples = self._with_padded_labels(samples, size, on_host)
-        elif samples is not None:
-            move = SegDataSample.to if on_host else moved
-            samples = [move(sample, self.device) for sample in samples]
+        if samples is not None:
+            samples = self._moved(samples, size if pads_labels else None)
         before = tuple(images[0].shape[1:])
         if not training and before != size:
             samples = note_padding(samples, len(images), before, size)
-        if on_host:
+        if self.device.type == host.HOST:
             inputs = self._batch_by_channel(images, size, how)
         else:
             inputs = batch_at_once(images, size, how, self.device)
@@ -129,24 +122,20 @@ class SegDataPreProcessor(BaseDataPreprocessor):
         multiple = tuple(-(-length // divisor) * divisor for length in shape)
         return tuple(self.test_cfg.get('size', multiple))
 
-    def _with_padded_labels(
-        self, samples: Sequence[SegDataSample], size: tuple[int, int], on_host: bool
+    def _moved(
+        self, samples: Sequence[SegDataSample], size: tuple[int, int] | None
     ) -> list[SegDataSample]:
-        if samples is None or not all('gt_sem_seg' in sample for sample in samples):
-            return samples  # the model says what is missing
-        labels = [sample.gt_sem_seg.data for sample in samples]
-        if on_host:
-            margins = [(size[0] - t.shape[1], size[1] - t.shape[2]) for t in labels]
-            labels = [
-                F.pad(label, (0, right, 0, bottom), value=self.seg_pad_val)
-                for label, (bottom, right) in zip(labels, margins, strict=True)
-            ]
-        else:
-            labels = padded_together(labels, size, self.seg_pad_val, self.device)
-        samples = [sample.new() for sample in samples]
-        for sample, label in zip(samples, labels, strict=True):
-            sample.gt_sem_seg = PixelData(data=label)
-        return samples
+        """Bring samples to the device, and their labels to `size` (h, w) if given."""
+        on_host = self.device.type == host.HOST
+        if size is not None:
+            labels = [s.gt_sem_seg.data for s in samples if 'gt_sem_seg' in s]
+            if len(labels) < len(samples):
+                return samples  # the model says what is missing
+            # on a CPU, labels of that size, the usual ones, are not copied
+            if not on_host or any(label.shape[1:] != size for label in labels):
+                return with_padded_labels(samples, size, self.seg_pad_val, self.device)
+        move = SegDataSample.to if on_host else moved
+        return [move(sample, self.device) for sample in samples]
 
     def _normalisation(
         self, images: Sequence[Tensor], size: tuple[int, int], training: bool

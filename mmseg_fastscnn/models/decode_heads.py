@@ -110,8 +110,6 @@ class FCNHead(BaseModule):
     def loss(self, features: Sequence[Tensor], label: Tensor) -> dict[str, Tensor]:
         """Return each loss under its name, and `acc_seg` in percent.
 
-        Losses of one name are added up.
-
         Args:
             features: The backbone's feature maps.
             label: (N, H, W) train ids.

@@ -16,7 +16,7 @@ from mmcv.cnn import ConvModule, DepthwiseSeparableConvModule
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from mmseg_fastscnn.models.checks import check_channels, check_stages
+from mmseg_fastscnn.models.checks import check_channels, check_stages, refuse_small
 from mmseg_fastscnn.ops.pyramid_pool import cell_matrix, kept_cell_matrix
 from mmseg_fastscnn.registry import MODELS
 
@@ -169,12 +169,9 @@ def bottlenecks(
     before: int, after: int, stride: int, count: int, expand_ratio: int, norm_cfg: dict
 ) -> nn.Sequential:
     """Build a stage of bottlenecks; only the first changes channels and size."""
-    first = InvertedResidual(before, after, stride, expand_ratio, norm_cfg)
-    others = (
-        InvertedResidual(after, after, 1, expand_ratio, norm_cfg)
-        for _ in range(count - 1)
-    )
-    return nn.Sequential(first, *others)
+    block = partial(InvertedResidual, expand_ratio=expand_ratio, norm_cfg=norm_cfg)
+    others = (block(after, after, 1) for _ in range(count - 1))
+    return nn.Sequential(block(before, after, stride), *others)
 
 
 class FeatureFusionModule(nn.Module):
@@ -303,10 +300,7 @@ class FastSCNN(BaseModule):
             ValueError: H or W is under 32 pixels.
         """
         if min(x.shape[2:]) < SMALLEST_INPUT:
-            raise ValueError(
-                f'The image is {x.shape[2]}x{x.shape[3]} (h x w); Fast-SCNN needs at '
-                f'least {SMALLEST_INPUT} pixels each way. Resize or pad it.'
-            )
+            refuse_small(x, SMALLEST_INPUT)
         higher = self.learning_to_downsample(x)  # (64, 128, 256)
         lower = self.global_feature_extractor(higher)  # (128, 32, 64)
         fused = self.feature_fusion(higher, lower)  # (128, 128, 256)

@@ -1,32 +1,20 @@
-"""Image in, losses or label map out."""
+"""Image in, losses or label map out; how logits become labels is in `prediction.py`."""
 
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
-from mmengine.model import BaseModel, BaseTTAModel, ModuleList, is_model_wrapper
-from mmengine.structures import PixelData
+from mmengine.model import BaseTTAModel, ModuleList, is_model_wrapper
 from torch import Tensor, nn
 
-from mmseg_fastscnn.models.inference import into_inference_form
-from mmseg_fastscnn.models.sliding_window import (
-    TestCfg,
-    checked_test_cfg,
-    mean_of_windows,
-)
-from mmseg_fastscnn.models.views import (
-    changed_view,
-    full_size_logits,
-    with_background,
-)
-from mmseg_fastscnn.ops.bilinear import View
-from mmseg_fastscnn.ops.upsample_argmax import upsample_argmax
+from mmseg_fastscnn.models.checks import refuse_unlabelled
+from mmseg_fastscnn.models.prediction import BaseSegmentor
+from mmseg_fastscnn.models.sliding_window import TestCfg, checked_test_cfg
 from mmseg_fastscnn.registry import MODELS
 from mmseg_fastscnn.structures import SegDataSample
 
 
 @MODELS.register_module()
-class EncoderDecoder(BaseModel):
+class EncoderDecoder(BaseSegmentor):
     """Backbone, decode head and auxiliary heads (used in training only).
 
     `num_classes`, `norm_cfg` and `align_corners` given here reach the backbone and
@@ -46,14 +34,9 @@ class EncoderDecoder(BaseModel):
         data_preprocessor: Config of `SegDataPreProcessor`.
         init_cfg: mmengine's weight initialisation.
 
-    Attributes:
-        for_inference_only: Whether `for_inference` was called.
-
     Raises:
         ValueError: `test_cfg` is no way to predict.
     """
-
-    for_inference_only = False
 
     def __init__(
         self,
@@ -83,19 +66,6 @@ class EncoderDecoder(BaseModel):
             )
         self.test_cfg = checked_test_cfg(test_cfg or dict(mode='whole'))
         self.to(memory_format=torch.channels_last)
-
-    @property
-    def num_classes(self) -> int:
-        return self.decode_head.num_classes
-
-    @property
-    def out_channels(self) -> int:
-        """Channels of the logits: 1 for two classes told apart by a threshold."""
-        return getattr(self.decode_head, 'out_channels', None) or self.num_classes
-
-    @property
-    def align_corners(self) -> bool:
-        return self.decode_head.align_corners
 
     def forward(
         self,
@@ -128,10 +98,7 @@ class EncoderDecoder(BaseModel):
     ) -> dict[str, Tensor]:
         """Return the losses and accuracies of all heads, `decode.loss_ce` and so on."""
         if not all('gt_sem_seg' in sample for sample in data_samples or [()]):
-            raise ValueError(
-                'There are images without labels in the training data. Set '
-                'data_prefix.seg_map_path, and have LoadAnnotations in the pipeline.'
-            )
+            refuse_unlabelled()
         label = torch.stack([sample.gt_sem_seg.data[0] for sample in data_samples])
         features = self.extract_feat(inputs)
         auxiliary = {'aux': self.auxiliary_head}
@@ -143,96 +110,6 @@ class EncoderDecoder(BaseModel):
             for prefix, head in heads.items()
             for name, value in head.loss(features, label).items()
         }
-
-    def predict(
-        self,
-        inputs: Tensor,
-        data_samples: list[SegDataSample] | None = None,
-        with_logits: bool = False,
-    ) -> list[SegDataSample]:
-        """Return the samples with `pred_sem_seg`, a label map at `ori_shape`.
-
-        Padding is removed, and a flipped image's labels are flipped back. Without
-        samples, new ones of the input's size are made.
-
-        Args:
-            inputs: (N, C, H, W), normalised.
-            data_samples: One per image.
-            with_logits: Add `seg_logits` at `ori_shape`, which takes longer than all
-                else and 4 * out_channels bytes per pixel.
-        """
-        size = tuple(inputs.shape[2:])
-        if data_samples is None:
-            data_samples = [
-                SegDataSample(metainfo=dict(ori_shape=size)) for _ in inputs
-            ]
-        views = self.views(self.coarse_logits(inputs), size, data_samples)
-        for sample, view in zip(data_samples, views, strict=True):
-            sample.pred_sem_seg = PixelData(data=self.label_map(view))
-            if with_logits:
-                sample.seg_logits = PixelData(
-                    data=full_size_logits(view, self.align_corners)
-                )
-        return data_samples
-
-    def inference(self, inputs: Tensor) -> Tensor:
-        """Return logits (N, out_channels, H, W) at the size of the inputs."""
-        return F.interpolate(
-            self.coarse_logits(inputs),
-            inputs.shape[2:],
-            mode='bilinear',
-            align_corners=self.align_corners,
-        )
-
-    def coarse_logits(self, inputs: Tensor) -> Tensor:
-        """Return logits (N, out_channels, h, w) as they come, to be interpolated.
-
-        They are at 1/8 of the inputs' size; with `mode='slide'`, where windows are
-        averaged, at all of it.
-        """
-        if self.test_cfg['mode'] == 'slide':
-            return mean_of_windows(self, inputs, self.test_cfg)
-        return self(inputs, mode='tensor').float()
-
-    def views(
-        self,
-        coarse: Tensor,
-        size: tuple[int, int],
-        data_samples: Sequence[SegDataSample],
-    ) -> list[View]:
-        """Say how each image's `coarse_logits` become logits at the image's own size.
-
-        Args:
-            coarse: (N, out_channels, h, w).
-            size: (h, w) of the inputs that they were computed from.
-            data_samples: One per image.
-        """
-        return [
-            changed_view(logits, size, sample)
-            if 'pad_shape' in sample or sample.get('flip', False)
-            else View(logits, [size, tuple(sample.ori_shape)])
-            for logits, sample in zip(coarse, data_samples, strict=True)
-        ]
-
-    def label_map(self, view: View) -> Tensor:
-        """Return the labels (1, H, W) uint8 of an image at its own size."""
-        logits, sizes, window = view
-        logits = logits[None]
-        if self.out_channels == 1:
-            logits = with_background(logits, self.decode_head.threshold)
-        return upsample_argmax(logits, sizes, self.align_corners, window)
-
-    def for_inference(self, dtype: torch.dtype = torch.float32) -> 'EncoderDecoder':
-        """Bring backbone and decode head into their inference form; return the model.
-
-        It then predicts the same, faster, but cannot be trained or load checkpoints.
-        See `models/inference.py`. To call it again changes the dtype.
-
-        Args:
-            dtype: Type of the network's weights and activations, for instance
-                `torch.bfloat16`; its logits become float32.
-        """
-        return into_inference_form(self, dtype)
 
 
 def build(cfg: dict, defaults: dict) -> nn.Module:

@@ -79,13 +79,29 @@ def indices(values: tuple[int, ...], device: torch.device) -> Tensor:
     return torch.tensor(values, device=device)
 
 
-def padded_together(
-    labels: Sequence[Tensor], size: tuple[int, int], value: int, device: torch.device
-) -> tuple[Tensor, ...]:
-    """Pad labels (1, h, w) to `size` with a value, and move them to a device."""
+def with_padded_labels(
+    samples: Sequence[BaseDataElement],
+    size: tuple[int, int],
+    value: int,
+    device: torch.device,
+) -> list[BaseDataElement]:
+    """Return samples whose labels are padded to `size` (h, w), and on a device.
+
+    Args:
+        samples: Each with `gt_sem_seg`, (1, h, w).
+        size: (H, W) of the result; padding is at the right and at the bottom.
+        value: Label of padded pixels.
+        device: Where the labels are to be.
+    """
+    labels = [sample.gt_sem_seg.data for sample in samples]
     if len({label.shape for label in labels}) == 1:
-        return padded(stacked(labels, device), size, value).unbind()
-    return filled(labels, size, value, device).unbind()
+        batch = padded(stacked(labels, device), size, value)
+    else:
+        batch = filled(labels, size, value, device)
+    samples = [sample.new() for sample in samples]
+    for sample, label in zip(samples, batch.unbind(), strict=True):
+        sample.gt_sem_seg = PixelData(data=label)
+    return samples
 
 
 def moved(sample: BaseDataElement, device: torch.device) -> BaseDataElement:
