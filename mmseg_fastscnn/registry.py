@@ -31,7 +31,7 @@ HOOKS = _child(
 )
 OPTIM_WRAPPERS = _child(parent.OPTIM_WRAPPERS, 'engine.amp')
 RUNNERS = _child(parent.RUNNERS, 'engine.runner')
-VISUALIZERS = _child(parent.VISUALIZERS, 'visualization')
+VISUALIZERS = _child(parent.VISUALIZERS, 'engine.visualizer')
 WEIGHT_INITIALIZERS = _child(parent.WEIGHT_INITIALIZERS, 'checkpoint.load')
 
 # Nothing is added to the last nine, but mmengine warns if a scope lacks a kind.

@@ -105,10 +105,12 @@ class ResultFolder:
         """
         write_png(self.claim(sample, self.written), image)
 
-    def claim(self, sample: SegDataSample | Mapping, claimed: set[Path]) -> Path:
+    def claim(
+        self, sample: SegDataSample | Mapping, claimed: set[Path], suffix: str = '.png'
+    ) -> Path:
         """Return where a result goes, and add the path to those claimed in this run."""
         name = sample.get('rel_path')
-        path = (self.folder / name).with_suffix('.png')
+        path = (self.folder / name).with_suffix(suffix)
         if self.folder.resolve() not in path.resolve().parents:
             raise ValueError(
                 f'The result of {name} would be written to {path}, outside of '

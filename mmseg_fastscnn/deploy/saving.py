@@ -74,7 +74,7 @@ class Saving:
                 name = name / f'{frame.number:06}'
             sample = dict(rel_path=f'{name}.png', img_path=frame.source)
             if kind == 'probabilities':
-                path = folder.claim(sample, '.npy')
+                path = folder.claim(sample, folder.written, '.npy')
                 with whole_file(path) as file:
                     np.save(file, array)
             else:
@@ -86,7 +86,7 @@ class Saving:
         if self.video is None or self.video[0] != frame.source:
             self.close()
             sample = dict(rel_path=f'{frame.name}.mp4', img_path=frame.source)
-            path = folder.claim(sample, '.mp4')
+            path = folder.claim(sample, folder.written, '.mp4')
             self.video = (frame.source, VideoFile(path, frame.video, self.tell))
         self.video[1].write(image)
 
