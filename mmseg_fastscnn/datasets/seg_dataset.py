@@ -121,7 +121,13 @@ class SegDataset(BaseDataset):
         super().full_init()
         if self.packed_folder is not None and self.packed is None:
             pairs = [super(SegDataset, self).get_data_info(k) for k in range(len(self))]
-            self.packed = PackedCopy(self.packed_folder, pairs, self.label_map)
+            self.packed = PackedCopy(
+                self.packed_folder,
+                pairs,
+                self.label_map,
+                self.max_pixels,
+                keeps_unreadable=self.bad_samples is not None,
+            )
 
     def load_data_list(self) -> list[dict]:
         """Return one dict per pair; see `pairs.py`."""
