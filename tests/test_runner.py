@@ -187,6 +187,7 @@ def test_losses_are_read_together_and_none_is_lost(intervals, counts):
         train_dataloader=DataLoader(range(7)),
         **dict(iter=0, epoch=0, max_iters=7, max_epochs=1),
         hooks=[LoggerHook(interval=interval) for interval in intervals],
+        call_hook=lambda name: None,
     )
     hook = hooks.RuntimeInfoHook()
     hook.before_train(runner)

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import struct
 import subprocess
 import sys
 
@@ -399,7 +400,8 @@ def test_training_writes_the_packed_copy_and_reads_it(streets, tmp_path):
         assert bool(said) == (len(losses) == 1)
     assert losses[0] == losses[1] and len(losses[0]) == 4
     (copy,) = (tmp_path / 'copy').iterdir()
-    assert (copy / 'done.bin').read_bytes() == b'\1' * 6
+    records = struct.iter_unpack('<II', (copy / 'done.bin').read_bytes())
+    assert sum(check != 0 for _, check in records) == 6
 
 
 def test_benchmark_times_every_stage(streets, checkpoint):

@@ -9,9 +9,11 @@ from mmseg_fastscnn.checkpoint.classes import read_classes
 from mmseg_fastscnn.commands import options
 from mmseg_fastscnn.commands.entrance import run_command
 from mmseg_fastscnn.config import load_config, require
+from mmseg_fastscnn.engine.bad_steps import MAX_BAD_STEPS
 from mmseg_fastscnn.engine.dry_run import dry_run
 from mmseg_fastscnn.engine.resume import check_work_dir, last_checkpoint
 from mmseg_fastscnn.engine.runner import SegRunner
+from mmseg_fastscnn.engine.skipped_samples import skip_bad_samples
 from mmseg_fastscnn.machine import leave_process_group
 
 NEEDED = ('train_dataloader', 'train_cfg', 'optim_wrapper')
@@ -49,6 +51,21 @@ def parse_args() -> argparse.Namespace:
         help='keep the learning rate of the config, whatever the batch size',
     )
     parser.add_argument(
+        '--max-bad-steps',
+        type=int,
+        metavar='N',
+        help=f'stop after N steps in a row whose loss is not finite, by default '
+        f'{MAX_BAD_STEPS}; none of them is taken',
+    )
+    parser.add_argument(
+        '--skip-bad',
+        type=int,
+        default=0,
+        metavar='N',
+        help='go on without up to N training images that cannot be read, or whose '
+        'label cannot; they are listed in the work dir',
+    )
+    parser.add_argument(
         '--dry-run',
         action='store_true',
         help='check config and data, run one step and one validation batch, then stop; '
@@ -59,6 +76,10 @@ def parse_args() -> argparse.Namespace:
         parser.error('--load-from and --resume CKPT name two checkpoints; give one.')
     if args.seed is not None and not 0 <= args.seed < 2**32:
         parser.error(f'--seed is {args.seed}; it must be from 0 to 4294967295.')
+    if args.max_bad_steps is not None and args.max_bad_steps < 1:
+        parser.error(f'--max-bad-steps is {args.max_bad_steps}; it must be 1 or more.')
+    if args.skip_bad < 0:
+        parser.error(f'--skip-bad is {args.skip_bad}; it must be 0 or more.')
     return args
 
 
@@ -74,6 +95,8 @@ def main() -> None:
         dry_run(config)
         return
     check_work_dir(config)
+    if args.skip_bad:
+        skip_bad_samples(config, args.skip_bad)
     SegRunner.from_cfg(config).train()
 
 
@@ -99,6 +122,8 @@ def apply_settings(config: Config, args: argparse.Namespace) -> None:
         config.optim_wrapper.type = 'AmpOptimWrapper'
     if args.no_auto_scale_lr and config.get('auto_scale_lr'):
         config.auto_scale_lr.enable = False
+    if args.max_bad_steps is not None:
+        config.max_bad_steps = args.max_bad_steps
     randomness = {'seed': None, **config.get('randomness', {})}
     if args.seed is not None:
         randomness['seed'] = args.seed

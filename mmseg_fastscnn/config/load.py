@@ -134,7 +134,7 @@ def count_each_image_once(config: Config) -> None:
             sampler.setdefault('round_up', False)
 
 
-def all_datasets(config: Config) -> Iterator[dict]:
+def all_datasets(config: Config, loaders: Iterable[str] = LOADERS) -> Iterator[dict]:
     """Yield the dict of each data set, also of those inside a `ConcatDataset`."""
 
     def inside(dataset: dict) -> Iterator[dict]:
@@ -143,7 +143,7 @@ def all_datasets(config: Config) -> Iterator[dict]:
             if child:
                 yield from inside(child)
 
-    for loader in LOADERS:
+    for loader in loaders:
         if config.get(loader) and config[loader].get('dataset'):
             yield from inside(config[loader].dataset)
 

@@ -115,7 +115,8 @@ def look_at(dataset: SegDataset | TorchvisionDataset, index: int, facts: LabelFa
         if raw is not None:
             count_classes(dataset, raw, name, facts)
     except (ValueError, OSError) as error:
-        facts.errors.append(str(error))
+        if getattr(dataset, 'bad_samples', None) is None:  # else training leaves it out
+            facts.errors.append(str(error))
 
 
 def describe_file(path: str, facts: LabelFacts) -> None:

@@ -17,6 +17,7 @@ from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 
+from mmseg_fastscnn.datasets.bad_samples import reading
 from mmseg_fastscnn.datasets.decoding import check_label_backend, checked_flags, decode
 from mmseg_fastscnn.datasets.image_header import MAX_PIXELS, PNG, UnreadableImage
 from mmseg_fastscnn.datasets.label_errors import refuse_damaged, refuse_reduction
@@ -80,7 +81,8 @@ class LoadImageFromFile(BaseTransform):
             image = results['packed'].read_image(results, self)
         else:
             try:
-                image, orientation = self._read(results)
+                with reading(results['img_path']):
+                    image, orientation = self._read(results)
             except UnreadableImage as error:
                 if not self.ignore_empty:
                     raise
@@ -155,7 +157,10 @@ class LoadAnnotations(BaseTransform):
         limit = results.get('max_pixels', MAX_PIXELS)
         label = read_label(results['seg_map_path'], results['label_map'], limit)
         if label.shape != results.get('ori_shape') or 'orientation' in results:
-            check_same_grid(label.shape, results)
+            if 'ori_shape' not in results:
+                raise ValueError('LoadImageFromFile must come before LoadAnnotations.')
+            with reading(results['seg_map_path']):
+                check_same_grid(label.shape, results)
         return label
 
 
@@ -178,7 +183,8 @@ def read_label(
         ValueError: It is no readable label, has too many pixels, holds an id or a
             colour that is not in the map, or a palette that contradicts its indices.
     """
-    return label_map.encode(read_raw_label(path, max_pixels), path)
+    with reading(path):
+        return label_map.encode(read_raw_label(path, max_pixels), path)
 
 
 def read_raw_label(path: str, max_pixels: int = MAX_PIXELS) -> RawLabel:

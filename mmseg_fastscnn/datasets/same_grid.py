@@ -33,8 +33,6 @@ def check_same_grid(shape: tuple[int, int], results: dict) -> None:
         shape: (h, w) of the label.
         results: Has `img_path`, `seg_map_path`, `ori_shape`, perhaps `orientation`.
     """
-    if 'ori_shape' not in results:
-        raise ValueError('LoadImageFromFile must come before LoadAnnotations.')
     image, path = results['img_path'], results['seg_map_path']
     size, orientation = results['ori_shape'], results.get('orientation', 1)
     advice = 'Save the image upright, without that entry, as the label is.'

@@ -21,6 +21,7 @@ class RuntimeInfoHook(RuntimeInfoHookOfMMEngine):
     mmengine reads each loss from the device as soon as it is computed, so that the CPU
     waits instead of preparing the next iteration. Here the losses of several iterations
     are read together: before a line is logged, a model validated or a file written.
+    Then `after_losses_are_read` of all hooks is called.
     """
 
     def __init__(self):
@@ -58,6 +59,7 @@ class RuntimeInfoHook(RuntimeInfoHookOfMMEngine):
         for outputs in self.unread:
             super().after_train_iter(runner, 0, outputs=outputs)
         self.unread.clear()
+        runner.call_hook('after_losses_are_read')
 
 
 @HOOKS.register_module()

@@ -20,6 +20,7 @@ from mmseg_fastscnn.checkpoint import load_weights, read_checkpoint
 from mmseg_fastscnn.checkpoint.classes import carry_over_classes
 from mmseg_fastscnn.checkpoint.load import inflate_first_convolution
 from mmseg_fastscnn.datasets.sampler import InfiniteSampler
+from mmseg_fastscnn.engine.bad_steps import MAX_BAD_STEPS, BadStepsHook
 from mmseg_fastscnn.engine.class_weights import ClassWeightHook
 from mmseg_fastscnn.engine.header import RunHeaderHook
 from mmseg_fastscnn.engine.hooks import DataWaitHook, PlainCheckpointHook
@@ -159,6 +160,8 @@ class SegRunner(Runner):
         self.register_hook(PlainCheckpointHook())
         self.register_hook(DataWaitHook())
         self.register_hook(ClassWeightHook())
+        max_bad_steps = self.cfg.get('max_bad_steps', MAX_BAD_STEPS)
+        self.register_hook(BadStepsHook(max_bad_steps))
         if self.validates:
             self.register_hook(InferenceFormHook())
         if self.distributed:  # so that all processes validate with equal statistics
