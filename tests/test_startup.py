@@ -12,10 +12,10 @@ from mmengine.hooks import Hook
 
 from mmseg_fastscnn.config import load_config
 from mmseg_fastscnn.datasets import SegDataset, occurring_classes
+from mmseg_fastscnn.datasets.doctor.findings import learnable
 from mmseg_fastscnn.engine import startup
 from mmseg_fastscnn.engine.dry_run import dry_run
 from mmseg_fastscnn.engine.runner import SegRunner
-from mmseg_fastscnn.engine.startup_data import learnable
 from mmseg_fastscnn.registry import METRICS
 
 SMALL = {

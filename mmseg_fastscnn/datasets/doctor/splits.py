@@ -1,0 +1,140 @@
+"""What is wrong, or may be, between the splits: images, videos and classes in two."""
+
+import itertools
+from collections import Counter
+from collections.abc import Iterator, Mapping
+
+from mmseg_fastscnn.datasets.doctor.copies import find_copies, find_equal_files
+from mmseg_fastscnn.datasets.doctor.facts import PairFacts
+from mmseg_fastscnn.datasets.doctor.findings import NAMED, Finding
+from mmseg_fastscnn.datasets.doctor.survey import DatasetFacts, parts_of
+from mmseg_fastscnn.datasets.doctor.videos import moments_apart, shared_videos
+from mmseg_fastscnn.datasets.seg_dataset import SegDataset
+
+ADVICE = 'The scores on it would say too much of the network. Keep them in one split.'
+
+
+def between_splits(facts: Mapping[str, DatasetFacts]) -> Iterator[Finding]:
+    """Compare the splits, each with each."""
+    for first, second in itertools.combinations(facts.values(), 2):
+        yield from different_classes(first, second)
+        copied = set()
+        for finding in in_two_splits(first, second):
+            copied.update(finding.files)
+            yield finding
+        yield from videos_in_two_splits(first, second, copied)
+    yield from classes_in_one_split(facts)
+
+
+def different_classes(first: DatasetFacts, second: DatasetFacts) -> Iterator[Finding]:
+    """Find splits that do not have the same classes in the same order."""
+    if first.classes and second.classes and first.classes != second.classes:
+        yield Finding(
+            True,
+            f'{first.name} has the classes {first.classes}, {second.name} '
+            f'{second.classes}. Give both the same metainfo.',
+        )
+
+
+def in_two_splits(first: DatasetFacts, second: DatasetFacts) -> Iterator[Finding]:
+    """Find images of the second split that are also in the first, also as copies."""
+    copies = list(find_copies(first.pairs, second.pairs))
+    if not copies:
+        return
+    kinds = Counter(copy.how for copy in copies)
+    ways = ', '.join(f'{count} as {how}' for how, count in kinds.most_common())
+    some = '; '.join(
+        f'{copy.second.image} is {copy.first.image}' for copy in copies[:NAMED]
+    )
+    more = f'; ... {len(copies) - NAMED} more' if len(copies) > NAMED else ''
+    yield Finding(
+        False,
+        f'{len(copies)} of {second.total} images of {second.name} are also in '
+        f'{first.name} ({ways}): {some}{more}. {ADVICE}',
+        [copy.second.image for copy in copies],
+        [pair for copy in copies for pair in (copy.first, copy.second)],
+    )
+
+
+def videos_in_two_splits(
+    first: DatasetFacts, second: DatasetFacts, copied: set[str]
+) -> Iterator[Finding]:
+    """Find frames of one video in both splits, by their names or by what they show.
+
+    Args:
+        first, second: The splits.
+        copied: Images of the second split that are copies, and so not said again.
+    """
+    for video in shared_videos(first.pairs, second.pairs):
+        nearest = [pair.image for pair in video.nearest]
+        yield Finding(
+            False,
+            f'{video.counts[0]} images of {first.name} and {video.counts[1]} of '
+            f'{second.name} seem to be frames of one video, {video.prefix}*, the '
+            f'nearest {video.gap} numbers apart ({", ".join(nearest)}). {ADVICE}',
+            nearest,
+            video.nearest,
+        )
+    found = moments_apart(first.pairs, second.pairs)
+    alike = [pair for pair in found if pair[1].image not in copied]
+    if alike:
+        some = '; '.join(f'{two.image} and {one.image}' for one, two in alike[:NAMED])
+        more = f'; ... {len(alike) - NAMED} more' if len(alike) > NAMED else ''
+        yield Finding(
+            False,
+            f'{len(alike)} of {second.total} images of {second.name} look like an '
+            f'image of {first.name} a moment before or after: {some}{more}. {ADVICE}',
+            [two.image for _, two in alike],
+            [pair for both in alike for pair in both],
+        )
+
+
+def classes_in_one_split(facts: Mapping[str, DatasetFacts]) -> Iterator[Finding]:
+    """Find classes that occur in no split, or in some and not in others."""
+    pixels = {name: f.pixels for name, f in facts.items() if f.labelled and f.classes}
+    for name in dict.fromkeys(itertools.chain(*pixels.values())):
+        having = [split for split, counts in pixels.items() if counts.get(name)]
+        missing = [split for split in pixels if split not in having]
+        if not having:
+            yield Finding(False, f'no pixel of {name} in {" or ".join(missing)}.')
+        elif missing:
+            effect = 'it cannot be measured'
+            if 'train' in missing:
+                effect = 'it cannot be learnt'
+            yield Finding(
+                False,
+                f'{name} occurs in {", ".join(having)} and not in '
+                f'{", ".join(missing)}: {effect}.',
+                pairs=examples_of(name, facts[having[0]]),
+            )
+
+
+def examples_of(name: str, facts: DatasetFacts) -> list[PairFacts]:
+    """Return the images with a class, those with most of it first."""
+    pairs = [pair for pair in facts.pairs if (pair.pixels or {}).get(name)]
+    return sorted(pairs, key=lambda pair: pair.pixels[name], reverse=True)
+
+
+def equal_files(training, validation, seconds: float) -> Iterator[Finding]:
+    """Find validation images that are training images: one file, or two of one content.
+
+    Args:
+        training, validation: Data sets, or wrappers of mmengine around some.
+        seconds: After how long to stop comparing.
+    """
+    names = image_paths(validation)
+    found = list(find_equal_files(image_paths(training), names, seconds))
+    if found:
+        some = '; '.join(f'{second} is {first}' for first, second in found[:NAMED])
+        copies = [second for _, second in found]
+        yield Finding(
+            False,
+            f'{len(found)} of {len(names)} validation images are training images, too '
+            f'({some}{", ..." if len(found) > NAMED else ""}). {ADVICE}',
+            copies,
+        )
+
+
+def image_paths(dataset) -> list[str]:
+    parts = [part for part in parts_of(dataset) if isinstance(part, SegDataset)]
+    return [p.get_data_info(k)['img_path'] for p in parts for k in range(len(p))]
