@@ -68,10 +68,22 @@ def parts_of_page(report: Report, mark: str) -> Iterator[str]:
     yield '</ul><h2>Numbers</h2><pre>'
     yield '\n'.join(text(line) for line in facts_lines(report))
     yield '</pre>'
+    yield from legend(report)
     for name, facts in report.facts.items():
         yield f'<h2>{text(name)}: some of {facts.total} images with their labels</h2>'
         step = max(len(facts.pairs) // SHOWN, 1)
         yield from figures(report, facts.pairs[::step][:SHOWN])
+
+
+def legend(report: Report) -> Iterator[str]:
+    """Yield the names of the classes, each beside its colour."""
+    parts = [part for facts in report.facts.values() for part in facts.parts]
+    named = [part.metainfo for part in parts if part.label_map is not None]
+    if named:
+        colours = zip(named[0]['classes'], named[0]['palette'], strict=True)
+        for name, (red, green, blue) in colours:
+            colour = f'#{red:02x}{green:02x}{blue:02x}'
+            yield f'<span style="color: {colour}">&#9632;</span> {text(name)}'
 
 
 def text(words: str) -> str:

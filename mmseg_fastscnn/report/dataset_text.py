@@ -38,7 +38,8 @@ def facts_lines(report: Report) -> Iterator[str]:
         yield from mean_and_std_lines(facts)
     if not any(facts.classes for facts in report.facts.values()):
         values = sum_counts(facts.raw_values for facts in report.facts.values())
-        yield from lines_for_unknown_classes(values) if values else ()
+        if values:
+            yield from lines_for_unknown_classes(values)
 
 
 def grade_of(finding: Finding) -> str:

@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 SIDE, LOWEST = 32, 12  # of the small picture; of the square of DCT coefficients
 SAME_HASH = 0.8  # of the signs agree, less those that do not: 9 of 10 signs
 SAME_PICTURE = 6.0  # of 255: what 99 % of the grey values differ by at most
-MIRRORED = {  # how signs at frequencies (row, column) change; how the picture does
-    '': (lambda rows, columns: 0, lambda grey: grey),
-    'left to right': (lambda rows, columns: columns, lambda grey: grey[:, ::-1]),
-    'upside down': (lambda rows, columns: rows, lambda grey: grey[::-1]),
+MIRRORED = {  # how the signs at frequencies (row, column) change, and the picture
+    '': (lambda row, column: 0 * row, lambda grey: grey),
+    'mirrored left to right': (lambda row, column: column, lambda grey: grey[:, ::-1]),
+    'mirrored upside down': (lambda row, column: row, lambda grey: grey[::-1]),
     'turned by 180 degrees': (
-        lambda rows, columns: rows + columns,
+        lambda row, column: row + column,
         lambda grey: grey[::-1, ::-1],
     ),
 }
@@ -39,7 +39,7 @@ class Copy(NamedTuple):
 
     Attributes:
         first, second: The two.
-        how: 'the same file', 'equal files', 'the same picture', or 'mirrored ...'.
+        how: 'the same file', 'equal files' or 'the same picture', perhaps mirrored.
     """
 
     first: 'PairFacts'
@@ -77,7 +77,7 @@ def hashes(pairs: Sequence['PairFacts']) -> np.ndarray:
 def mirrored_signs(how: str) -> np.ndarray:
     """Return (143,) 1 or -1: what mirroring multiplies a hash by."""
     rows, columns = np.indices((LOWEST, LOWEST))
-    odd = np.broadcast_to(MIRRORED[how][0](rows, columns), rows.shape) % 2
+    odd = MIRRORED[how][0](rows, columns) % 2
     return (1 - 2 * odd).ravel()[1:].astype(np.float32)
 
 

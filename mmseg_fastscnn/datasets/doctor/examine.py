@@ -8,6 +8,7 @@ from mmseg_fastscnn.datasets.doctor.findings import (
     Finding,
     file_findings,
     learnable,
+    lossy_labels,
     normalisation,
     unusual_files,
     without_labels,
@@ -79,6 +80,7 @@ def all_findings(
             yield from without_labels(split)
     yield from between_splits(facts)
     for name, split in facts.items():
+        yield from lossy_labels(split)
         yield from unusual_files(split)
         if name in TRAINING:
             yield from smaller_than_crop(split)

@@ -57,6 +57,7 @@ class PairFacts:
             not in the label map, 'grid': the label does not lie on the image.
         values: Value in the label file -> pixels.
         has_palette: Whether the label file has a palette.
+        is_lossy: Whether the label file is a JPEG, which changes values.
         pixels: Class name -> pixels; None if the label could not be read.
         ignored: Pixels that are ignored.
         unknown: Those of `values` that are not in the label map.
@@ -72,6 +73,7 @@ class PairFacts:
     errors: dict[str, str] = field(default_factory=dict)
     values: dict[Value, int] = field(default_factory=dict)
     has_palette: bool = False
+    is_lossy: bool = False
     pixels: dict[str, int] | None = None
     ignored: int = 0
     unknown: dict[Value, int] = field(default_factory=dict)
@@ -97,6 +99,7 @@ def look_at(part: Part, sample: dict | int, thorough: bool) -> PairFacts:
     if facts.label is not None:
         try:
             raw = read_raw_label(facts.label, part.max_pixels)
+            facts.is_lossy = is_jpeg(facts.label)
         except Exception as error:
             facts.errors['label'] = with_name(error, facts.label)
         else:
@@ -125,6 +128,12 @@ def read_image(part: SegDataset, facts: PairFacts, thorough: bool) -> None:
         facts.size = image.shape[:2]
         digest = hashlib.blake2b(data, digest_size=16).digest()
         facts.look = Look(digest, small_grey(as_picture(image)), channel_sums(image))
+
+
+def is_jpeg(path: str) -> bool:
+    """Return whether a file is a JPEG, whatever its name says."""
+    with open(path, 'rb') as file:
+        return file.read(2) == b'\xff\xd8'
 
 
 def kind_of(header: Header) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 
 from mmseg_fastscnn.datasets.doctor.facts import PairFacts
 from mmseg_fastscnn.datasets.doctor.reading_lines import reading_map
-from mmseg_fastscnn.datasets.doctor.survey import DatasetFacts
+from mmseg_fastscnn.datasets.doctor.survey import DatasetFacts, sum_counts
 from mmseg_fastscnn.datasets.label_errors import shorten
 
 NAMED = 3  # files that a message names at most
@@ -61,15 +61,14 @@ def unknown_values(facts: DatasetFacts) -> Iterator[Finding]:
     if not pairs:
         return
     files: dict = {}
-    pixels: dict = {}
     for pair in pairs:
-        for value, count in pair.unknown.items():
+        for value in pair.unknown:
             files.setdefault(value, []).append(pair.label)
-            pixels[value] = pixels.get(value, 0) + count
-    most = sorted(pixels, key=pixels.get, reverse=True)
+    pixels = sum_counts(pair.unknown for pair in pairs)
+    most = [value for value, _ in pixels.most_common()]
     shown = '; '.join(
-        f'{value}: {pixels[value]:,} pixels in {len(files[value])} labels '
-        f'({name_some(files[value])})'
+        f'{value}: {pixels[value]:,} pixels in {len(files[value])} labels, such as '
+        f'{files[value][0]}'
         for value in most[:NAMED]
     )
     more = f'; and {shorten(most[NAMED:])}' if most[NAMED:] else ''
@@ -86,7 +85,7 @@ def way_to_read(facts: DatasetFacts, unknown: Sequence) -> str:
     """Return the advice for values outside of the label map."""
     values = facts.raw_values
     mapping = reading_map(values, len(facts.classes))
-    if mapping:
+    if mapping and not all_classes_known(facts):
         return (
             f'label_map={mapping} gives each value a class, in the order of the values '
             f'({", ".join(facts.classes)}): correct that order if it is another.'
@@ -101,6 +100,16 @@ def way_to_read(facts: DatasetFacts, unknown: Sequence) -> str:
     return f'Map each to a class in label_map, or to 255 to ignore it ({extra}).'
 
 
+def all_classes_known(facts: DatasetFacts) -> bool:
+    """Return whether the values that are in the label map are of all classes."""
+    found = {
+        part.label_map.ids.get(value, part.label_map.colours.get(value))
+        for part in facts.parts
+        for value in facts.raw_values
+    }
+    return found >= set(range(len(facts.classes)))
+
+
 def learnable(facts: DatasetFacts) -> Iterator[Finding]:
     """Find files that cannot be read, and classes that do not occur in the labels.
 
@@ -108,14 +117,18 @@ def learnable(facts: DatasetFacts) -> Iterator[Finding]:
         facts: What was seen in as many training labels as there was time for.
     """
     yield from file_findings(facts)
-    if not facts.labelled or not facts.classes:
+    if not facts.labelled:
+        return
+    if not facts.classes:
+        yield from one_value(facts)
         return
     seen = f'{facts.labelled} {facts.name} labels looked at, of {facts.total}'
     pixels = facts.pixels
     occurring = [name for name, count in pixels.items() if count]
     absent = [name for name, count in pixels.items() if not count]
     if len(occurring) < 2:
-        way = 'Correct label_map or metainfo.classes.'
+        values = shorten([value for value, _ in facts.raw_values.most_common()])
+        way = f'The files hold {values}. Correct label_map or metainfo.classes.'
         if facts.suggestion:
             way = (
                 f'The files hold 0 and 255, and 255 is ignored: label_map='
@@ -129,6 +142,33 @@ def learnable(facts: DatasetFacts) -> Iterator[Finding]:
         )
     elif absent:
         yield Finding(False, f'no pixel of {", ".join(absent)} in {seen}.')
+
+
+def one_value(facts: DatasetFacts) -> Iterator[Finding]:
+    """Find labels that all hold the same, where the classes are not known."""
+    values = facts.raw_values
+    if len(values) == 1:
+        yield Finding(
+            True,
+            f'{facts.name}: all labels hold nothing but {next(iter(values))}, so there '
+            f'is nothing to tell apart. Are these the label files?',
+            pairs=facts.pairs,
+        )
+
+
+def lossy_labels(facts: DatasetFacts) -> Iterator[Finding]:
+    """Find labels that are JPEG files."""
+    pairs = [pair for pair in facts.pairs if pair.is_lossy]
+    if pairs:
+        files = [pair.label for pair in pairs]
+        yield Finding(
+            False,
+            f'{facts.name}: {len(pairs)} labels are JPEG files, whose compression '
+            f'changes the values at the borders of classes ({name_some(files)}). '
+            f'Export them again, as PNG; a converted JPEG keeps its wrong values.',
+            files,
+            pairs,
+        )
 
 
 def unusual_files(facts: DatasetFacts) -> Iterator[Finding]:

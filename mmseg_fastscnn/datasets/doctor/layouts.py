@@ -58,6 +58,10 @@ class UnnamedDataset(SegDataset):
         super().__init__(**kwargs)
         self.label_map = None
 
+    def get_data_info(self, idx: int) -> dict:
+        """Return the pair's paths; there is no label map to add."""
+        return super(SegDataset, self).get_data_info(idx)
+
 
 def datasets_in(folder: str) -> tuple[Layout, dict[str, list[SegDataset]]]:
     """Return the layout of a folder, and the data set of each split, not listed yet.
@@ -68,9 +72,8 @@ def datasets_in(folder: str) -> tuple[Layout, dict[str, list[SegDataset]]]:
         ValueError: The folder has none of `LAYOUTS`.
     """
     for layout in LAYOUTS:
-        found = {
-            split: [d] for split in SPLITS if (d := dataset_of(folder, layout, split))
-        }
+        built = {split: dataset_of(folder, layout, split) for split in SPLITS}
+        found = {split: [data] for split, data in built.items() if data is not None}
         if found:
             if '{}' not in layout.images + layout.ann_file:
                 found = {'all': found['train']}  # the three are the same

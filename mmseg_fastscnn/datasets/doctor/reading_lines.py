@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from mmseg_fastscnn.structures import IGNORED
 
-MOST = 64  # different values beyond which labels are no map of classes but a picture
+MOST = 40  # different values beyond which labels are no map of classes but a picture
 GRAY = {k: (k, k, k) for k in (0, 255)}
 
 

@@ -65,7 +65,8 @@ def videos_in_two_splits(
         first, second: The splits.
         copied: Images of the second split that are copies, and so not said again.
     """
-    for video in shared_videos(first.pairs, second.pairs):
+    others = [pair for pair in second.pairs if pair.image not in copied]
+    for video in shared_videos(first.pairs, others):
         nearest = [pair.image for pair in video.nearest]
         yield Finding(
             False,
@@ -75,15 +76,15 @@ def videos_in_two_splits(
             nearest,
             video.nearest,
         )
-    found = moments_apart(first.pairs, second.pairs)
-    alike = [pair for pair in found if pair[1].image not in copied]
+    alike = moments_apart(first.pairs, others)
     if alike:
         some = '; '.join(f'{two.image} and {one.image}' for one, two in alike[:NAMED])
         more = f'; ... {len(alike) - NAMED} more' if len(alike) > NAMED else ''
         yield Finding(
             False,
-            f'{len(alike)} of {second.total} images of {second.name} look like an '
-            f'image of {first.name} a moment before or after: {some}{more}. {ADVICE}',
+            f'{len(alike)} of {second.total} images of {second.name} look much like an '
+            f'image of {first.name}, as a moment before or after it: {some}{more}. '
+            f'{ADVICE}',
             [two.image for _, two in alike],
             [pair for both in alike for pair in both],
         )
@@ -92,21 +93,24 @@ def videos_in_two_splits(
 def classes_in_one_split(facts: Mapping[str, DatasetFacts]) -> Iterator[Finding]:
     """Find classes that occur in no split, or in some and not in others."""
     pixels = {name: f.pixels for name, f in facts.items() if f.labelled and f.classes}
+    nowhere = []
     for name in dict.fromkeys(itertools.chain(*pixels.values())):
         having = [split for split, counts in pixels.items() if counts.get(name)]
         missing = [split for split in pixels if split not in having]
         if not having:
-            yield Finding(False, f'no pixel of {name} in {" or ".join(missing)}.')
+            nowhere.append(name)
         elif missing:
-            effect = 'it cannot be measured'
-            if 'train' in missing:
-                effect = 'it cannot be learnt'
+            effect = 'learnt' if 'train' in missing else 'measured'
             yield Finding(
                 False,
                 f'{name} occurs in {", ".join(having)} and not in '
-                f'{", ".join(missing)}: {effect}.',
+                f'{", ".join(missing)}: it cannot be {effect}.',
                 pairs=examples_of(name, facts[having[0]]),
             )
+    if nowhere:
+        yield Finding(
+            False, f'no pixel of {", ".join(nowhere)} in {" or ".join(pixels)}.'
+        )
 
 
 def examples_of(name: str, facts: DatasetFacts) -> list[PairFacts]:

@@ -213,7 +213,7 @@ def survey(
             if has_files(part, facts):
                 samples, missing = list_samples(part)
                 facts.missing += missing
-                facts.strays += stray_labels(part, samples)
+                facts.strays += stray_labels(part, samples) if samples else []
                 facts.total += len(samples)
                 number = len(facts.parts) - 1
                 tasks += [(name, number, sample) for sample in samples]

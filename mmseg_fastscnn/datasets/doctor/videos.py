@@ -89,7 +89,7 @@ def moments_apart(
 ) -> list[tuple[PairFacts, PairFacts]]:
     """Return each image of `seconds` that shows what one of `firsts` does, and that.
 
-    Copies are among them; see `copies.find_copies`.
+    A copy is one, too; `copies.find_copies` finds those.
     """
     firsts, seconds = looked_at(firsts), looked_at(seconds)
     if not firsts:
