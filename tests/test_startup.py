@@ -136,6 +136,21 @@ def test_masks_of_0_and_255_are_said_to_have_one_class(tmp_path):
     assert list(learnable(occurring_classes(right))) == []
 
 
+def test_the_files_are_looked_at_before_the_first_step(streets, tmp_path):
+    """A validation image that is a training image, and a label of another size."""
+    root = tmp_path / 'streets'
+    shutil.copytree(streets, root)
+    train, val = (sorted(root.glob(f'leftImg8bit/{s}/*/*')) for s in ('train', 'val'))
+    shutil.copy(train[2], val[1])
+    log = start(root, tmp_path / 'doubtful', {})
+    assert 'Doubtful: 1 of 5 validation images are training images, too' in log
+    assert f'{val[1]} is {train[2]}' in log
+    label = sorted(root.glob('gtFine/train/*/*_labelIds.png'))[3]
+    cv2.imwrite(str(label), cv2.imread(str(label), cv2.IMREAD_UNCHANGED)[:50])
+    with pytest.raises(ValueError, match=r'labels do not lie on .*is 50x128 \(h x w\)'):
+        start(root, tmp_path / 'stopped', {})
+
+
 def test_all_findings_come_together(streets, tmp_path):
     options = {
         'train_dataloader.batch_size': 1,

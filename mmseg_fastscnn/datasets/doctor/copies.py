@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 SIDE, LOWEST = 32, 12  # of the small picture; of the square of DCT coefficients
 SAME_HASH = 0.8  # of the signs agree, less those that do not: 9 of 10 signs
-SAME_PICTURE = 6.0  # of 255: what 99 % of the grey values differ by at most
+SAME_PICTURE = 7.5  # of 255: what 99 % of the grey values differ by at most
 MIRRORED = {  # how the signs at frequencies (row, column) change, and the picture
     '': (lambda row, column: 0 * row, lambda grey: grey),
     'mirrored left to right': (lambda row, column: column, lambda grey: grey[:, ::-1]),

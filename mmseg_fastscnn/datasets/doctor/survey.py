@@ -242,6 +242,8 @@ def run_tasks(
     can_fork = 'fork' in multiprocessing.get_all_start_methods()
     context = multiprocessing.get_context('fork' if can_fork else None)
     pool = ProcessPoolExecutor(processes, context, begin_process, (parts,))
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)  # a forked process would wait for OpenCV's threads for ever
     try:
         yield from pool.map(do_task, tasks, chunksize=4)
     except BrokenProcessPool as error:
@@ -251,11 +253,11 @@ def run_tasks(
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)
+        cv2.setNumThreads(threads)
 
 
 def begin_process(parts: dict[str, list[Part]]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the main process
-    cv2.setNumThreads(1)
     _parts.update(parts)
 
 
