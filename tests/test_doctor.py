@@ -171,7 +171,7 @@ def name_missing_image(folder):
 def add_id(folder):
     change_labels(folder, lambda label: np.where(label == 2, 9, label), '[12]')
     return 1, (
-        r'train: 2 of 6 labels hold values outside of label_map. 9: [\d,]+ pixels in 2 '
+        r'train: 2 of 6 labels hold values out of label_map. 9: [\d,]+ pixels in 2 '
         r'labels, such as .*labels/train/1.png. .*\(9: 255\)'
     )
 
@@ -226,6 +226,13 @@ def make_gray(folder):
     return 0, 'train: 1 of 6 images are not uint8 x 3 PNG: uint8 x 1 PNG .*train/1.png'
 
 
+def repeat_image(folder):
+    for kind in ('images', 'labels'):
+        path = folder / f'{kind}/train/1.png'
+        shutil.copy(path, path.with_name('again.png'))
+    return 0, 'train: 1 images have the content of another one .*again.png of .*1.png'
+
+
 def hide_class(folder):
     change_labels(folder, lambda label: np.where(label == 1, 0, label), '[0-5]')
     return 0, 'sidewalk occurs in val and not in train: it cannot be learnt'
@@ -274,6 +281,7 @@ def normalise_to_1(folder):
         turn_image_by_90_degrees,
         make_gray,
         hide_class,
+        repeat_image,
         enlarge_crop,
         normalise_to_1,
     ],

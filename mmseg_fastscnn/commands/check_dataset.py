@@ -80,7 +80,7 @@ def main(words: Sequence[str] | None = None) -> None:
     for line in lines_of(report):
         print(line)
     if args.json:
-        content = json.dumps({'': MARK} | as_json(report), indent=1)
+        content = json.dumps({'origin': MARK} | as_json(report), indent=1)
         write(args.json, content + '\n')
     if args.html:
         write(args.html, page_of(report, MARK))

@@ -2,8 +2,8 @@
 
 `facts.py` looks at one image and its label, `survey.py` at a sample of a data set or,
 in several processes, at all of it; `listing.py` lists what is there even where
-something is missing. `findings.py` judges one split, `crops.py` the sizes of its
-images, `splits.py` several splits together, with `copies.py` and `videos.py`;
+something is missing. `findings.py` and `unusual.py` judge one split, `crops.py` the
+sizes of its images, `splits.py` several splits, with `copies.py` and `videos.py`;
 `reading_lines.py` says which settings would read labels. `layouts.py` finds data sets
 in a folder without a config, `examine.py` does all of this.
 

@@ -11,7 +11,7 @@ while neighbours in the video differ by 9 or more.
 import filecmp
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
@@ -127,7 +127,7 @@ def difference(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def find_equal_files(
-    firsts: Sequence[str], seconds: Sequence[str], time_limit: float
+    firsts: Iterable[str], seconds: Iterable[str], time_limit: float
 ) -> Iterator[tuple[str, str]]:
     """Yield pairs of paths whose files are one or have the same content.
 
@@ -136,18 +136,23 @@ def find_equal_files(
 
     Args:
         firsts, seconds: Paths of two splits. Those that do not exist are passed over.
-        time_limit: Seconds after which no more files are compared.
+        time_limit: Seconds after which no more files are compared. Half of them may
+            go by listing the first split.
     """
-    end = time.monotonic() + time_limit
+    start = time.monotonic()
     by_size: dict[int, list[str]] = {}
     for path in firsts:
+        if time.monotonic() > start + time_limit / 2:
+            break
         if os.path.isfile(path):
             by_size.setdefault(os.path.getsize(path), []).append(path)
     for second in seconds:
+        if time.monotonic() > start + time_limit:
+            return
         size = os.path.getsize(second) if os.path.isfile(second) else -1
         for first in by_size.get(size, ()):
-            if time.monotonic() > end:
-                return
             if filecmp.cmp(first, second, shallow=False):
                 yield first, second
                 break
+            if time.monotonic() > start + time_limit:
+                return

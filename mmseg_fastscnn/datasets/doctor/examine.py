@@ -4,17 +4,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from mmseg_fastscnn.datasets.doctor.crops import smaller_than_crop
-from mmseg_fastscnn.datasets.doctor.findings import (
-    Finding,
-    file_findings,
-    learnable,
+from mmseg_fastscnn.datasets.doctor.findings import Finding, file_findings, learnable
+from mmseg_fastscnn.datasets.doctor.splits import between_splits
+from mmseg_fastscnn.datasets.doctor.survey import DatasetFacts, survey
+from mmseg_fastscnn.datasets.doctor.unusual import (
     lossy_labels,
     normalisation,
+    repeated_files,
     unusual_files,
     without_labels,
 )
-from mmseg_fastscnn.datasets.doctor.splits import between_splits
-from mmseg_fastscnn.datasets.doctor.survey import DatasetFacts, survey
 
 TRAINING = ('train', 'all')  # what a network learns from; 'all' where nothing is split
 
@@ -74,6 +73,8 @@ def all_findings(
             yield Finding(False, f'{name}: {text}, so it was not looked at.')
         if name in TRAINING:
             yield from (found for found in learnable(split) if found.stops)
+        elif name == 'test':  # training does not read it
+            yield from (f._replace(stops=False) for f in file_findings(split))
         else:
             yield from file_findings(split)
         if name != 'test':
@@ -82,6 +83,7 @@ def all_findings(
     for name, split in facts.items():
         yield from lossy_labels(split)
         yield from unusual_files(split)
+        yield from repeated_files(split)
         if name in TRAINING:
             yield from smaller_than_crop(split)
             if mean_and_std:

@@ -11,11 +11,13 @@ from mmseg_fastscnn.datasets.doctor.survey import DatasetFacts, parts_of
 from mmseg_fastscnn.datasets.doctor.videos import moments_apart, shared_videos
 from mmseg_fastscnn.datasets.seg_dataset import SegDataset
 
-ADVICE = 'The scores on it would say too much of the network. Keep them in one split.'
+ADVICE = 'Scores on images that were trained on are too high; keep them in one split.'
 
 
 def between_splits(facts: Mapping[str, DatasetFacts]) -> Iterator[Finding]:
     """Compare the splits, each with each."""
+    for split in facts.values():
+        yield from different_parts(split)
     for first, second in itertools.combinations(facts.values(), 2):
         yield from different_classes(first, second)
         copied = set()
@@ -26,11 +28,23 @@ def between_splits(facts: Mapping[str, DatasetFacts]) -> Iterator[Finding]:
     yield from classes_in_one_split(facts)
 
 
+def different_parts(facts: DatasetFacts) -> Iterator[Finding]:
+    """Find data sets of one split that do not have the same classes."""
+    named = [part for part in facts.parts if part.label_map is not None]
+    classes = list(dict.fromkeys(tuple(part.metainfo['classes']) for part in named))
+    if len(classes) > 1:
+        yield Finding(
+            facts.name != 'test',
+            f'{facts.name}: one of its data sets has the classes {list(classes[0])}, '
+            f'another {list(classes[1])}. Give all the same metainfo.',
+        )
+
+
 def different_classes(first: DatasetFacts, second: DatasetFacts) -> Iterator[Finding]:
     """Find splits that do not have the same classes in the same order."""
     if first.classes and second.classes and first.classes != second.classes:
         yield Finding(
-            True,
+            second.name != 'test',
             f'{first.name} has the classes {first.classes}, {second.name} '
             f'{second.classes}. Give both the same metainfo.',
         )
@@ -126,19 +140,22 @@ def equal_files(training, validation, seconds: float) -> Iterator[Finding]:
         training, validation: Data sets, or wrappers of mmengine around some.
         seconds: After how long to stop comparing.
     """
-    names = image_paths(validation)
-    found = list(find_equal_files(image_paths(training), names, seconds))
+    found = list(
+        find_equal_files(image_paths(training), image_paths(validation), seconds)
+    )
     if found:
+        total = sum(len(part) for part in parts_of(validation))
         some = '; '.join(f'{second} is {first}' for first, second in found[:NAMED])
         copies = [second for _, second in found]
         yield Finding(
             False,
-            f'{len(found)} of {len(names)} validation images are training images, too '
-            f'({some}{", ..." if len(found) > NAMED else ""}). {ADVICE}',
+            f'{len(found)} of {total} validation images are training images, too '
+            f'({some}{"; ..." if len(found) > NAMED else ""}). {ADVICE}',
             copies,
         )
 
 
-def image_paths(dataset) -> list[str]:
-    parts = [part for part in parts_of(dataset) if isinstance(part, SegDataset)]
-    return [p.get_data_info(k)['img_path'] for p in parts for k in range(len(p))]
+def image_paths(dataset) -> Iterator[str]:
+    for part in parts_of(dataset):
+        for k in range(len(part) if isinstance(part, SegDataset) else 0):
+            yield part.get_data_info(k)['img_path']
