@@ -95,7 +95,9 @@ def suggested_weights(facts: DatasetFacts) -> dict[str, dict[str, float]]:
 
 def class_table(report: Report) -> Iterator[str]:
     """Yield a table of the classes: share per split, and weights for the loss."""
-    shares = {n: shares_of(f) for n, f in report.facts.items() if f.classes}
+    shares = {
+        n: shares_of(f) for n, f in report.facts.items() if sum(f.pixels.values())
+    }
     if not shares:
         return
     columns = {

@@ -5,7 +5,8 @@ coefficients are its hash. Mirroring changes the signs of the odd frequencies an
 nothing else, so that mirrored pictures are found by their hashes, too. Pictures whose
 hashes are close are compared value by value. On CamVid's frames, JPEG of quality 25 to
 95, WebP and sizes of a quarter to double change 99 % of the values by at most 4 of 255,
-while neighbours in the video differ by 9 or more.
+while neighbours in the video differ by 9 or more. Of pictures that were made smaller
+than 128 pixels, or resized without interpolation, only some are found.
 """
 
 import filecmp

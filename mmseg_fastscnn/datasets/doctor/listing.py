@@ -27,6 +27,7 @@ def list_samples(part: Part) -> tuple[list, list[str]]:
     """
     try:
         if isinstance(part, SegDataset):
+            part.serialize_data = False  # packing the list pays only for long use
             part.full_init()
         return [sample_of(part, k) for k in range(len(part))], []
     except (FileNotFoundError, ValueError) as error:
