@@ -15,9 +15,9 @@ from .camvid import CamVidDataset
 from .cityscapes import CityscapesDataset
 from .colour import RandomGrayscale
 from .cut_out import RandomCutOut
+from .doctor.survey import occurring_classes
 from .formatting import PackSegInputs
 from .geometry import Pad, RandomRotate, Resize
-from .inspect_labels import occurring_classes
 from .known import (
     ADE20KDataset,
     BDD100KDataset,

@@ -7,7 +7,7 @@ import numpy as np
 from mmengine.dist import barrier
 from mmengine.hooks import Hook
 
-from mmseg_fastscnn.datasets.inspect_labels import parts_of
+from mmseg_fastscnn.datasets.doctor.survey import parts_of
 from mmseg_fastscnn.registry import HOOKS
 from mmseg_fastscnn.structures import SegDataSample
 from mmseg_fastscnn.visualization import result_panel
