@@ -110,8 +110,6 @@ def apply_settings(config: Config, args: argparse.Namespace) -> None:
     if args.seed is not None:
         randomness['seed'] = args.seed
     if args.deterministic:
-        # cuBLAS is deterministic only with a workspace of fixed size
-        os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')
         randomness['deterministic'] = True
     config.randomness = randomness
 

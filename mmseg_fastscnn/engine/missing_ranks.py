@@ -17,14 +17,15 @@ from datetime import timedelta
 from mmengine.dist import get_rank, get_world_size, is_distributed
 from torch.distributed import DistError, TCPStore
 
-from mmseg_fastscnn.engine.processes import all_processes, rank_list, restarts
+from mmseg_fastscnn.engine.processes import all_processes, rank_list
 
 WAIT = 10  # seconds in which the other processes can leave their sign
 
 
 def lost_others(error: Exception) -> bool:
     """Return whether an error is of an operation that other processes take part in."""
-    if not is_distributed() or 'MASTER_ADDR' not in os.environ:
+    met = is_distributed() and all_processes.cache_info().currsize > 0
+    if not met or 'MASTER_ADDR' not in os.environ:
         return False
     return isinstance(error, DistError) or (
         isinstance(error, RuntimeError) and 'gloo' in str(error)
@@ -59,7 +60,8 @@ def report_missing(error: Exception, say: Callable[[str], None]) -> None:
 
 
 def sign(name: object) -> str:
-    return f'mmseg_fastscnn/{restarts()}/{name}'
+    """Return a key of the store, where those of earlier processes may still be."""
+    return f'mmseg_fastscnn/{all_processes()}/{name}'
 
 
 def ranks_that_answer(store: TCPStore) -> set[int]:
@@ -84,10 +86,8 @@ def describe_missing(missing: list[int], cause: str) -> str:
             f'them still answer. Go on with --resume.'
         )
     verb, ranks = 'does' if len(missing) == 1 else 'do', rank_list(missing)
-    where = '?'
-    if all_processes.cache_info().currsize:  # known since the start of the run
-        processes = [all_processes()[rank] for rank in missing]
-        where = ', '.join(f'process {p.number} on {p.host}' for p in processes)
+    places = [all_processes()[rank] for rank in missing]
+    where = ', '.join(f'process {p.number} on {p.host}' for p in places)
     return (
         f'{ranks.capitalize()} of {get_world_size()} {verb} not answer {cause}: '
         f'{where}. Look there whether it waits for a disk, has stopped or has ended; '

@@ -2,6 +2,7 @@
 
 import copy
 import logging
+import os
 import warnings
 from pathlib import Path
 
@@ -142,6 +143,16 @@ class SegRunner(Runner):
             join_on_cpus(env_cfg.get('dist_cfg', {}).get('timeout'))
         super().setup_env(env_cfg)
         check_config_and_code(self.cfg)
+
+    def set_randomness(
+        self,
+        seed: int | None,
+        diff_rank_seed: bool = False,
+        deterministic: bool = False,
+    ) -> None:
+        if deterministic:  # as cuBLAS is only with a workspace of fixed size
+            os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')
+        super().set_randomness(seed, diff_rank_seed, deterministic)
 
     def build_logger(self, log_level: int | str = 'INFO', **kwargs) -> MMLogger:
         logger = super().build_logger(log_level, **kwargs)
