@@ -217,7 +217,7 @@ def test_the_same_seed_twice_is_the_same_run(streets, tmp_path, monkeypatch):
     weights = []
     for name in 'ab':
         options = {
-            'train_cfg.max_iters': 3,
+            'train_cfg.max_iters': 2,
             'train_dataloader.batch_size': 2,
             'train_dataloader.num_workers': 1,
             'train_dataloader.dataset.pipeline.2.scale': (128, 64),

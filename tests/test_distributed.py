@@ -219,21 +219,32 @@ def distance(some: dict, other: dict) -> float:
     return max(float((some[k] - other[k]).abs().max()) for k in other) / largest
 
 
-def start(tmp_path, streets, iterations: int, processes: int, **env: str):
-    """Start tools/dist_train.sh; return the process, whose output is a pipe."""
-    config = tmp_path / 'tiny.py'
-    text = CONFIG.format(base=ROOT / TOY, folder=tmp_path, iterations=iterations)
-    config.write_text(text)
-    words = ['tools/dist_train.sh', config, processes, '--work-dir', tmp_path / 'run']
-    words += ['--data-root', streets, '--seed', 1]
-    return subprocess.Popen(
-        [str(word) for word in words],
-        cwd=ROOT,
-        env={**os.environ, **CPU, 'PYTHON': sys.executable, **env},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+@pytest.fixture
+def start(tmp_path, streets):
+    """Starts tools/dist_train.sh; returns the process, whose output is a pipe."""
+    started = []
+
+    def start_one(iterations: int, processes: int, **env: str) -> subprocess.Popen:
+        config = tmp_path / 'tiny.py'
+        text = CONFIG.format(base=ROOT / TOY, folder=tmp_path, iterations=iterations)
+        config.write_text(text)
+        words = ['tools/dist_train.sh', config, processes, '--seed', 1]
+        words += ['--work-dir', tmp_path / 'run', '--data-root', streets]
+        process = subprocess.Popen(
+            [str(word) for word in words],
+            cwd=ROOT,
+            env={**os.environ, **CPU, 'PYTHON': sys.executable, **env},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    yield start_one
+    for process in started:
+        process.terminate()  # torchrun then ends the processes that it started
+        process.communicate()
 
 
 def steps_taken(path) -> set[int]:
@@ -243,8 +254,8 @@ def steps_taken(path) -> set[int]:
     return {checkpoint['meta']['iter'], *(int(state['step']) for state in states)}
 
 
-def test_a_killed_process_starts_again_from_the_last_checkpoint(streets, tmp_path):
-    run = start(tmp_path, streets, 8, 2, PORT=free_port(), MAX_RESTARTS='1')
+def test_a_killed_process_starts_again_from_the_last_checkpoint(start, tmp_path):
+    run = start(8, 2, PORT=free_port(), MAX_RESTARTS='1')
     for line in run.stdout:
         if re.search(r'Iter\(train\) \[ *3/8\]', line):
             os.kill(int((tmp_path / 'process_1').read_text()), signal.SIGKILL)
@@ -260,15 +271,14 @@ def test_a_killed_process_starts_again_from_the_last_checkpoint(streets, tmp_pat
     assert steps_taken(tmp_path / 'run/iter_8.pth') == {8}
 
 
-def test_two_machines_of_which_one_comes_late(streets, tmp_path):
+def test_two_machines_of_which_one_comes_late(start, tmp_path):
     """Two addresses of this machine."""
     place = dict(NNODES='2', MASTER_ADDR='127.0.0.2', PORT=free_port())
-    second = start(tmp_path, streets, 2, 1, NODE_RANK='1', **place)
+    second = start(2, 1, NODE_RANK='1', **place)
     with pytest.raises(subprocess.TimeoutExpired):
         second.wait(timeout=3)  # for the first one
-    first = start(tmp_path, streets, 2, 1, NODE_RANK='0', **place)
+    first = start(2, 1, NODE_RANK='0', **place)
     printed = first.communicate(timeout=300)[0]
     assert first.returncode == 0 == second.wait(timeout=300), printed
     assert '2 images x 2 processes' in printed
     assert steps_taken(tmp_path / 'run/iter_2.pth') == {2}
-    second.stdout.close()
