@@ -11,6 +11,7 @@ from mmseg_fastscnn.commands.entrance import run_command
 from mmseg_fastscnn.config import load_config, require
 from mmseg_fastscnn.engine.bad_steps import MAX_BAD_STEPS
 from mmseg_fastscnn.engine.dry_run import dry_run
+from mmseg_fastscnn.engine.processes import restarts
 from mmseg_fastscnn.engine.resume import check_work_dir, last_checkpoint
 from mmseg_fastscnn.engine.runner import SegRunner
 from mmseg_fastscnn.engine.skipped_samples import skip_bad_samples
@@ -101,15 +102,21 @@ def main() -> None:
 
 
 def choose_checkpoint(config: Config, args: argparse.Namespace) -> None:
-    """Set the checkpoint to start from or to resume."""
+    """Set the checkpoint to start from or to resume.
+
+    What torchrun starts again goes on from the run's last checkpoint, if it wrote one.
+    """
     if args.load_from:
         config.load_from = args.load_from
     if args.classes_from:
         config.checkpoint_classes = read_classes(args.classes_from)
-    if args.resume:
-        checkpoint = args.resume
+    last = last_checkpoint(config.work_dir)
+    if restarts() and os.environ['RANK'] == '0':
+        print(f'Restart {restarts()}, from {last or "the beginning"}.', flush=True)
+    checkpoint = 'auto' if restarts() and last else args.resume
+    if checkpoint:
         if checkpoint == 'auto':
-            checkpoint = last_checkpoint(config.work_dir)
+            checkpoint = last
         if checkpoint is None:
             print(f'No checkpoint in {config.work_dir}: starting at iteration 0.')
         else:
@@ -128,8 +135,6 @@ def apply_settings(config: Config, args: argparse.Namespace) -> None:
     if args.seed is not None:
         randomness['seed'] = args.seed
     if args.deterministic:
-        # cuBLAS is deterministic only with a workspace of fixed size
-        os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')
         randomness['deterministic'] = True
     config.randomness = randomness
 

@@ -8,11 +8,18 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
+from mmengine.dist import is_main_process
 from mmengine.logging import MMLogger
 
 import mmseg_fastscnn
 from mmseg_fastscnn.commands.dead_worker import explain
-from mmseg_fastscnn.machine import reuse_large_blocks
+from mmseg_fastscnn.engine.missing_ranks import lost_others, report_missing
+from mmseg_fastscnn.engine.processes import ProcessesDiffer
+from mmseg_fastscnn.machine import (
+    end_at_once,
+    leave_process_group,
+    reuse_large_blocks,
+)
 
 PACKAGE = Path(mmseg_fastscnn.__file__).parent
 # Exit statuses: argparse's for a wrong argument, the shell's for Ctrl-C.
@@ -25,6 +32,8 @@ CAUGHT = re.compile(r'Caught (\w+) in DataLoader worker process')
 def run_command(main: Callable[[], None]) -> None:
     """Run a command; after a user's mistake, end with one message and exit status 2.
 
+    So it ends, too, where the processes of a run differ, or one of them is missing.
+
     The traceback of a mistake goes to the log file, if the run has one. A fault of this
     project keeps its traceback on the terminal.
 
@@ -36,13 +45,27 @@ def run_command(main: Callable[[], None]) -> None:
         main()
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
+    except ProcessesDiffer as error:
+        if is_main_process():  # all of them raise it
+            log_traceback(error)
+            say(str(error))
+        leave_process_group(MISTAKE)
     except Exception as error:
         message = mistake(error)
-        if message is None:
+        if message is not None:
+            log_traceback(error)
+            say(message)
+            sys.exit(MISTAKE)
+        if not lost_others(error):
             raise
         log_traceback(error)
-        print(f'{Path(sys.argv[0]).name}: {message}', file=sys.stderr, flush=True)
-        sys.exit(MISTAKE)
+        report_missing(error, say)
+        end_at_once(MISTAKE)
+
+
+def say(message: str) -> None:
+    """Print a message after the command's name."""
+    print(f'{Path(sys.argv[0]).name}: {message}', file=sys.stderr, flush=True)
 
 
 def mistake(error: Exception) -> str | None:

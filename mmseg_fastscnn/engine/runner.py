@@ -2,6 +2,7 @@
 
 import copy
 import logging
+import os
 import warnings
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from mmseg_fastscnn.checkpoint import load_weights, read_checkpoint
 from mmseg_fastscnn.checkpoint.classes import carry_over_classes
 from mmseg_fastscnn.checkpoint.load import inflate_first_convolution
 from mmseg_fastscnn.datasets.sampler import InfiniteSampler
+from mmseg_fastscnn.engine.agreement import AgreementHook, check_config_and_code
 from mmseg_fastscnn.engine.bad_steps import MAX_BAD_STEPS, BadStepsHook
 from mmseg_fastscnn.engine.class_weights import ClassWeightHook
 from mmseg_fastscnn.engine.header import RunHeaderHook
@@ -139,8 +141,19 @@ class SegRunner(Runner):
     def setup_env(self, env_cfg: dict) -> None:
         check_launcher(self.launcher)
         if self.distributed:
-            join_on_cpus()
+            join_on_cpus(env_cfg.get('dist_cfg', {}).get('timeout'))
         super().setup_env(env_cfg)
+        check_config_and_code(self.cfg)
+
+    def set_randomness(
+        self,
+        seed: int | None,
+        diff_rank_seed: bool = False,
+        deterministic: bool = False,
+    ) -> None:
+        if deterministic:  # as cuBLAS is only with a workspace of fixed size
+            os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')
+        super().set_randomness(seed, diff_rank_seed, deterministic)
 
     def build_logger(self, log_level: int | str = 'INFO', **kwargs) -> MMLogger:
         logger = super().build_logger(log_level, **kwargs)
@@ -155,6 +168,7 @@ class SegRunner(Runner):
         if not self.trains:  # `weights` says which to test; EMAHook would swap them
             custom_hooks = [h for h in custom_hooks or () if not averages_weights(h)]
         super().register_hooks(default_hooks, custom_hooks)
+        self.register_hook(AgreementHook())
         self.register_hook(StartupCheckHook())
         self.register_hook(RunHeaderHook())
         self.register_hook(PlainCheckpointHook())
