@@ -98,7 +98,9 @@ def carry_over_classes(
     result = dict(state_dict)
     for name, fresh in model.state_dict().items():
         stored = state_dict.get(name)
-        if '.conv_seg.' in name and stored is not None and len(stored) == len(old):
+        if '.conv_seg.' not in name or stored is None or not stored.dim():
+            continue
+        if len(stored) == len(old) and stored.shape[1:] == fresh.shape[1:]:
             merged = fresh.clone()
             merged[rows] = stored[sources].to(merged)
             result[name] = merged
