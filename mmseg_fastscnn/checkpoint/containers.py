@@ -105,5 +105,7 @@ def from_safetensors(data: bytes) -> dict:
 def to_safetensors(content: dict) -> bytes:
     """Return a file of `state_dict`, with `meta` as a text of JSON in its header."""
     metadata = dict(format='pt', meta=json.dumps(content['meta']))
-    tensors = {name: v.contiguous() for name, v in content['state_dict'].items()}
+    tensors = {
+        name: v.contiguous().clone() for name, v in content['state_dict'].items()
+    }
     return safetensors.torch.save(tensors, metadata)

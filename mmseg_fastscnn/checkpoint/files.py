@@ -120,12 +120,13 @@ def what_is_wrong(path: Path, data: bytes, error: Exception) -> str:
             f'{data.split()[0][:40]!r}. Fetch the file itself.'
         )
     size = f'{len(data):,} bytes'
-    if data[:2] == b'PK' and not zipfile.is_zipfile(io.BytesIO(data)):
+    if data[:2] == b'PK' and b'PK\5\6' not in data[-(2**16) :]:  # how a zip file ends
         return f'is cut short: its end is missing after {size}. Fetch it again.'
     if path.suffix == SAFETENSORS:
         return f'is no safetensors file, or a damaged one ({error}). Fetch it again.'
     reason = ''
-    if isinstance(error, Damaged | zipfile.BadZipFile) and data[:2] == b'PK':
+    is_zip_damage = isinstance(error, zipfile.BadZipFile) and data[:2] == b'PK'
+    if is_zip_damage or isinstance(error, Damaged):
         reason = f' {str(error).removesuffix(".")}.'
     return (
         f'is no PyTorch checkpoint, or a damaged one ({size}).{reason} Fetch it again.'

@@ -121,7 +121,7 @@ def look_at(dataset: SegDataset | TorchvisionDataset, index: int, facts: LabelFa
 def describe_file(path: str, facts: LabelFacts) -> None:
     data = Path(path).read_bytes()
     header = read_header(io.BytesIO(data), path)
-    orientation = read_orientation(header, png_exif(data))
+    orientation = read_orientation(header, png_exif(data), path)
     if header is None:
         facts.image_kinds['unknown'] += 1
         return

@@ -17,6 +17,13 @@ from torch import Tensor, nn
 from mmseg_fastscnn.checkpoint.structure import describe
 
 LAST_ITERATION = 10**9
+# Settings of a group without which optimizers fail; of others they have defaults.
+NEEDED = ('params', 'lr', 'betas', 'eps', 'momentum', 'dampening', 'weight_decay')
+# What torch's optimizers keep in the shape of the parameter.
+LIKE_PARAMETERS = (
+    *('momentum_buffer', 'exp_avg', 'exp_avg_sq', 'max_exp_avg_sq'),
+    *('square_avg', 'grad_avg', 'acc_delta', 'sum'),
+)
 
 
 class Misfit(ValueError):
@@ -97,30 +104,37 @@ def check_optimizer(state: Mapping, optimizer: OptimWrapper) -> None:
         )
     for k, (group, mine) in enumerate(zip(groups, own['param_groups'], strict=True)):
         check_like(group, mine, f'optimizer.param_groups.{k}')
-    parameters = [p for group in optimizer.param_groups for p in group['params']]
+        lacking = [key for key in NEEDED if key in mine and key not in group]
+        if lacking:
+            raise Misfit(f'optimizer.param_groups.{k} has no {lacking[0]!r}')
     numbers = [k for group in own['param_groups'] for k in group['params']]
-    shapes = dict(zip(numbers, (p.shape for p in parameters), strict=True))
-    for number, slots in values.items():
-        check_slots(number, slots, shapes)
+    parameters = [p for group in optimizer.param_groups for p in group['params']]
+    check_slots(values, dict(zip(numbers, parameters, strict=True)))
     for key in ('loss_scaler', 'base_param_settings'):
         if key in state:
             check_like(state[key], own.get(key) or {}, f'optimizer.{key}')
 
 
-def check_slots(number: object, slots: object, shapes: Mapping) -> None:
-    """Check what an optimizer keeps of one parameter: momentum and the like."""
-    name = f'optimizer.state.{str(number)[:20]}'
-    if number not in shapes or not isinstance(slots, Mapping):
-        raise Misfit(f'{name} is {describe(slots)}, of no parameter of this run')
-    for key, value in slots.items():
-        if isinstance(value, Tensor):
-            if value.shape not in ((), shapes[number]):
+def check_slots(values: Mapping, parameters: Mapping[int, Tensor]) -> None:
+    """Check what an optimizer keeps of each parameter: momentum and the like."""
+    for number, slots in values.items():
+        name = f'optimizer.state.{str(number)[:20]}'
+        if number not in parameters or not isinstance(slots, Mapping):
+            raise Misfit(f'{name} is {describe(slots)}, of no parameter of this run')
+        if slots.keys() != next(iter(values.values())).keys():
+            raise Misfit(f'{name} has other keys than that of other parameters')
+        shape = parameters[number].shape
+        for key, value in slots.items():
+            is_alike = isinstance(value, Tensor) and value.shape == shape
+            if key in LIKE_PARAMETERS and not is_alike and value is not None:
                 raise Misfit(
-                    f'{name}.{str(key)[:40]} is {describe(value)}, for a parameter of '
-                    f'shape {list(shapes[number])}'
+                    f'{name}.{key} is {describe(value)}, for a parameter of shape '
+                    f'{list(shape)}'
                 )
-        elif value is not None and not is_finite(value):
-            raise Misfit(f'{name}.{str(key)[:40]} is {describe(value)}')
+            if not isinstance(value, (Tensor, type(None))) and not is_finite(value):
+                raise Misfit(f'{name}.{str(key)[:40]} is {describe(value)}')
+            if key == 'step' and not (is_finite(value) and value >= 0):
+                raise Misfit(f'{name}.step is {describe(value)}, not a number of steps')
 
 
 def check_like(found: object, own: object, name: str) -> None:
