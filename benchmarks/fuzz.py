@@ -117,7 +117,7 @@ def read_config(checkpoint, path, *parts) -> None:
 
 def use_image(path: Path) -> list:
     """Load a file as an image in three ways, and as a label."""
-    label_map = LabelMap(dict.fromkeys(range(256), 0), 1, 255, [(0, 0, 0)], False)
+    label_map = LabelMap({k: k % 250 for k in range(256)}, 250)
     uses = [
         lambda step=step: digest(step.transform(dict(img_path=str(path)))['img'])
         for step in (

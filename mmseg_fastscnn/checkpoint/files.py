@@ -91,10 +91,9 @@ def load(path: Path, data: bytes) -> dict:
     if 'state_dict' not in content:
         content = dict(state_dict=content)
     state = content['state_dict']
-    if isinstance(state, Mapping) and not any(
-        isinstance(value, Tensor) for value in state.values()
-    ):
-        keys = [str(key)[:40] for key in state][:5]
+    named = state if isinstance(state, Mapping) else {}
+    if not any(isinstance(value, Tensor) for value in named.values()):
+        keys = [str(key)[:40] for key in named or content][:5]
         raise ValueError(f'{path} has no tensors; its keys are {keys}.')
     try:
         check_structure(content)

@@ -23,6 +23,7 @@ from mmseg_fastscnn.datasets.image_header import (
     MAX_PIXELS,
     PNG,
     UnreadableImage,
+    check_png,
     pixels_of,
 )
 from mmseg_fastscnn.datasets.label_file import RawLabel, raw_label, read_other_label
@@ -208,6 +209,8 @@ def read_raw_label(path: str, max_pixels: int = MAX_PIXELS) -> RawLabel:
     """
     data = Path(path).read_bytes()
     try:
+        if data.startswith(PNG):
+            check_png(data)
         image = open_plain(data, max_pixels)
         if image is None:
             return read_other_label(data, path, max_pixels)
