@@ -117,7 +117,10 @@ def read_classes(source: str) -> list[str]:
         ValueError: It is neither.
     """
     if Path(source).is_file():
-        lines = Path(source).read_text(encoding='utf-8').splitlines()
+        try:
+            lines = Path(source).read_text(encoding='utf-8').splitlines()
+        except UnicodeDecodeError as error:
+            raise ValueError(f'--classes-from {source} is no text: {error}.') from error
         return [line.strip() for line in lines if line.strip()]
     dataset = DATASETS.get(source)
     if dataset is None or not getattr(dataset, 'METAINFO', {}).get('classes'):

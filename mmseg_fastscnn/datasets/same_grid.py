@@ -13,7 +13,9 @@ from mmseg_fastscnn.datasets.image_header import (
 )
 
 
-def read_orientation(header: Header | None, png_exif: bytes, path: str) -> int:
+def read_orientation(
+    header: Header | None, png_exif: bytes, path: str = 'The image'
+) -> int:
     """Return EXIF's orientation, 1 to 8; 1 is upright and the default.
 
     Args:
