@@ -67,7 +67,8 @@ def load_config(
 def translated(config: Config) -> Config:
     """Translate a config of mmsegmentation 0.x, and log what is left out."""
     result, notes = translate_0x(config)
-    print_log(f'{config.filename} is of mmsegmentation 0.x and was translated.')
+    name = config.filename or 'The config'
+    print_log(f'{name} is of mmsegmentation 0.x and was translated.')
     for note in notes:
         print_log(f'  without a counterpart, and left out: {note}')
     return result

@@ -19,7 +19,14 @@ from PIL.PngImagePlugin import PngImageFile
 
 from mmseg_fastscnn.datasets.bad_samples import reading
 from mmseg_fastscnn.datasets.decoding import check_label_backend, checked_flags, decode
-from mmseg_fastscnn.datasets.image_header import MAX_PIXELS, PNG, UnreadableImage
+from mmseg_fastscnn.datasets.image_header import (
+    DAMAGE,
+    MAX_PIXELS,
+    PNG,
+    UnreadableImage,
+    check_png,
+    pixels_of,
+)
 from mmseg_fastscnn.datasets.label_errors import refuse_damaged, refuse_reduction
 from mmseg_fastscnn.datasets.label_file import RawLabel, raw_label, read_other_label
 from mmseg_fastscnn.datasets.label_map import LabelMap
@@ -109,7 +116,7 @@ class LoadImageFromFile(BaseTransform):
                 return image, 1
         options = (self.color_type, self.imdecode_backend, max_pixels, self.to_float32)
         image, header = decode(data, path, *options)
-        return image, read_orientation(header, png_exif(data))
+        return image, read_orientation(header, png_exif(data), path)
 
 
 @TRANSFORMS.register_module()
@@ -195,11 +202,13 @@ def read_raw_label(path: str, max_pixels: int = MAX_PIXELS) -> RawLabel:
     """
     data = Path(path).read_bytes()
     try:
+        if data.startswith(PNG):
+            check_png(data)
         image = open_plain(data, max_pixels)
         if image is None:
             return read_other_label(data, path, max_pixels)
         if image.mode == 'L':
-            return RawLabel(np.asarray(image))
+            return RawLabel(pixels_of(image))
         return raw_label(image, path)
     except (OSError, SyntaxError) as error:  # Pillow's errors for damaged files
         refuse_damaged(path, error)
@@ -218,7 +227,7 @@ def open_plain(data: bytes, max_pixels: int) -> Image.Image | None:
         return None
     try:  # not by Image.open, which has a limit of its own on the number of pixels
         image = (PngImageFile if is_png else JpegImageFile)(io.BytesIO(data))
-    except (OSError, SyntaxError, ValueError):
+    except DAMAGE:
         return None  # the other readers say what is wrong
     has_exif = png_exif(data) if is_png else image.info.keys() & {'exif', 'xmp'}
     is_deep = is_png and data[24] > 8  # bits per value; Pillow would drop some

@@ -46,7 +46,7 @@ class SplitFile:
     def pairs(self) -> tuple[list[dict], list[FileNotFoundError]]:
         """Return one pair for each line that names an image, and what is missing."""
         pairs, missing = [], []
-        for number, line in enumerate(list_from_file(self.path), start=1):
+        for number, line in enumerate(self._lines(), start=1):
             line = line.removeprefix('\ufeff').strip()
             pair = self._pair(line, number) if line else None
             if pair:
@@ -62,6 +62,14 @@ class SplitFile:
             f'img_suffix={tuple(self.img_suffix)}.'
         )
         return pairs, [error]
+
+    def _lines(self) -> list[str]:
+        try:
+            return list_from_file(self.path)
+        except UnicodeDecodeError as error:
+            raise ValueError(
+                f'The split file {self.path} is not UTF-8 text: {error}.'
+            ) from error
 
     def _pair(self, line: str, number: int) -> dict | None:
         for name in (line, line.replace('\\', '/')):

@@ -8,6 +8,7 @@ from mmengine.hooks import RuntimeInfoHook as RuntimeInfoHookOfMMEngine
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from mmseg_fastscnn.checkpoint.weights_hash import hashes_of
 from mmseg_fastscnn.engine.resume import plain_hub
 from mmseg_fastscnn.machine import cores_per_process
 from mmseg_fastscnn.models.segmentor import unwrapped
@@ -142,13 +143,17 @@ class CheckpointHook(CheckpointHookOfMMEngine):
 
 @HOOKS.register_module()
 class PlainCheckpointHook(Hook):
-    """Write checkpoints of tensors and plain values alone; see `plain_hub`."""
+    """Write checkpoints of tensors and plain values alone, with a hash of the weights.
+
+    See `plain_hub` and `weights_hash.py`.
+    """
 
     priority = 'LOWEST'  # after hooks that add to the checkpoint's message hub
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
         checkpoint['message_hub'] = plain_hub(checkpoint['message_hub'])
         checkpoint['meta']['images_per_step'] = runner.images_per_step
+        checkpoint['meta']['sha256'] = hashes_of(checkpoint)
 
 
 @HOOKS.register_module()

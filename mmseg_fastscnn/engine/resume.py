@@ -6,6 +6,7 @@ gets only known keys with values of known types, and names of files only if thes
 checkpoints in this run's own folder.
 """
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from numbers import Real
@@ -141,6 +142,7 @@ def scheduler_states(
 ) -> list[dict]:
     """Return each scheduler's state without the keys that it does not have itself."""
     states = checkpoint.get('param_schedulers') or []
+    states = states if isinstance(states, list | tuple) else [states]
     known = [set(scheduler.state_dict()) for scheduler in schedulers]
     if len(states) != len(known) or not all(isinstance(s, Mapping) for s in states):
         raise ValueError(
@@ -191,13 +193,14 @@ def history(name: str, value: object, path: str | Path) -> HistoryBuffer:
         and len(value) == 2
         and all(isinstance(part, Tensor) and part.dim() == 1 for part in value)
         and len(value[0]) == len(value[1])
+        and bool((value[1] > 0).all())  # they divide when a mean is logged
     )
     if not good:
         raise ValueError(
             f'{path}: the log history of {name!r} is damaged. Resume from an earlier '
             f'checkpoint, or start from the weights with --load-from.'
         )
-    return HistoryBuffer(*[part.numpy() for part in value])
+    return HistoryBuffer(*[part.double().numpy() for part in value])
 
 
 def kept_checkpoints(info: Mapping, folder: Path) -> dict:
@@ -209,7 +212,8 @@ def kept_checkpoints(info: Mapping, folder: Path) -> dict:
         best = folder / Path(name).name
         score_key = key.replace('best_ckpt', 'best_score', 1)
         score = info.get(score_key)
-        if best.name.startswith('best_') and best.is_file() and isinstance(score, Real):
+        is_score = isinstance(score, Real) and math.isfinite(score)
+        if best.name.startswith('best_') and best.is_file() and is_score:
             result |= {key: str(best), score_key: float(score)}
     ids = info.get('keep_ckpt_ids')
     if isinstance(ids, list | tuple):

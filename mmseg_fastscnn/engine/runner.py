@@ -39,6 +39,7 @@ from mmseg_fastscnn.engine.resume import (
     resumable,
     seed_of,
 )
+from mmseg_fastscnn.engine.resume_state import check_state
 from mmseg_fastscnn.engine.startup import StartupCheckHook
 from mmseg_fastscnn.engine.terminal import is_shown
 from mmseg_fastscnn.machine import cores_per_process, set_aside_broken_torchvision
@@ -205,6 +206,7 @@ class SegRunner(Runner):
             schedulers = self.param_schedulers or ()
             folder = checkpoint_folder(self)
             checkpoint = resumable(checkpoint, filename, folder, schedulers)
+            check_state(checkpoint, filename, model, self.optim_wrapper, schedulers)
             before = checkpoint['meta'].get('images_per_step')
             if before not in (None, self.images_per_step):
                 self.logger.warning(
@@ -218,7 +220,7 @@ class SegRunner(Runner):
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
         starts_training = self.trains and not self.resumes
         report = load_weights(
-            model, checkpoint['state_dict'], strict=not starts_training
+            model, checkpoint['state_dict'], not starts_training, filename
         )
         self.logger.info('%s: %s.', filename, report)
         if not self.trains:

@@ -121,7 +121,7 @@ def read_image(part: SegDataset, facts: PairFacts, thorough: bool) -> None:
     if header is not None:
         facts.kind = kind_of(header)
         facts.size = header.height, header.width
-        facts.orientation = read_orientation(header, png_exif(data))
+        facts.orientation = read_orientation(header, png_exif(data), facts.image)
     if thorough:
         sample = dict(img_path=facts.image, max_pixels=part.max_pixels)
         image = loading_step(part).transform(sample)['img']
