@@ -27,7 +27,7 @@ METRICS = _child(parent.METRICS, 'evaluation')
 HOOKS = _child(
     parent.HOOKS,
     *('engine.hooks', 'engine.header', 'engine.startup', 'engine.predictions'),
-    *('engine.class_weights', 'engine.inference_form'),
+    *('engine.class_weights', 'engine.inference_form', 'engine.checkpoints'),
 )
 OPTIM_WRAPPERS = _child(parent.OPTIM_WRAPPERS, 'engine.amp')
 RUNNERS = _child(parent.RUNNERS, 'engine.runner')

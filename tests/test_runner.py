@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from mmseg_fastscnn.datasets import InfiniteSampler
 from mmseg_fastscnn.engine import hooks
+from mmseg_fastscnn.engine.checkpoints import CheckpointHook
 from mmseg_fastscnn.engine.resume import SkippingIterator
 from mmseg_fastscnn.engine.runner import averages_weights
 from mmseg_fastscnn.engine.terminal import MMENGINE, is_shown
@@ -143,10 +144,10 @@ def test_which_score_is_better(save_best, score, better, tmp_path):
     saved = []
     runner = SimpleNamespace(
         **dict(iter=0, epoch=0, work_dir=str(tmp_path), message_hub=hub),
-        logger=logging.getLogger('run'),
-        save_checkpoint=lambda *args, filename, **kwargs: saved.append(filename),
+        **dict(resumes=False, cfg={}, logger=logging.getLogger('run')),
+        save_checkpoint=lambda folder, name, **kwargs: saved.append(name),
     )
-    hook = hooks.CheckpointHook(by_epoch=False, save_best=save_best)
+    hook = CheckpointHook(by_epoch=False, save_best=save_best)
     hook.before_train(runner)
     for runner.iter in (1, 2):
         hook.after_val_epoch(runner, {score: runner.iter, 'aAcc': 0.0})

@@ -9,13 +9,14 @@ from collections.abc import Iterable, Iterator
 
 from mmengine.dataset import InfiniteSampler as InfiniteSamplerOfMMEngine
 from mmengine.dist import is_main_process
-from mmengine.hooks import CheckpointHook, Hook
+from mmengine.hooks import Hook
 from torch import nn
 from torch.nn.modules.batchnorm import SyncBatchNorm, _BatchNorm
 from torch.utils.data import DataLoader
 
 from mmseg_fastscnn.datasets.inspect_labels import occurring_classes
 from mmseg_fastscnn.datasets.sampler import InfiniteSampler
+from mmseg_fastscnn.engine.checkpoints import CheckpointHook
 from mmseg_fastscnn.engine.header import counts_epochs
 from mmseg_fastscnn.engine.startup_data import (
     Finding,
