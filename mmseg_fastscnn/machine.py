@@ -106,12 +106,15 @@ def set_aside_broken_torchvision(logger: logging.Logger) -> None:
         )
 
 
-def leave_process_group() -> None:
+def leave_process_group(status: int = 0) -> None:
     """End one of several processes, as the last call of a command.
 
     Gloo's threads may abort a process while Python shuts down ("terminate called
     without an active exception"). So the data parallel model, which refers to the
     process group, is freed first, then the group, and Python's shutdown is skipped.
+
+    Args:
+        status: Exit status of the process.
     """
     if torch.distributed.is_initialized():
         torch.distributed.barrier()
@@ -119,4 +122,4 @@ def leave_process_group() -> None:
         torch.distributed.destroy_process_group()
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(0)
+        os._exit(status)

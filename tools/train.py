@@ -10,6 +10,7 @@ from mmseg_fastscnn.commands import options
 from mmseg_fastscnn.commands.entrance import run_command
 from mmseg_fastscnn.config import load_config, require
 from mmseg_fastscnn.engine.dry_run import dry_run
+from mmseg_fastscnn.engine.interruption import stop_on_signals
 from mmseg_fastscnn.engine.resume import check_work_dir, last_checkpoint
 from mmseg_fastscnn.engine.runner import SegRunner
 from mmseg_fastscnn.machine import leave_process_group
@@ -33,6 +34,13 @@ def parse_args() -> argparse.Namespace:
         const='auto',
         metavar='CKPT',
         help='go on from this checkpoint, by default from the last of the work dir',
+    )
+    parser.add_argument(
+        '--save-every',
+        type=float,
+        metavar='MINUTES',
+        help='write a checkpoint at least every so many minutes, also between those of '
+        'the config',
     )
     parser.add_argument(
         '--amp', action='store_true', help='mixed precision: fp16 on CUDA, bf16 on CPU'
@@ -59,6 +67,8 @@ def parse_args() -> argparse.Namespace:
         parser.error('--load-from and --resume CKPT name two checkpoints; give one.')
     if args.seed is not None and not 0 <= args.seed < 2**32:
         parser.error(f'--seed is {args.seed}; it must be from 0 to 4294967295.')
+    if args.save_every is not None and not args.save_every > 0:
+        parser.error(f'--save-every is {args.save_every:g}; it must be over 0 minutes.')
     return args
 
 
@@ -74,7 +84,9 @@ def main() -> None:
         dry_run(config)
         return
     check_work_dir(config)
-    SegRunner.from_cfg(config).train()
+    runner = SegRunner.from_cfg(config)
+    with stop_on_signals(runner, args.save_every):
+        runner.train()
 
 
 def choose_checkpoint(config: Config, args: argparse.Namespace) -> None:

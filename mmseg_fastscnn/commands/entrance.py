@@ -11,7 +11,7 @@ from pathlib import Path
 from mmengine.logging import MMLogger
 
 import mmseg_fastscnn
-from mmseg_fastscnn.machine import reuse_large_blocks
+from mmseg_fastscnn.machine import leave_process_group, reuse_large_blocks
 
 PACKAGE = Path(mmseg_fastscnn.__file__).parent
 # Exit statuses: argparse's for a wrong argument, the shell's for Ctrl-C.
@@ -32,6 +32,9 @@ def run_command(main: Callable[[], None]) -> None:
     reuse_large_blocks()
     try:
         main()
+    except SystemExit as end:
+        leave_process_group(end.code)
+        raise
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     except Exception as error:

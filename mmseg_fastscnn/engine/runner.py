@@ -24,6 +24,7 @@ from mmseg_fastscnn.engine.class_weights import ClassWeightHook
 from mmseg_fastscnn.engine.header import RunHeaderHook
 from mmseg_fastscnn.engine.hooks import DataWaitHook, PlainCheckpointHook
 from mmseg_fastscnn.engine.inference_form import InferenceFormHook
+from mmseg_fastscnn.engine.interruption import shielded
 from mmseg_fastscnn.engine.predictions import ResultCheckHook
 from mmseg_fastscnn.engine.processes import (
     check_launcher,
@@ -287,7 +288,7 @@ class SegRunner(Runner):
             dataloader = dict(
                 dataloader, num_workers=workers, persistent_workers=persistent
             )
-        return Runner.build_dataloader(dataloader, *args, **kwargs)
+        return shielded(Runner.build_dataloader(dataloader, *args, **kwargs))
 
 
 def averages_weights(hook: Hook | dict) -> bool:
