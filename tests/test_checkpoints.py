@@ -3,11 +3,13 @@
 import errno
 import logging
 import os
+import re
 from types import SimpleNamespace
 
 import pytest
 import torch
-from mmengine.logging import MessageHub
+from conftest import run
+from mmengine.logging import MessageHub, MMLogger
 
 from mmseg_fastscnn import writing
 from mmseg_fastscnn.checkpoint import read_checkpoint
@@ -16,13 +18,16 @@ from mmseg_fastscnn.engine.checkpoints import (
     CheckpointHook,
     WholeFileBackend,
 )
-from mmseg_fastscnn.registry import HOOKS
+from mmseg_fastscnn.engine.log_files import write_lines_or_warn
+from mmseg_fastscnn.registry import HOOKS, VISBACKENDS
 
 
 class Training:
     """A run of one weight, for a hook: `SegRunner` without data and network."""
 
     max_epochs, max_iters, resumes, val_loop, cfg = 1, 100, False, object(), {}
+    hooks, model = [], torch.nn.Linear(1, 1)
+    optim_wrapper = SimpleNamespace(optimizer=torch.optim.SGD(model.parameters()))
 
     def __init__(self, work_dir, hook, val_interval=4):
         self.work_dir, self.hook = str(work_dir), hook
@@ -180,3 +185,28 @@ def test_rules_are_checked():
     for rule in ('higher', ['greater', 'less']):
         with pytest.raises(ValueError, match="must be 'greater' or 'less', or a list"):
             CheckpointHook(save_best='mIoU', rule=rule)
+
+
+def test_logs_on_a_full_disk_end_no_training(tmp_path, capsys, caplog):
+    MMLogger.get_current_instance().addHandler(caplog.handler)
+    handler = logging.FileHandler('/dev/full')
+    write_lines_or_warn(handler)
+    for number in range(3):
+        handler.emit(logging.makeLogRecord(dict(msg=f'line {number}')))
+    (tmp_path / 'file').touch()
+    backend = VISBACKENDS.build(
+        dict(type='LocalVisBackend', save_dir=str(tmp_path / 'file/vis_data'))
+    )
+    for step in range(3):
+        backend.add_scalars(dict(loss=1.0), step)
+    MMLogger.get_current_instance().removeHandler(caplog.handler)
+    assert 'Traceback' not in capsys.readouterr().err
+    said = [line for line in caplog.messages if 'cannot be written' in line]
+    assert len(said) == 2
+    assert 'No space left' in said[0] and 'Not a directory' in said[1]
+
+
+def test_kills_on_a_slow_disk_lose_nothing():
+    """Three for each number of kept files; `benchmarks/kill.py` is for a hundred."""
+    printed = run('benchmarks/kill.py', '--disk', 'slow', '--kills', 3, '--longest', 3)
+    assert re.findall(r'^slow (\d) 3 0 0 0 ', printed, re.M) == ['1', '3']

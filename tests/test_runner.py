@@ -141,10 +141,12 @@ def test_hooks_that_average_weights_are_known(hook, averages):
 def test_which_score_is_better(save_best, score, better, tmp_path):
     """Of 1 and then 2, the second is kept where a higher score is better."""
     hub = MessageHub(f'best {save_best}')
-    saved = []
+    saved, model = [], torch.nn.Linear(1, 1)
     runner = SimpleNamespace(
         **dict(iter=0, epoch=0, work_dir=str(tmp_path), message_hub=hub),
-        **dict(resumes=False, cfg={}, logger=logging.getLogger('run')),
+        **dict(resumes=False, cfg={}, logger=logging.getLogger('run'), hooks=[]),
+        **dict(max_iters=2, model=model),
+        optim_wrapper=SimpleNamespace(optimizer=torch.optim.SGD(model.parameters())),
         save_checkpoint=lambda folder, name, **kwargs: saved.append(name),
     )
     hook = CheckpointHook(by_epoch=False, save_best=save_best)

@@ -50,6 +50,9 @@ def test_what_a_training_run_leaves_and_prints(trained):
     left = {path.name for path in work_dir.iterdir()}
     assert {'iter_2.pth', 'iter_4.pth', 'last_checkpoint'} <= left
     assert any(name.startswith('best_mIoU_iter_4') for name in left)
+    said = re.search(r'Up to 5 more checkpoints of about ([\d.]+) MB need', printed)
+    size = (work_dir / 'iter_4.pth').stat().st_size / 1e6
+    assert float(said[1]) == pytest.approx(size, rel=0.05)
     for line in [
         r'config +configs/fastscnn/fast_scnn_toy_streets\.py',
         r'data +6 training images of CityscapesDataset, 19 classes',

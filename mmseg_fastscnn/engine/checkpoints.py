@@ -10,6 +10,7 @@ that resumes from a file of the first kind begins with that validation.
 """
 
 import errno
+import logging
 import shutil
 import time
 from bisect import bisect
@@ -21,11 +22,12 @@ from pathlib import Path
 import torch
 from mmengine.dist import is_main_process
 from mmengine.fileio import LocalBackend, register_backend
-from mmengine.hooks import Hook
+from mmengine.hooks import EMAHook, Hook
 from torch import Tensor
 
 from mmseg_fastscnn.checkpoint import read_checkpoint, write_weights
 from mmseg_fastscnn.engine.header import counts_epochs
+from mmseg_fastscnn.models.segmentor import unwrapped
 from mmseg_fastscnn.registry import HOOKS
 from mmseg_fastscnn.writing import remove_drafts, second_name, whole_file
 
@@ -151,8 +153,28 @@ class CheckpointHook(Hook):
             remove_drafts(folder, rf'(best_.+_)?({names}|iter_\d+\.pth)')
             remove_drafts(Path(runner.work_dir), POINTER)
             self._remove_old(runner)
+            self._compare_with_disk(runner)
         if self.validates_first and runner.val_loop is not None:
             runner.val_loop.run()
+
+    def _compare_with_disk(self, runner) -> None:
+        """Say what room the checkpoints will take, and warn if there is too little."""
+        count = self.max_keep_ckpts + 1  # an old one goes after the new one is there
+        if self.max_keep_ckpts < 1:
+            length = runner.max_epochs if self.by_epoch else runner.max_iters
+            count = length // self.interval if self.interval > 0 else 1
+        each, folder = checkpoint_size(runner), self.folder(runner)
+        count += len(self.save_best)
+        count -= sum((folder / self.name(key)).exists() for key in self.kept)
+        free = shutil.disk_usage(folder).free
+        enough = count * each <= free
+        runner.logger.log(
+            logging.INFO if enough else logging.WARNING,
+            'Up to %d more checkpoints of about %.1f MB need %.1f MB in %s, where '
+            '%.1f MB are free%s',
+            *(count, each / 1e6, count * each / 1e6, folder, free / 1e6),
+            '.' if enough else ': make room, or lower max_keep_ckpts.',
+        )
 
     def after_train_iter(
         self, runner, batch_idx: int, data_batch=None, outputs=None
@@ -266,12 +288,11 @@ class CheckpointHook(Hook):
         try:
             self._persist(runner, write)
         except NotFinite as error:
+            last = self.name(self.last[1]) if self.last else 'none of this run'
+            # mmengine's logger drops a warning of the same text, without its arguments
             runner.logger.warning(
-                '%s is not written: %s. The last checkpoint of finite weights is %s. '
-                'Try a lower learning rate from there, and --amp without float16.',
-                names[0],
-                error,
-                self.name(self.last[1]) if self.last else 'none of this run',
+                f'{names[0]} is not written: {error}. The last checkpoint of finite '
+                f'weights is {last}. Go on from there with a lower learning rate.'
             )
             return False
         return True
@@ -289,11 +310,9 @@ class CheckpointHook(Hook):
                 if error.errno is None or left <= 0:
                     raise
                 runner.logger.warning(
-                    '%s. Earlier checkpoints are as they were. Training waits for at '
-                    'most %.1f more minutes and tries again every %g s.',
-                    error,
-                    left / 60,
-                    self.RETRY,
+                    f'{error}. Earlier checkpoints are as they were. Training waits '
+                    f'for at most {left / 60:.2f} more minutes and tries again every '
+                    f'{self.RETRY:g} s.'
                 )
                 time.sleep(min(self.RETRY, left))
 
@@ -309,6 +328,17 @@ class CheckpointHook(Hook):
             with suppress(FileExistsError):  # published before, by its hash
                 published = write_weights(published, read_checkpoint(path))
                 runner.logger.info('Published: %s', published)
+
+
+def checkpoint_size(runner) -> int:
+    """Estimate the bytes of a checkpoint: weights, averages, state of the optimizer."""
+    model = unwrapped(runner.model)
+    weights = sum(v.nbytes for v in model.state_dict().values())
+    averaged = any(isinstance(hook, EMAHook) for hook in runner.hooks)
+    trained = sum(v.nbytes for v in model.parameters() if v.requires_grad)
+    options = runner.optim_wrapper.optimizer.defaults
+    per_weight = len(options.get('betas', ())) or bool(options.get('momentum'))
+    return weights * (1 + averaged) + trained * per_weight
 
 
 def not_finite(checkpoint: Mapping) -> list[str]:

@@ -25,6 +25,7 @@ from mmseg_fastscnn.engine.header import RunHeaderHook
 from mmseg_fastscnn.engine.hooks import DataWaitHook, PlainCheckpointHook
 from mmseg_fastscnn.engine.inference_form import InferenceFormHook
 from mmseg_fastscnn.engine.interruption import shielded
+from mmseg_fastscnn.engine.log_files import write_lines_or_warn
 from mmseg_fastscnn.engine.predictions import ResultCheckHook
 from mmseg_fastscnn.engine.processes import (
     check_launcher,
@@ -152,6 +153,9 @@ class SegRunner(Runner):
         terminal = logger.handlers[0]
         terminal.addFilter(is_shown)
         terminal.setFormatter(logging.Formatter('%(asctime)s %(message)s', '%H:%M:%S'))
+        for handler in logger.handlers:
+            if isinstance(handler, logging.FileHandler):
+                write_lines_or_warn(handler)
         # mmengine imports torchvision right after this, for its environment report
         set_aside_broken_torchvision(logger)
         return logger
