@@ -8,17 +8,18 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from conftest import run
+from conftest import TOY, run
 from mmengine.logging import MessageHub, MMLogger
 
 from mmseg_fastscnn import writing
 from mmseg_fastscnn.checkpoint import read_checkpoint
-from mmseg_fastscnn.engine.checkpoints import (
-    WHOLE_FILES,
-    CheckpointHook,
-    WholeFileBackend,
-)
+from mmseg_fastscnn.config import load_config
+from mmseg_fastscnn.engine import disk
+from mmseg_fastscnn.engine.checkpoints import CheckpointHook
+from mmseg_fastscnn.engine.disk import WHOLE_FILES, WholeFileBackend
 from mmseg_fastscnn.engine.log_files import write_lines_or_warn
+from mmseg_fastscnn.engine.resume import check_work_dir
+from mmseg_fastscnn.engine.runner import SegRunner
 from mmseg_fastscnn.registry import HOOKS, VISBACKENDS
 
 
@@ -29,10 +30,12 @@ class Training:
     hooks, model = [], torch.nn.Linear(1, 1)
     optim_wrapper = SimpleNamespace(optimizer=torch.optim.SGD(model.parameters()))
 
-    def __init__(self, work_dir, hook, val_interval=4):
+    def __init__(self, work_dir, hook, val_interval=4, start=0):
         self.work_dir, self.hook = str(work_dir), hook
-        self.iter, self.epoch, self.weight = 0, 0, 0.0
+        self.iter, self.epoch, self.weight = start, 0, float(start)
         self.message_hub = MessageHub(f'{work_dir} {id(self)}')
+        if start:
+            self.message_hub.update_info('keep_ckpt_ids', [start])
         self.logger = logging.getLogger('training')
         self.train_loop = SimpleNamespace(
             **dict(dynamic_milestones=[0], dynamic_intervals=[val_interval]),
@@ -136,7 +139,7 @@ def test_weights_that_are_not_finite_replace_nothing(tmp_path, caplog):
 
 
 def test_training_waits_for_a_disk_that_refuses(tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(CheckpointHook, 'RETRY', 0.01)
+    monkeypatch.setattr(disk, 'RETRY', 0.01)
     run = Training(tmp_path / 'run', hook(out_dir=str(tmp_path / 'disk')))
     run.train(2)
     fsync, failures = os.fsync, iter(range(3))
@@ -157,6 +160,48 @@ def test_training_waits_for_a_disk_that_refuses(tmp_path, monkeypatch, caplog):
     with pytest.raises(FileNotFoundError, match=r'checkpoints is gone.*6\.pth'):
         run.train(2)
     assert run.pointer() == 'iter_4.pth' and not (tmp_path / 'disk/run').exists()
+
+
+def test_a_run_killed_before_a_validation_begins_with_it(tmp_path):
+    Training(tmp_path, hook()).train(4)
+    checkpoint = read_checkpoint(tmp_path / 'iter_4.pth')
+    assert checkpoint['meta'] == dict(epoch=0, iter=4, validation_due=True)
+    assert checkpoint['hub']['keep_ckpt_ids'] == [2, 4]
+
+    class Resumed(Training):
+        resumes, cfg = True, dict(load_from=str(tmp_path / 'iter_4.pth'))
+        val_loop = SimpleNamespace(run=lambda: validated.append(True))
+
+    validated, again = [], hook(save_best='mIoU')
+    again.after_load_checkpoint(Resumed, checkpoint)
+    run = Resumed(tmp_path, again, start=4)
+    assert validated == [True]
+    again.after_val_epoch(run, dict(mIoU=50.0))
+    assert not read_checkpoint(tmp_path / 'iter_4.pth')['meta']['validation_due']
+    assert set(run.files()) == {
+        *('iter_4.pth', 'best_mIoU_iter_4.pth', 'last_checkpoint')
+    }
+
+
+def test_no_run_writes_over_its_start_or_over_a_users_config(tmp_path):
+    config = load_config(TOY, work_dir=str(tmp_path / 'run'))
+    config.default_hooks.checkpoint.out_dir = str(tmp_path / 'disk')
+    config.load_from = str(tmp_path / 'disk/run/iter_2.pth')
+    with pytest.raises(
+        ValueError, match=r'iter_2\.pth lies in the work dir, or in out'
+    ):
+        check_work_dir(config)
+    run = SimpleNamespace(cfg=config, rank=0, trains=True, work_dir=tmp_path)
+    run.log_dir = tmp_path / 'log'
+    name = 'fast_scnn_toy_streets.py'
+    for mine in (True, False):
+        if mine:
+            (tmp_path / name).write_text('mine = True')
+        SegRunner.dump_config(run)
+        assert (run.log_dir / name).exists() == mine
+        (run.log_dir / name).unlink(missing_ok=True)
+        assert ((tmp_path / name).read_text() == 'mine = True') == mine
+        (tmp_path / name).unlink()
 
 
 def test_only_drafts_of_killed_processes_are_removed(tmp_path):

@@ -9,7 +9,6 @@ neither a validation that fails nor a kill within it loses the training before. 
 that resumes from a file of the first kind begins with that validation.
 """
 
-import errno
 import logging
 import shutil
 import time
@@ -19,43 +18,22 @@ from contextlib import suppress
 from math import inf
 from pathlib import Path
 
-import torch
 from mmengine.dist import is_main_process
-from mmengine.fileio import LocalBackend, register_backend
-from mmengine.hooks import EMAHook, Hook
-from torch import Tensor
+from mmengine.hooks import Hook
 
 from mmseg_fastscnn.checkpoint import read_checkpoint, write_weights
+from mmseg_fastscnn.engine.disk import (
+    WHOLE_FILES,
+    NotFinite,
+    checkpoint_size,
+    not_finite,
+    write_patiently,
+)
 from mmseg_fastscnn.engine.header import counts_epochs
-from mmseg_fastscnn.models.segmentor import unwrapped
 from mmseg_fastscnn.registry import HOOKS
 from mmseg_fastscnn.writing import remove_drafts, second_name, whole_file
 
 POINTER = 'last_checkpoint'
-WHOLE_FILES = dict(backend='whole files')
-
-
-class NotFinite(ValueError):
-    """Weights that are no numbers are not written."""
-
-
-@register_backend(WHOLE_FILES['backend'])
-class WholeFileBackend(LocalBackend):
-    """mmengine's access to local files, which writes them whole or not at all."""
-
-    def put(self, obj: bytes, filepath: str | Path) -> None:
-        folder = Path(filepath).parent
-        if not folder.is_dir():  # where a disk is no longer mounted none is made
-            raise FileNotFoundError(
-                errno.ENOENT, 'The folder of checkpoints is gone', str(filepath)
-            )
-        try:
-            with whole_file(filepath) as file:
-                file.write(obj)
-        except OSError as error:
-            free = shutil.disk_usage(folder).free
-            reason = f'{error.strerror}; {len(obj):,} bytes are needed, {free:,} free'
-            raise OSError(error.errno, reason, str(filepath)) from error
 
 
 @HOOKS.register_module()
@@ -84,7 +62,6 @@ class CheckpointHook(Hook):
     """
 
     priority = 'VERY_LOW'  # after hooks that change the state, as EMAHook
-    RETRY = 10  # seconds until the disk is tried again
 
     def __init__(
         self,
@@ -299,22 +276,8 @@ class CheckpointHook(Hook):
 
     def _persist(self, runner, action: Callable[[], None]) -> None:
         """Write to the disk in the first process; where it refuses, wait and repeat."""
-        if not is_main_process():
-            return
-        end = time.monotonic() + 60 * self.retry_minutes
-        while True:
-            try:
-                return action()
-            except OSError as error:
-                left = end - time.monotonic()
-                if error.errno is None or left <= 0:
-                    raise
-                runner.logger.warning(
-                    f'{error}. Earlier checkpoints are as they were. Training waits '
-                    f'for at most {left / 60:.2f} more minutes and tries again every '
-                    f'{self.RETRY:g} s.'
-                )
-                time.sleep(min(self.RETRY, left))
+        if is_main_process():
+            write_patiently(action, self.retry_minutes, runner.logger)
 
     def after_train(self, runner) -> None:
         if not (self.publishes and is_main_process()):
@@ -328,27 +291,6 @@ class CheckpointHook(Hook):
             with suppress(FileExistsError):  # published before, by its hash
                 published = write_weights(published, read_checkpoint(path))
                 runner.logger.info('Published: %s', published)
-
-
-def checkpoint_size(runner) -> int:
-    """Estimate the bytes of a checkpoint: weights, averages, state of the optimizer."""
-    model = unwrapped(runner.model)
-    weights = sum(v.nbytes for v in model.state_dict().values())
-    averaged = any(isinstance(hook, EMAHook) for hook in runner.hooks)
-    trained = sum(v.nbytes for v in model.parameters() if v.requires_grad)
-    options = runner.optim_wrapper.optimizer.defaults
-    per_weight = len(options.get('betas', ())) or bool(options.get('momentum'))
-    return weights * (1 + averaged) + trained * per_weight
-
-
-def not_finite(checkpoint: Mapping) -> list[str]:
-    """Return the names of a checkpoint's weights that have nan or infinite values."""
-    tensors = {**checkpoint.get('ema_state_dict', {}), **checkpoint['state_dict']}
-    return [
-        name
-        for name, value in tensors.items()
-        if isinstance(value, Tensor) and not torch.isfinite(value).all()
-    ]
 
 
 def validation_follows(runner, meta: Mapping) -> bool:
