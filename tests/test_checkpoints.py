@@ -26,21 +26,17 @@ from mmseg_fastscnn.registry import HOOKS, VISBACKENDS
 class Training:
     """A run of one weight, for a hook: `SegRunner` without data and network."""
 
-    max_epochs, max_iters, resumes, val_loop, cfg = 1, 100, False, object(), {}
+    max_epochs, max_iters, resumes, cfg = 1, 100, False, {}
     hooks, model = [], torch.nn.Linear(1, 1)
     optim_wrapper = SimpleNamespace(optimizer=torch.optim.SGD(model.parameters()))
 
-    def __init__(self, work_dir, hook, val_interval=4, start=0):
+    def __init__(self, work_dir, hook, start=0):
         self.work_dir, self.hook = str(work_dir), hook
         self.iter, self.epoch, self.weight = start, 0, float(start)
         self.message_hub = MessageHub(f'{work_dir} {id(self)}')
         if start:
             self.message_hub.update_info('keep_ckpt_ids', [start])
         self.logger = logging.getLogger('training')
-        self.train_loop = SimpleNamespace(
-            **dict(dynamic_milestones=[0], dynamic_intervals=[val_interval]),
-            val_begin=1,
-        )
         self.saves = []
         hook.before_train(self)
 
@@ -96,7 +92,7 @@ def test_the_best_is_another_name_of_the_last(tmp_path, monkeypatch, links):
         content = read_checkpoint(tmp_path / name)
         assert content['state_dict']['w'].tolist() == [4, 4]
         assert content['hub']['best_score'] == 50
-        assert content['meta'] == dict(epoch=0, iter=4, validation_due=False)
+        assert content['meta'] == dict(epoch=0, iter=4)
     run.train(8, {8: 40.0, 12: 60.0})
     files = set(run.files())
     assert files == {'best_mIoU_iter_12.pth', 'iter_12.pth', 'last_checkpoint'}
@@ -162,25 +158,19 @@ def test_training_waits_for_a_disk_that_refuses(tmp_path, monkeypatch, caplog):
     assert run.pointer() == 'iter_4.pth' and not (tmp_path / 'disk/run').exists()
 
 
-def test_a_run_killed_before_a_validation_begins_with_it(tmp_path):
+def test_scores_of_a_validation_after_a_resume_are_written(tmp_path):
+    """As of a run that was killed before its validation ended."""
     Training(tmp_path, hook()).train(4)
-    checkpoint = read_checkpoint(tmp_path / 'iter_4.pth')
-    assert checkpoint['meta'] == dict(epoch=0, iter=4, validation_due=True)
-    assert checkpoint['hub']['keep_ckpt_ids'] == [2, 4]
+    assert read_checkpoint(tmp_path / 'iter_4.pth')['hub']['keep_ckpt_ids'] == [2, 4]
 
     class Resumed(Training):
         resumes, cfg = True, dict(load_from=str(tmp_path / 'iter_4.pth'))
-        val_loop = SimpleNamespace(run=lambda: validated.append(True))
 
-    validated, again = [], hook(save_best='mIoU')
-    again.after_load_checkpoint(Resumed, checkpoint)
-    run = Resumed(tmp_path, again, start=4)
-    assert validated == [True]
-    again.after_val_epoch(run, dict(mIoU=50.0))
-    assert not read_checkpoint(tmp_path / 'iter_4.pth')['meta']['validation_due']
-    assert set(run.files()) == {
-        *('iter_4.pth', 'best_mIoU_iter_4.pth', 'last_checkpoint')
-    }
+    run = Resumed(tmp_path, hook(save_best='mIoU'), start=4)
+    run.hook.after_val_epoch(run, dict(mIoU=50.0))
+    files = run.files()
+    assert files['iter_4.pth'] == files['best_mIoU_iter_4.pth']
+    assert read_checkpoint(tmp_path / 'iter_4.pth')['hub']['best_score'] == 50
 
 
 def test_no_run_writes_over_its_start_or_over_a_users_config(tmp_path):
@@ -215,7 +205,6 @@ def test_only_drafts_of_killed_processes_are_removed(tmp_path):
 
 def test_between_epochs_files_are_named_by_iterations(tmp_path):
     run = Training(tmp_path, hook(by_epoch=True, interval=1, save_last=False))
-    run.val_loop = None
     run.train(3)
     run.hook.save(run)  # on a signal
     assert run.pointer() == 'iter_4.pth'

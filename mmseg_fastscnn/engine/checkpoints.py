@@ -5,14 +5,12 @@
     best_mIoU_iter_20.pth   another name of iter_20.pth, or a copy of it
 
 A checkpoint is written before a validation and again after it, with the scores, so that
-neither a validation that fails nor a kill within it loses the training before. A run
-that resumes from a file of the first kind begins with that validation.
+neither a validation that fails nor a kill within it loses the training before.
 """
 
 import logging
 import shutil
 import time
-from bisect import bisect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from math import inf
@@ -29,7 +27,6 @@ from mmseg_fastscnn.engine.disk import (
     not_finite,
     write_patiently,
 )
-from mmseg_fastscnn.engine.header import counts_epochs
 from mmseg_fastscnn.registry import HOOKS
 from mmseg_fastscnn.writing import remove_drafts, second_name, whole_file
 
@@ -101,7 +98,6 @@ class CheckpointHook(Hook):
         self.retry_minutes = retry_minutes
         self.last: tuple[int, int | str] | None = None  # iteration, key of the file
         self.written = time.monotonic()
-        self.validates_first = False
 
     def folder(self, runner) -> Path:
         """Return where a run keeps its checkpoints."""
@@ -113,10 +109,6 @@ class CheckpointHook(Hook):
     def name(self, key: int | str) -> str:
         """Return the file of an entry of `keep_ckpt_ids`: a count, or a name."""
         return key if isinstance(key, str) else self.template.format(key)
-
-    def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
-        due = checkpoint.get('meta', {}).get('validation_due', False)
-        self.validates_first = runner.resumes and due
 
     def before_train(self, runner) -> None:
         folder, info = self.folder(runner), runner.message_hub.runtime_info
@@ -131,8 +123,6 @@ class CheckpointHook(Hook):
             remove_drafts(Path(runner.work_dir), POINTER)
             self._remove_old(runner)
             self._compare_with_disk(runner)
-        if self.validates_first and runner.val_loop is not None:
-            runner.val_loop.run()
 
     def _compare_with_disk(self, runner) -> None:
         """Say what room the checkpoints will take, and warn if there is too little."""
@@ -180,7 +170,6 @@ class CheckpointHook(Hook):
         before = list(self.kept)
         self.kept = [k for k in self.kept if k != key] + [key]
         runner.message_hub.update_info('keep_ckpt_ids', self.kept)
-        meta['validation_due'] = validation_follows(runner, meta)
         if self._write(runner, [self.name(key)], meta):
             self.last = meta['iter'], key
             self._persist(runner, lambda: self._point_to_last(runner))
@@ -212,7 +201,7 @@ class CheckpointHook(Hook):
             hub.update_info(f'best_ckpt{suffix}', str(self.folder(runner) / best))
             names.append(best)
             runner.logger.info('The best %s so far: %.4f, %s.', key, metrics[key], best)
-        meta = dict(epoch=runner.epoch, iter=runner.iter, validation_due=False)
+        meta = dict(epoch=runner.epoch, iter=runner.iter)
         if names and not self._write(runner, names, meta):
             for key in [k for k in hub.runtime_info if k.startswith('best_')]:
                 del hub.runtime_info[key]
@@ -291,18 +280,3 @@ class CheckpointHook(Hook):
             with suppress(FileExistsError):  # published before, by its hash
                 published = write_weights(published, read_checkpoint(path))
                 runner.logger.info('Published: %s', published)
-
-
-def validation_follows(runner, meta: Mapping) -> bool:
-    """Return whether the training loop validates after so many epochs, iterations."""
-    if runner.val_loop is None:
-        return False
-    by_epoch, loop = counts_epochs(runner), runner.train_loop
-    if by_epoch and meta['iter'] != meta['epoch'] * len(runner.train_dataloader):
-        return False
-    done = meta['epoch'] if by_epoch else meta['iter']
-    # as the loop chooses its interval after this step
-    step = bisect(loop.dynamic_milestones, done + 1)
-    on_time = done % loop.dynamic_intervals[step - 1] == 0
-    last = done == (runner.max_epochs if by_epoch else runner.max_iters)
-    return done >= loop.val_begin and (on_time or last)

@@ -126,7 +126,7 @@ def resumable(
     }
     result['meta'] = {
         key: meta[key]
-        for key in (*count, 'seed', 'dataset_meta', 'images_per_step', 'validation_due')
+        for key in (*count, 'seed', 'dataset_meta', 'images_per_step')
         if key in meta
     }
     result['param_schedulers'] = scheduler_states(checkpoint, path, schedulers)
