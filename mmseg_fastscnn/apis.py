@@ -22,6 +22,7 @@ from mmseg_fastscnn.datasets.metainfo import complete_metainfo
 from mmseg_fastscnn.datasets.picture import as_picture, read_picture
 from mmseg_fastscnn.machine import find_device
 from mmseg_fastscnn.registry import DATASETS, MODELS
+from mmseg_fastscnn.results import check_may_write, write_picture
 from mmseg_fastscnn.structures import SegDataSample
 from mmseg_fastscnn.visualization import overlay
 
@@ -204,22 +205,25 @@ def show_result_pyplot(
         result: What `inference_model` returned for it.
         opacity: Opacity of the colours, 0 to 1.
         show: Whether to open a window with matplotlib.
-        out_file: Where to write the picture, if anywhere.
+        out_file: Where to write the picture, if anywhere: `.png` or `.jpg`, which may
+            replace an earlier picture, or another kind that OpenCV writes.
 
     Returns:
         The picture, (H, W, 3) uint8 RGB.
 
     Raises:
-        ValueError: `out_file` is the image itself.
+        ValueError: `out_file` exists and is no picture of ours.
     """
     is_file = not isinstance(img, np.ndarray)
     if is_file and out_file and Path(out_file).resolve() == Path(img).resolve():
         raise ValueError(f'The picture would be written over the image {img}.')
+    if out_file is not None:
+        check_may_write(Path(out_file))
     image = read_picture(str(img)) if is_file else as_picture(img)
     pred = result.pred_sem_seg.data[0].cpu().numpy()
     picture = overlay(image, pred, model.dataset_meta, opacity)
     if out_file is not None:
-        mmcv.imwrite(picture, str(out_file))
+        write_picture(out_file, picture)
     picture = mmcv.bgr2rgb(picture)
     if show:
         from matplotlib import pyplot

@@ -27,17 +27,18 @@ METRICS = _child(parent.METRICS, 'evaluation')
 HOOKS = _child(
     parent.HOOKS,
     *('engine.hooks', 'engine.header', 'engine.startup', 'engine.predictions'),
-    *('engine.class_weights', 'engine.inference_form'),
+    *('engine.class_weights', 'engine.inference_form', 'engine.checkpoints'),
 )
 OPTIM_WRAPPERS = _child(parent.OPTIM_WRAPPERS, 'engine.amp')
 RUNNERS = _child(parent.RUNNERS, 'engine.runner')
+VISBACKENDS = _child(parent.VISBACKENDS, 'engine.log_files')
 VISUALIZERS = _child(parent.VISUALIZERS, 'visualization')
 WEIGHT_INITIALIZERS = _child(parent.WEIGHT_INITIALIZERS, 'checkpoint.load')
 
-# Nothing is added to the last nine, but mmengine warns if a scope lacks a kind.
+# Nothing is added to the last eight, but mmengine warns if a scope lacks a kind.
 REGISTRIES = [
     *(MODELS, DATASETS, TRANSFORMS, DATA_SAMPLERS, METRICS, HOOKS, OPTIM_WRAPPERS),
-    *(RUNNERS, VISUALIZERS, WEIGHT_INITIALIZERS),
+    *(RUNNERS, VISBACKENDS, VISUALIZERS, WEIGHT_INITIALIZERS),
     _child(parent.EVALUATOR),
     _child(parent.FUNCTIONS),
     _child(parent.LOG_PROCESSORS),
@@ -46,7 +47,6 @@ REGISTRIES = [
     _child(parent.OPTIMIZERS),
     _child(parent.OPTIM_WRAPPER_CONSTRUCTORS),
     _child(parent.PARAM_SCHEDULERS),
-    _child(parent.VISBACKENDS),
 ]
 
 # Types of mmsegmentation that have no class here, and what to use instead. Models and

@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from mmseg_fastscnn.datasets import InfiniteSampler
 from mmseg_fastscnn.engine import hooks
+from mmseg_fastscnn.engine.checkpoints import CheckpointHook
 from mmseg_fastscnn.engine.resume import SkippingIterator
 from mmseg_fastscnn.engine.runner import averages_weights
 from mmseg_fastscnn.engine.terminal import MMENGINE, is_shown
@@ -140,13 +141,15 @@ def test_hooks_that_average_weights_are_known(hook, averages):
 def test_which_score_is_better(save_best, score, better, tmp_path):
     """Of 1 and then 2, the second is kept where a higher score is better."""
     hub = MessageHub(f'best {save_best}')
-    saved = []
+    saved, model = [], torch.nn.Linear(1, 1)
     runner = SimpleNamespace(
         **dict(iter=0, epoch=0, work_dir=str(tmp_path), message_hub=hub),
-        logger=logging.getLogger('run'),
-        save_checkpoint=lambda *args, filename, **kwargs: saved.append(filename),
+        **dict(resumes=False, cfg={}, logger=logging.getLogger('run'), hooks=[]),
+        **dict(max_iters=2, model=model),
+        optim_wrapper=SimpleNamespace(optimizer=torch.optim.SGD(model.parameters())),
+        save_checkpoint=lambda folder, name, **kwargs: saved.append(name),
     )
-    hook = hooks.CheckpointHook(by_epoch=False, save_best=save_best)
+    hook = CheckpointHook(by_epoch=False, save_best=save_best)
     hook.before_train(runner)
     for runner.iter in (1, 2):
         hook.after_val_epoch(runner, {score: runner.iter, 'aAcc': 0.0})

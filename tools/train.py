@@ -11,6 +11,7 @@ from mmseg_fastscnn.commands.entrance import run_command
 from mmseg_fastscnn.config import load_config, require
 from mmseg_fastscnn.engine.bad_steps import MAX_BAD_STEPS
 from mmseg_fastscnn.engine.dry_run import dry_run
+from mmseg_fastscnn.engine.interruption import stop_on_signals
 from mmseg_fastscnn.engine.processes import restarts
 from mmseg_fastscnn.engine.resume import check_work_dir, last_checkpoint
 from mmseg_fastscnn.engine.runner import SegRunner
@@ -36,6 +37,13 @@ def parse_args() -> argparse.Namespace:
         const='auto',
         metavar='CKPT',
         help='go on from this checkpoint, by default from the last of the work dir',
+    )
+    parser.add_argument(
+        '--save-every',
+        type=float,
+        metavar='MINUTES',
+        help='write a checkpoint at least every so many minutes, also between those of '
+        'the config',
     )
     parser.add_argument(
         '--amp', action='store_true', help='mixed precision: fp16 on CUDA, bf16 on CPU'
@@ -81,6 +89,8 @@ def parse_args() -> argparse.Namespace:
         parser.error(f'--max-bad-steps is {args.max_bad_steps}; it must be 1 or more.')
     if args.skip_bad < 0:
         parser.error(f'--skip-bad is {args.skip_bad}; it must be 0 or more.')
+    if args.save_every is not None and not args.save_every > 0:
+        parser.error(f'--save-every is {args.save_every:g}; it must be over 0 minutes.')
     return args
 
 
@@ -98,7 +108,9 @@ def main() -> None:
     check_work_dir(config)
     if args.skip_bad:
         skip_bad_samples(config, args.skip_bad)
-    SegRunner.from_cfg(config).train()
+    runner = SegRunner.from_cfg(config)
+    with stop_on_signals(runner, args.save_every):
+        runner.train()
 
 
 def choose_checkpoint(config: Config, args: argparse.Namespace) -> None:

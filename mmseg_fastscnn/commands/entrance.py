@@ -43,6 +43,9 @@ def run_command(main: Callable[[], None]) -> None:
     reuse_large_blocks()
     try:
         main()
+    except SystemExit as end:
+        leave_process_group(end.code)
+        raise
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     except ProcessesDiffer as error:

@@ -1,8 +1,7 @@
-"""Hooks of the training loop: losses, loading, checkpoints, a frozen backbone."""
+"""Hooks of the training loop: losses, loading, plain checkpoints, a frozen backbone."""
 
 import time
 
-from mmengine.hooks import CheckpointHook as CheckpointHookOfMMEngine
 from mmengine.hooks import Hook, LoggerHook
 from mmengine.hooks import RuntimeInfoHook as RuntimeInfoHookOfMMEngine
 from torch import Tensor
@@ -122,23 +121,6 @@ def advice(loader: DataLoader) -> str:
     if cores > loader.num_workers:
         lines.append(f'Set train_dataloader.num_workers={cores}.')
     return ' '.join(lines or ['Use faster disks, more cores or fewer transforms.'])
-
-
-@HOOKS.register_module()
-class CheckpointHook(CheckpointHookOfMMEngine):
-    """mmengine's CheckpointHook, for which a higher score of any name is better.
-
-    Only a score with "loss" in its name is better if it is lower. mmengine itself knows
-    some names, and needs `rule` for mFscore and others.
-    """
-
-    def __init__(self, *args, save_best: str | list[str] | None = None, **kwargs):
-        names = [save_best] if isinstance(save_best, str) else save_best or []
-        higher = [name for name in names if 'loss' not in name.lower()]
-        if 'auto' in names:  # the metric's first score; '' is part of any name
-            higher.append('')
-        kwargs.setdefault('greater_keys', higher)
-        super().__init__(*args, save_best=save_best, **kwargs)
 
 
 @HOOKS.register_module()

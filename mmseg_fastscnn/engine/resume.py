@@ -15,16 +15,15 @@ from pathlib import Path
 import numpy as np
 import torch
 from mmengine.config import Config
-from mmengine.hooks import CheckpointHook
 from mmengine.logging import HistoryBuffer
 from mmengine.runner import Runner
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from mmseg_fastscnn.checkpoint import read_checkpoint
+from mmseg_fastscnn.engine.checkpoints import POINTER, CheckpointHook
 
 OF_A_RUN = re.compile(r'((iter|epoch)_\d+|best_.+)\.pth')  # names that training writes
-POINTER = 'last_checkpoint'  # the file in which mmengine keeps the last one's path
 
 
 def last_checkpoint(work_dir: str | Path) -> Path | None:
@@ -41,16 +40,21 @@ def check_work_dir(config: Config) -> None:
     """Check that training will not write over the checkpoint that it starts from.
 
     Raises:
-        ValueError: The checkpoint lies in the work dir and has a name that training
-            would write.
+        ValueError: The checkpoint lies in the work dir, or where the checkpoints go,
+            and has a name that training would write.
     """
-    work_dir = Path(config.work_dir).resolve()
+    folders = [Path(config.work_dir)]
+    out_dir = (config.get('default_hooks', {}).get('checkpoint') or {}).get('out_dir')
+    if out_dir:
+        folders.append(Path(out_dir, folders[0].name))
     start = Path(config.get('load_from') or '')
-    replaced = start.resolve().parent == work_dir and OF_A_RUN.fullmatch(start.name)
+    is_there = start.resolve().parent in [folder.resolve() for folder in folders]
+    replaced = is_there and OF_A_RUN.fullmatch(start.name)
     if replaced and not config.get('resume'):
         raise ValueError(
-            f'--load-from {start} lies in the work dir, where training would write '
-            f'over it. Choose another --work-dir, or go on with that run by --resume.'
+            f'--load-from {start} lies in the work dir, or in out_dir of the '
+            f'checkpoints, where training would write over it. Choose another '
+            f'--work-dir, or go on with that run by --resume.'
         )
 
 
@@ -61,15 +65,9 @@ def seed_of(path: str | Path) -> int | None:
 
 
 def checkpoint_folder(runner: Runner) -> Path:
-    """Return where a run keeps its checkpoints, by the rule of `CheckpointHook`.
-
-    To be called before training begins, when the hook still has the `out_dir` given.
-    """
+    """Return where a run keeps its checkpoints."""
     hook = next((h for h in runner.hooks if isinstance(h, CheckpointHook)), None)
-    work_dir = Path(runner.work_dir)
-    if hook is None or hook.out_dir in (None, runner.work_dir):
-        return work_dir
-    return Path(hook.out_dir, work_dir.name)
+    return Path(runner.work_dir) if hook is None else hook.folder(runner)
 
 
 class SkippingIterator:
@@ -217,7 +215,12 @@ def kept_checkpoints(info: Mapping, folder: Path) -> dict:
             result |= {key: str(best), score_key: float(score)}
     ids = info.get('keep_ckpt_ids')
     if isinstance(ids, list | tuple):
-        result['keep_ckpt_ids'] = [k for k in ids if type(k) is int and k >= 0]
+        result['keep_ckpt_ids'] = [
+            k
+            for k in ids
+            if (type(k) is int and k >= 0)
+            or (isinstance(k, str) and re.fullmatch(r'iter_\d+\.pth', k))
+        ]
     return result
 
 

@@ -27,6 +27,9 @@ from mmseg_fastscnn.engine.class_weights import ClassWeightHook
 from mmseg_fastscnn.engine.header import RunHeaderHook
 from mmseg_fastscnn.engine.hooks import DataWaitHook, PlainCheckpointHook
 from mmseg_fastscnn.engine.inference_form import InferenceFormHook
+from mmseg_fastscnn.engine.interruption import shielded
+from mmseg_fastscnn.engine.log_files import write_lines_or_warn
+from mmseg_fastscnn.engine.predictions import ResultCheckHook
 from mmseg_fastscnn.engine.processes import (
     check_launcher,
     data_parallel_settings,
@@ -45,6 +48,8 @@ from mmseg_fastscnn.engine.terminal import is_shown
 from mmseg_fastscnn.machine import cores_per_process, set_aside_broken_torchvision
 from mmseg_fastscnn.models.segmentor import unwrapped
 from mmseg_fastscnn.registry import HOOKS, RUNNERS
+from mmseg_fastscnn.results import CONFIG, is_ours
+from mmseg_fastscnn.writing import whole_file
 
 
 @RUNNERS.register_module()
@@ -130,14 +135,16 @@ class SegRunner(Runner):
     def dump_config(self) -> None:
         """Write the config of a training run to the work dir, others beside the log.
 
-        A config that was read from the work dir is not written over.
+        Beside the log, too, if the work dir has a file of that name that a user wrote.
         """
-        given = Path(self.cfg.filename or 'config.py')
-        is_there = given.resolve().parent == Path(self.work_dir).resolve()
-        if self.trains and not is_there:
-            super().dump_config()
-        elif self.rank == 0:
-            self.cfg.dump(Path(self.log_dir, given.name))
+        if self.rank != 0:
+            return
+        name = Path(self.cfg.filename or 'config.py').with_suffix('.py').name
+        path = Path(self.work_dir, name)
+        if not self.trains or (path.exists() and not is_ours(path)):
+            path = Path(self.log_dir, name)
+        with whole_file(path) as file:
+            file.write(CONFIG + self.cfg.pretty_text.encode())
 
     def setup_env(self, env_cfg: dict) -> None:
         check_launcher(self.launcher)
@@ -161,6 +168,9 @@ class SegRunner(Runner):
         terminal = logger.handlers[0]
         terminal.addFilter(is_shown)
         terminal.setFormatter(logging.Formatter('%(asctime)s %(message)s', '%H:%M:%S'))
+        for handler in logger.handlers:
+            if isinstance(handler, logging.FileHandler):
+                write_lines_or_warn(handler)
         # mmengine imports torchvision right after this, for its environment report
         set_aside_broken_torchvision(logger)
         return logger
@@ -172,6 +182,7 @@ class SegRunner(Runner):
         self.register_hook(AgreementHook())
         self.register_hook(StartupCheckHook())
         self.register_hook(RunHeaderHook())
+        self.register_hook(ResultCheckHook())
         self.register_hook(PlainCheckpointHook())
         self.register_hook(DataWaitHook())
         self.register_hook(ClassWeightHook())
@@ -300,7 +311,7 @@ class SegRunner(Runner):
             dataloader = dict(
                 dataloader, num_workers=workers, persistent_workers=persistent
             )
-        return Runner.build_dataloader(dataloader, *args, **kwargs)
+        return shielded(Runner.build_dataloader(dataloader, *args, **kwargs))
 
 
 def averages_weights(hook: Hook | dict) -> bool:

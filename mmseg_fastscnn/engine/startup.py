@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 
 from mmengine.dataset import InfiniteSampler as InfiniteSamplerOfMMEngine
 from mmengine.dist import is_main_process
-from mmengine.hooks import CheckpointHook, Hook
+from mmengine.hooks import Hook
 from torch import nn
 from torch.nn.modules.batchnorm import SyncBatchNorm, _BatchNorm
 from torch.utils.data import DataLoader
@@ -18,6 +18,7 @@ from mmseg_fastscnn.datasets.doctor.findings import Finding, learnable
 from mmseg_fastscnn.datasets.doctor.splits import equal_files
 from mmseg_fastscnn.datasets.doctor.survey import occurring_classes
 from mmseg_fastscnn.datasets.sampler import InfiniteSampler
+from mmseg_fastscnn.engine.checkpoints import CheckpointHook
 from mmseg_fastscnn.engine.header import counts_epochs
 from mmseg_fastscnn.engine.startup_data import (
     classes_fit,
