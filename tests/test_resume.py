@@ -14,8 +14,9 @@ from test_startup import Enough, StopBeforeTheFirstStep
 
 from mmseg_fastscnn.checkpoint import read_checkpoint
 from mmseg_fastscnn.config import load_config
-from mmseg_fastscnn.engine.resume import check_work_dir, kept_checkpoints, resumable
+from mmseg_fastscnn.engine.resume import kept_checkpoints, resumable
 from mmseg_fastscnn.engine.runner import SegRunner
+from mmseg_fastscnn.engine.work_dir import check_work_dir
 
 
 def resume(streets, work_dir, checkpoint, *options, ok=True, iterations=4) -> str:
@@ -63,7 +64,7 @@ def test_a_resumed_run_has_the_seed_and_learning_rate_of_its_checkpoint(
     with pytest.raises(Enough):
         runner.train()
     sampler = runner.train_dataloader.sampler
-    assert (sampler.seed, sampler.start) == (1, 2 * 3)
+    assert (sampler.seed, runner.train_loop.images) == (1, 2 * 2)
     saved = read_checkpoint(config.load_from)['optimizer']['param_groups'][0]['lr']
     assert runner.optim_wrapper.get_lr()['lr'] == [saved]
     (log,) = tmp_path.glob('*/*.log')
@@ -133,18 +134,19 @@ def test_another_work_dir_leaves_the_first_ones_files(streets, trained, tmp_path
 
 
 def test_the_best_so_far_goes_on_in_its_own_folder(trained, tmp_path):
-    path = trained[0] / 'iter_4.pth'
+    path, model = trained[0] / 'iter_4.pth', torch.nn.Module()
     checkpoint = dict(read_checkpoint(path), param_schedulers=[])
-    info = resumable(checkpoint, path, trained[0], [])['message_hub']['runtime_info']
+    hub = resumable(checkpoint, path, trained[0], [], model)['message_hub']
+    info = hub['runtime_info']
     assert info['best_ckpt'] == str(trained[0] / 'best_mIoU_iter_4.pth')
     assert 0 <= info['best_score'] < 100 and info['keep_ckpt_ids'] == [2, 4]
     named = dict(info, best_ckpt='/etc/best_mIoU_iter_4.pth')  # where it was moved from
     assert kept_checkpoints(named, trained[0]) == info
-    elsewhere = resumable(checkpoint, path, tmp_path, [])['message_hub']
+    elsewhere = resumable(checkpoint, path, tmp_path, [], model)['message_hub']
     assert elsewhere['runtime_info'] == {}
     assert len(elsewhere['log_scalars']['train/loss'].data[0]) == 4
     with pytest.raises(ValueError, match='0 parameter schedulers, the config has 1'):
-        resumable(checkpoint, path, tmp_path, [SimpleNamespace(state_dict=dict)])
+        resumable(checkpoint, path, tmp_path, [SimpleNamespace(state_dict=dict)], model)
 
 
 class Pointers:

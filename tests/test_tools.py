@@ -393,6 +393,7 @@ def test_training_writes_the_packed_copy_and_reads_it(streets, tmp_path):
             *['--work-dir', tmp_path / 'work', '--data-root', streets, '--seed', 1],
             *small_run(),
             f'train_dataloader.dataset.packed={tmp_path / "copy"}',
+            *(['--overwrite'] if losses else []),
         )
         losses.append(logged_losses(printed))
         said = re.search(r'packed copy of 6 images needs 0\.00 GiB', printed)

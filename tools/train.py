@@ -10,8 +10,12 @@ from mmseg_fastscnn.commands import options
 from mmseg_fastscnn.commands.entrance import run_command
 from mmseg_fastscnn.config import load_config, require
 from mmseg_fastscnn.engine.dry_run import dry_run
-from mmseg_fastscnn.engine.resume import check_work_dir, last_checkpoint
 from mmseg_fastscnn.engine.runner import SegRunner
+from mmseg_fastscnn.engine.work_dir import (
+    RemoveEarlierRun,
+    check_work_dir,
+    checkpoint_to_resume,
+)
 from mmseg_fastscnn.machine import leave_process_group
 
 NEEDED = ('train_dataloader', 'train_cfg', 'optim_wrapper')
@@ -33,6 +37,11 @@ def parse_args() -> argparse.Namespace:
         const='auto',
         metavar='CKPT',
         help='go on from this checkpoint, by default from the last of the work dir',
+    )
+    parser.add_argument(
+        '--overwrite',
+        action='store_true',
+        help='begin anew in a work dir with checkpoints, which are removed',
     )
     parser.add_argument(
         '--amp', action='store_true', help='mixed precision: fp16 on CUDA, bf16 on CPU'
@@ -57,6 +66,8 @@ def parse_args() -> argparse.Namespace:
     args = parser.parse_args()
     if args.load_from and args.resume not in (None, 'auto'):
         parser.error('--load-from and --resume CKPT name two checkpoints; give one.')
+    if args.overwrite and args.resume:
+        parser.error('--overwrite begins anew and --resume goes on; give one.')
     if args.seed is not None and not 0 <= args.seed < 2**32:
         parser.error(f'--seed is {args.seed}; it must be from 0 to 4294967295.')
     return args
@@ -71,10 +82,13 @@ def main() -> None:
     choose_checkpoint(config, args)
     apply_settings(config, args)
     if args.dry_run:
-        dry_run(config)
+        dry_run(config, args.overwrite)
         return
-    check_work_dir(config)
-    SegRunner.from_cfg(config).train()
+    check_work_dir(config, args.overwrite)
+    runner = SegRunner.from_cfg(config)
+    if args.overwrite:
+        runner.register_hook(RemoveEarlierRun())
+    runner.train()
 
 
 def choose_checkpoint(config: Config, args: argparse.Namespace) -> None:
@@ -86,7 +100,7 @@ def choose_checkpoint(config: Config, args: argparse.Namespace) -> None:
     if args.resume:
         checkpoint = args.resume
         if checkpoint == 'auto':
-            checkpoint = last_checkpoint(config.work_dir)
+            checkpoint = checkpoint_to_resume(config)
         if checkpoint is None:
             print(f'No checkpoint in {config.work_dir}: starting at iteration 0.')
         else:
