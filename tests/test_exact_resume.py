@@ -57,7 +57,10 @@ EPOCHS = {  # of 3 iterations and 7 images
 
 
 class KillItself(Hook):
-    """End the process as the machine's failure would, amid an iteration."""
+    """End the process as a failure of the machine would.
+
+    It ends after so many iterations: in the validation there, or in the next iteration.
+    """
 
     priority = 'LOWEST'
 
@@ -67,6 +70,8 @@ class KillItself(Hook):
     def before_train_iter(self, runner, *args, **kwargs) -> None:
         if runner.iter == self.iteration:
             os.kill(os.getpid(), signal.SIGKILL)
+
+    before_val_iter = before_train_iter
 
 
 class WriteImages(Hook):
@@ -182,8 +187,9 @@ def assert_same(ours: object, theirs: object, place: str = '') -> None:
         assert ours == theirs, place
 
 
-OTHERS = {'train/time', 'train/data_time', 'val/time', 'val/data_time', 'time'}
-OTHERS |= {'eta', 'cfg', 'experiment_name', 'last_ckpt', 'best_ckpt'}
+OTHERS = {'train/time', 'train/data_time', 'val/time', 'val/data_time', 'time', 'eta'}
+OTHERS |= {'cfg', 'experiment_name', 'mmengine_version'}
+OTHERS |= {'last_ckpt', 'best_ckpt', 'keep_ckpt_ids'}  # names of files
 
 
 def assert_same_run(whole: Path, broken: Path, last: str, begin: int = 0) -> None:
@@ -208,7 +214,7 @@ def test_iterations_go_on_exactly(start, tmp_path):
             shutil.copy(whole / name, broken)
     (broken / 'last_checkpoint').write_text(str(whole / 'iter_4.pth'))
     start(broken, {**ITERATIONS, 'workers': 2}, resume=True, kill_at=5)
-    start(broken, {**ITERATIONS, 'workers': 0}, resume=True, kill_at=7)
+    start(broken, {**ITERATIONS, 'workers': 0}, resume=True, kill_at=6)
     start(broken, {**ITERATIONS, 'workers': 4}, resume=True)
     assert_same_run(whole, broken, 'iter_8', begin=4)
     amid, end = [torch.load(whole / f'iter_{k}.pth', weights_only=True) for k in (4, 8)]
@@ -217,11 +223,13 @@ def test_iterations_go_on_exactly(start, tmp_path):
 
 
 def test_epochs_go_on_exactly(start, tmp_path):
-    """Killed amid the second epoch, and after it while the third begins."""
+    """Killed amid the second epoch, and in the validation after it."""
     options = {**EPOCHS, 'workers': 2}
     whole = start(tmp_path / 'whole', options)
     broken = start(tmp_path / 'broken', {**EPOCHS, 'workers': 0}, kill_at=5)
-    start(broken, options, resume=True, kill_at=7)
+    by_epoch = {'default_hooks.checkpoint': dict(by_epoch=True, interval=1)}
+    start(broken, {**options, **by_epoch}, resume=True, kill_at=6)
+    assert (broken / 'epoch_2.pth').exists()
     start(broken, {**EPOCHS, 'workers': 0}, resume=True)
     assert_same_run(whole, broken, 'iter_8')
     assert logged(whole).keys() >= {('val', 3), ('val', 6), ('val', 9)}
@@ -241,7 +249,7 @@ def test_processes_share_one_order_of_images(start, tmp_path):
     two = start(tmp_path / 'two', options, processes=2)
     assert images(one) == images(two) and sorted(images(one)) == list(range(6))
     assert len({tuple(map(tuple, batch)) for batch in images(one).values()}) == 6
-    broken = start(tmp_path / 'broken', options, kill_at=5, processes=2)
+    broken = start(tmp_path / 'broken', options, kill_at=3, processes=2)
     elastic = tmp_path / 'elastic'
     shutil.copytree(broken, elastic)
     start(broken, options, resume=True, processes=2)
@@ -253,7 +261,7 @@ def test_processes_share_one_order_of_images(start, tmp_path):
     for file in elastic.glob('*.jsonl'):
         file.unlink()
     start(elastic, four, resume=True)
-    assert images(elastic) == {k: images(one)[k] for k in (4, 5)}
+    assert images(elastic) == {k: images(one)[k] for k in (2, 3, 4, 5)}
     said = (tmp_path / 'elastic.0.txt').read_text()
     assert 'run before had 2 processes, this one has 1' in said
 

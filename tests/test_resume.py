@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from conftest import TOY, run, small_run
+from conftest import ROOT, TOY, run, small_run
 from mmengine.config import Config
 from mmengine.logging import HistoryBuffer
 from test_startup import Enough, StopBeforeTheFirstStep
@@ -30,7 +30,8 @@ def resume(streets, work_dir, checkpoint, *options, ok=True, iterations=4) -> st
 
 def test_resuming_continues_the_run(streets, trained, tmp_path):
     work_dir, printed = trained
-    again = resume(streets, tmp_path, work_dir / 'iter_2.pth', '--seed', 1)
+    again = resume(streets, tmp_path, work_dir / 'iter_2.pth', '--seed', 7)
+    assert 'goes on with its own seed 1, not with 7' in again
     # 2 of 4 iterations remain: optimizer, schedule and order of images go on
     assert re.findall(r'Iter\(train\) \[(\d)/4\]', again) == ['3', '4']
     assert re.findall(r'lr: (\S+)', again) == re.findall(r'lr: (\S+)', printed)[2:]
@@ -147,6 +148,33 @@ def test_the_best_so_far_goes_on_in_its_own_folder(trained, tmp_path):
     assert len(elsewhere['log_scalars']['train/loss'].data[0]) == 4
     with pytest.raises(ValueError, match='0 parameter schedulers, the config has 1'):
         resumable(checkpoint, path, tmp_path, [SimpleNamespace(state_dict=dict)], model)
+
+
+@pytest.mark.parametrize(
+    'meta, ranks, said',
+    [
+        (dict(iter=-1), [], 'meta has iter=-1'),
+        (dict(epoch=None), [], 'meta has epoch=None'),
+        (dict(images=2.5), [], 'meta has images=2.5'),
+        (dict(validated='2'), [], "meta has validated='2'"),
+        (dict(early_stopping=dict(wait_count=1)), [], 'meta has early_stopping='),
+        (dict(seed=True), [], 'meta has seed=True'),
+        ({}, {}, r'of each process \(ranks\) is damaged'),
+        ({}, [dict(buffers={})], r'of each process \(ranks\) is damaged'),
+        ({}, [dict(buffers={}, gradients=dict(weight=torch.zeros(2)))], 'ranks'),
+        ({}, [dict(buffers=dict(weight=torch.zeros(3)), gradients={})], 'ranks'),
+    ],
+)
+def test_a_state_that_no_run_writes_is_refused(meta, ranks, said):
+    model = torch.nn.BatchNorm1d(3)
+    good = dict(buffers=dict(running_var=torch.ones(3)), gradients={})
+    whole = dict(epoch=0, iter=2, seed=1, images=4, validated=0, cfg='import os')
+    state = dict(state_dict={}, optimizer={}, meta=whole, ranks=[good])
+    result = resumable(state, 'a.pth', ROOT, [], model)
+    assert result['ranks'] == [good] and 'cfg' not in result['meta']
+    state = dict(state, meta={**whole, **meta}, ranks=ranks)
+    with pytest.raises(ValueError, match=rf'a\.pth: .*{said}'):
+        resumable(state, 'a.pth', ROOT, [], model)
 
 
 class Pointers:

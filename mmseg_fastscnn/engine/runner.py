@@ -102,6 +102,7 @@ class SegRunner(Runner):
         known before the parts are built.
         """
         cfg = copy.deepcopy(cfg)
+        asked = cfg.get('randomness', {}).get('seed')
         if cfg.get('resume'):
             if not cfg.get('load_from'):
                 last = checkpoint_to_resume(cfg)
@@ -110,7 +111,12 @@ class SegRunner(Runner):
             seed = seed_of(cfg.load_from) if cfg.load_from else None
             if seed is not None:
                 cfg.randomness = {**cfg.get('randomness', {}), 'seed': seed}
-        return super().from_cfg(cfg)
+        runner = super().from_cfg(cfg)
+        if runner.resumes and asked not in (None, runner.seed):
+            runner.logger.warning(
+                'The run goes on with its own seed %d, not with %d.', runner.seed, asked
+            )
+        return runner
 
     def train(self) -> nn.Module:
         trained = self.model
