@@ -395,6 +395,7 @@ def test_training_writes_the_packed_copy_and_reads_it(streets, tmp_path):
             f'train_dataloader.dataset.packed={tmp_path / "copy"}',
             *(['--overwrite'] if losses else []),
         )
+        assert ('checkpoints of an earlier run removed' in printed) == bool(losses)
         losses.append(logged_losses(printed))
         said = re.search(r'packed copy of 6 images needs 0\.00 GiB', printed)
         assert bool(said) == (len(losses) == 1)

@@ -6,10 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import TOY, run, small_run
+from conftest import ROOT, TOY, run
 from mmengine.config import Config
 
+from mmseg_fastscnn.config import load_config
+from mmseg_fastscnn.engine.runner import SegRunner
 from mmseg_fastscnn.engine.work_dir import (
+    RemoveEarlierRun,
     check_work_dir,
     checkpoint_to_resume,
     last_checkpoint,
@@ -109,19 +112,27 @@ def test_two_runs_are_not_mixed_unasked(work_dir, tmp_path):
     check_work_dir(Config(dict(work_dir=str(tmp_path / 'new'))))
 
 
-def test_a_run_is_begun_anew_when_told_so(streets, trained, tmp_path):
-    work_dir = tmp_path / 'run'
-    shutil.copytree(trained[0], work_dir)
-    before = {path: path.read_bytes() for path in work_dir.rglob('*.pth')}
-    command = ['tools/train.py', TOY, '--work-dir', work_dir, '--data-root', streets]
-    said = run(*command, *small_run(), ok=False)
-    assert '--overwrite' in said and 'iter_2.pth' in said
-    # what fails before the first step has removed nothing
-    wrong = [*small_run(), 'train_dataloader.batch_size=1']
-    assert 'has one image' in run(*command, '--overwrite', *wrong, ok=False)
-    assert before == {path: path.read_bytes() for path in work_dir.rglob('*.pth')}
-    said = run(*command, '--overwrite', *small_run(3))
-    assert f'{len(before)} checkpoints of an earlier run removed' in said
+def test_a_run_is_begun_anew_when_told_so(streets, work_dir):
+    """But what fails before the first step has removed nothing."""
+    (work_dir / 'last_checkpoint').write_text('iter_5.pth')
+    said = run('tools/train.py', TOY, '--work-dir', work_dir, ok=False)
+    assert '--overwrite' in said and 'There are 6 checkpoints' in said
+    before = {path: path.read_bytes() for path in work_dir.iterdir()}
+    options = {
+        'train_dataloader.num_workers': 0,
+        'val_dataloader.num_workers': 0,
+        'train_cfg.max_iters': 1,
+    }
+    for batch, fails in ((1, True), (2, False)):
+        options['train_dataloader.batch_size'] = batch
+        config = load_config(ROOT / TOY, options, str(streets), str(work_dir))
+        runner = SegRunner.from_cfg(config)
+        runner.register_hook(RemoveEarlierRun())
+        if fails:
+            with pytest.raises(ValueError, match='has one image'):
+                runner.train()
+            assert all(path.read_bytes() == before[path] for path in before)
+    runner.train()
     left = {path.name for path in work_dir.glob('*.pth')}
-    assert left == {'iter_1.pth', 'iter_2.pth', 'iter_3.pth', 'best_mIoU_iter_3.pth'}
-    assert last_checkpoint(work_dir) == work_dir / 'iter_3.pth'
+    assert left == {'iter_1.pth', 'best_mIoU_iter_1.pth'}
+    assert last_checkpoint(work_dir) == work_dir / 'iter_1.pth'
