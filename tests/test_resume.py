@@ -11,9 +11,11 @@ from conftest import ROOT, TOY, run, small_run
 from mmengine.config import Config
 from mmengine.logging import HistoryBuffer
 from test_startup import Enough, StopBeforeTheFirstStep
+from torch.utils.data import DataLoader
 
 from mmseg_fastscnn.checkpoint import read_checkpoint
 from mmseg_fastscnn.config import load_config
+from mmseg_fastscnn.engine.loops import EpochBasedTrainLoop, IterBasedTrainLoop
 from mmseg_fastscnn.engine.resume import kept_checkpoints, resumable
 from mmseg_fastscnn.engine.runner import SegRunner
 from mmseg_fastscnn.engine.work_dir import check_work_dir
@@ -175,6 +177,15 @@ def test_a_state_that_no_run_writes_is_refused(meta, ranks, said):
     state = dict(state, meta={**whole, **meta}, ranks=ranks)
     with pytest.raises(ValueError, match=rf'a\.pth: .*{said}'):
         resumable(state, 'a.pth', ROOT, [], model)
+
+
+def test_where_a_file_of_an_earlier_version_goes_on():
+    """It has the numbers of epochs and iterations alone; 7 images in batches of 2."""
+    loader = DataLoader(range(7), 2, drop_last=True)
+    loop = SimpleNamespace(dataloader=loader, images_per_iter=2)
+    assert IterBasedTrainLoop.images_before(loop, 0, 7) == 14
+    assert EpochBasedTrainLoop.images_before(loop, 2, 6) == 14
+    assert EpochBasedTrainLoop.images_before(loop, 2, 7) == 16
 
 
 class Pointers:

@@ -144,7 +144,7 @@ def test_options_of_train(streets, trained, tmp_path, options):
 
 
 def test_two_processes_take_the_step_of_one_with_the_whole_batch(streets, tmp_path):
-    """Without what differs by design: random views, batch statistics, dropout."""
+    """With random views; without what differs by design: batch statistics, dropout."""
     path = tmp_path / 'exact.py'
     path.write_text(EXACT.format(base=ROOT / TOY))
     weights = {}
@@ -163,14 +163,11 @@ def test_two_processes_take_the_step_of_one_with_the_whole_batch(streets, tmp_pa
 
 EXACT = """
 _base_ = ['{base}']
-plain = [dict(type=name) for name in
-         ('LoadImageFromFile', 'LoadAnnotations', 'PackSegInputs')]
 model = dict(
     norm_cfg=dict(_delete_=True, type='GN', num_groups=4),
     decode_head=dict(dropout_ratio=0.0, loss_decode=dict(avg_non_ignore=False)),
     auxiliary_head=None,
 )
-train_dataloader = dict(dataset=dict(pipeline=plain))
 optim_wrapper = dict(optimizer=dict(_delete_=True, type='SGD', lr=0.1))
 param_scheduler = []
 """

@@ -76,6 +76,10 @@ class TrainLoop(BaseLoop):
         """Number of images of an iteration, over all processes."""
         return self.dataloader.batch_size * get_world_size()
 
+    def images_before(self, epoch: int, iterations: int) -> int:
+        """Return how many images a run has drawn, if its data and batch are these."""
+        return iterations * self.images_per_iter
+
     def run_iter(self, batch_idx: int, data_batch: dict) -> None:
         """Train on one batch."""
         runner, batch = self.runner, dict(batch_idx=batch_idx, data_batch=data_batch)
@@ -219,6 +223,11 @@ class EpochBasedTrainLoop(TrainLoop):
             self.run_iter(k, batch)
         self.runner.call_hook('after_train_epoch')
         self._epoch += 1
+
+    def images_before(self, epoch: int, iterations: int) -> int:
+        in_epoch = iterations - epoch * len(self.dataloader)
+        begin = epoch * len(self.dataloader.dataset)
+        return begin + in_epoch * self.images_per_iter
 
     def _done_in_epoch(self) -> int:
         if isinstance(self.dataloader.sampler, RunSampler):

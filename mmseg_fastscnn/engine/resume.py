@@ -80,7 +80,8 @@ def known_meta(meta: Mapping, path: str | Path) -> dict:
     Raises:
         ValueError: It is of another form than a run writes.
     """
-    counts = ('epoch', 'iter', 'seed', 'images_per_step', 'images', 'validated')
+    counts = ('epoch', 'iter', 'seed', 'images_per_step', 'validated')
+    counts += ('images', 'dataset_size', 'order_seed')
     forms = dict.fromkeys(counts, is_count) | {'early_stopping': is_early_stopping}
     result = {key: meta[key] for key in forms if meta.get(key) is not None}
     for key in {**result, 'epoch': None, 'iter': None}:

@@ -6,7 +6,11 @@ from mmengine.hooks import EarlyStoppingHook as EarlyStoppingHookOfMMEngine
 from mmengine.hooks import EMAHook, Hook
 from torch import Tensor
 
-from mmseg_fastscnn.datasets.sampler import derived_seeds, seed_generators
+from mmseg_fastscnn.datasets.sampler import (
+    RunSampler,
+    derived_seeds,
+    seed_generators,
+)
 from mmseg_fastscnn.engine.loops import TrainLoop
 from mmseg_fastscnn.models.segmentor import unwrapped
 from mmseg_fastscnn.registry import HOOKS
@@ -33,10 +37,24 @@ class RunStateHook(Hook):
             return
         self.resumed = checkpoint['ranks']
         loop, meta = runner.train_loop, checkpoint['meta']
-        if isinstance(loop, TrainLoop):
-            # files of earlier versions count iterations alone
-            loop.images = meta.get('images', meta['iter'] * loop.images_per_iter)
-            loop.validated = meta.get('validated', meta['iter'])
+        if not isinstance(loop, TrainLoop):
+            return
+        loop.validated = meta.get('validated', meta['iter'])
+        # files of earlier versions count epochs and iterations alone
+        loop.images = loop.images_before(meta['epoch'], meta['iter'])
+        sampler = loop.dataloader.sampler
+        if isinstance(sampler, RunSampler):
+            sampler.seed = meta.get('order_seed', sampler.seed)
+        before, size = meta.get('dataset_size'), len(loop.dataloader.dataset)
+        if before == size:
+            loop.images = meta.get('images', loop.images)
+        elif before is not None:
+            runner.logger.warning(
+                'The run before had %d training images, this one has %d: their order '
+                'is another one.',
+                before,
+                size,
+            )
 
     def before_train(self, runner) -> None:
         if self.resumed:
@@ -55,9 +73,15 @@ class RunStateHook(Hook):
             runner.train_loop.validated = runner.iter
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
-        loop = runner.train_loop
+        loop, meta = runner.train_loop, checkpoint['meta']
         if isinstance(loop, TrainLoop):
-            checkpoint['meta'].update(images=loop.images, validated=loop.validated)
+            meta.update(
+                images=loop.images,
+                dataset_size=len(loop.dataloader.dataset),
+                validated=loop.validated,
+            )
+            if isinstance(loop.dataloader.sampler, RunSampler):
+                meta['order_seed'] = int(loop.dataloader.sampler.seed)
         checkpoint['ranks'] = runner.rank_states
 
 

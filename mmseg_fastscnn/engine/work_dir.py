@@ -65,7 +65,7 @@ def checkpoint_to_resume(config: Config) -> Path | None:
         pointer = Path(config.work_dir, POINTER)
         passed_over.append(f'{pointer} is missing, or names no checkpoint.')
     for path in [*([] if named is None else [named]), *others]:
-        if path.name.startswith('best_'):
+        if path.name.startswith('best_') and path != named:
             continue  # such files have weights alone
         try:
             found[path] = iterations(path)
@@ -114,9 +114,9 @@ def check_work_dir(config: Config, overwrite: bool = False) -> None:
     """
     if config.get('resume'):
         return
-    work_dir = Path(config.work_dir).resolve()
+    folders = [Path(config.work_dir).resolve(), checkpoint_folder(config).resolve()]
     start = Path(config.get('load_from') or '')
-    if start.resolve().parent == work_dir and OF_A_RUN.fullmatch(start.name):
+    if start.resolve().parent in folders and OF_A_RUN.fullmatch(start.name):
         raise ValueError(
             f'--load-from {start} lies in the work dir, where training would write '
             f'over it. Choose another --work-dir, or go on with that run by --resume.'
