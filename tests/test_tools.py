@@ -158,7 +158,7 @@ def test_two_processes_take_the_step_of_one_with_the_whole_batch(streets, tmp_pa
         )
         weights[processes] = read_checkpoint(work_dir / 'iter_2.pth')['state_dict']
     for name, one in weights[1].items():
-        torch.testing.assert_close(weights[2][name], one, rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(weights[2][name], one, rtol=1e-4, atol=5e-5)
 
 
 EXACT = """
