@@ -39,7 +39,7 @@ ITERATIONS = {
     'train_cfg.val_interval': 3,
     'optim_wrapper.accumulative_counts': 3,  # a file of 2, 4, 8 has gradients
     'optim_wrapper.clip_grad': dict(max_norm=1.0),
-    'randomness': dict(diff_rank_seed=True),
+    'randomness': dict(seed=None, diff_rank_seed=True),
     'custom_hooks': [
         dict(type='EMAHook', momentum=0.1),
         dict(type='EarlyStoppingHook', monitor='mIoU', patience=9, min_delta=99.0),
