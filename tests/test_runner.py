@@ -8,10 +8,8 @@ from mmengine.hooks import EMAHook, LoggerHook
 from mmengine.logging import MessageHub
 from torch.utils.data import DataLoader, Dataset
 
-from mmseg_fastscnn.datasets import InfiniteSampler
 from mmseg_fastscnn.engine import hooks
 from mmseg_fastscnn.engine.checkpoints import CheckpointHook
-from mmseg_fastscnn.engine.resume import SkippingIterator
 from mmseg_fastscnn.engine.runner import averages_weights
 from mmseg_fastscnn.engine.terminal import MMENGINE, is_shown
 from mmseg_fastscnn.machine import find_device, set_aside_broken_torchvision
@@ -27,23 +25,6 @@ class Numbers(Dataset):
     def __getitem__(self, index):
         self.loaded.append(index)
         return index
-
-
-def batches(skip: int, count: int) -> tuple[list, list]:
-    """`count` batches after `skip` skipped ones, and what was loaded for them."""
-    data = Numbers()
-    loader = DataLoader(data, batch_size=3, sampler=InfiniteSampler(data, seed=0))
-    next(iter(loader))  # as mmengine's loop does before it knows of the resume
-    data.loaded.clear()
-    iterator = SkippingIterator(loader, skip)
-    assert all(next(iterator) is None for _ in range(skip))
-    return [next(iterator).tolist() for _ in range(count)], data.loaded
-
-
-def test_resuming_skips_batches_without_loading_them():
-    whole, _ = batches(skip=0, count=9)
-    rest, loaded = batches(skip=5, count=4)
-    assert rest == whole[5:] and loaded == [k for batch in rest for k in batch]
 
 
 def test_a_torchvision_that_fails_is_set_aside(tmp_path, monkeypatch, caplog):

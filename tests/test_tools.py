@@ -144,7 +144,7 @@ def test_options_of_train(streets, trained, tmp_path, options):
 
 
 def test_two_processes_take_the_step_of_one_with_the_whole_batch(streets, tmp_path):
-    """Without what differs by design: random views, batch statistics, dropout."""
+    """With random views; without what differs by design: batch statistics, dropout."""
     path = tmp_path / 'exact.py'
     path.write_text(EXACT.format(base=ROOT / TOY))
     weights = {}
@@ -158,19 +158,16 @@ def test_two_processes_take_the_step_of_one_with_the_whole_batch(streets, tmp_pa
         )
         weights[processes] = read_checkpoint(work_dir / 'iter_2.pth')['state_dict']
     for name, one in weights[1].items():
-        torch.testing.assert_close(weights[2][name], one, rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(weights[2][name], one, rtol=1e-4, atol=5e-5)
 
 
 EXACT = """
 _base_ = ['{base}']
-plain = [dict(type=name) for name in
-         ('LoadImageFromFile', 'LoadAnnotations', 'PackSegInputs')]
 model = dict(
     norm_cfg=dict(_delete_=True, type='GN', num_groups=4),
     decode_head=dict(dropout_ratio=0.0, loss_decode=dict(avg_non_ignore=False)),
     auxiliary_head=None,
 )
-train_dataloader = dict(dataset=dict(pipeline=plain))
 optim_wrapper = dict(optimizer=dict(_delete_=True, type='SGD', lr=0.1))
 param_scheduler = []
 """
@@ -372,7 +369,9 @@ def test_training_writes_the_packed_copy_and_reads_it(streets, tmp_path):
             *['--work-dir', tmp_path / 'work', '--data-root', streets, '--seed', 1],
             *small_run(),
             f'train_dataloader.dataset.packed={tmp_path / "copy"}',
+            *(['--overwrite'] if losses else []),
         )
+        assert ('checkpoints of an earlier run removed' in printed) == bool(losses)
         losses.append(logged_losses(printed))
         said = re.search(r'packed copy of 6 images needs 0\.00 GiB', printed)
         assert bool(said) == (len(losses) == 1)

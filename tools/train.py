@@ -13,9 +13,13 @@ from mmseg_fastscnn.engine.bad_steps import MAX_BAD_STEPS
 from mmseg_fastscnn.engine.dry_run import dry_run
 from mmseg_fastscnn.engine.interruption import stop_on_signals
 from mmseg_fastscnn.engine.processes import restarts
-from mmseg_fastscnn.engine.resume import check_work_dir, last_checkpoint
 from mmseg_fastscnn.engine.runner import SegRunner
 from mmseg_fastscnn.engine.skipped_samples import skip_bad_samples
+from mmseg_fastscnn.engine.work_dir import (
+    RemoveEarlierRun,
+    check_work_dir,
+    checkpoint_to_resume,
+)
 from mmseg_fastscnn.machine import leave_process_group
 
 NEEDED = ('train_dataloader', 'train_cfg', 'optim_wrapper')
@@ -44,6 +48,11 @@ def parse_args() -> argparse.Namespace:
         metavar='MINUTES',
         help='write a checkpoint at least every so many minutes, also between those of '
         'the config',
+    )
+    parser.add_argument(
+        '--overwrite',
+        action='store_true',
+        help='begin anew in a work dir with checkpoints, which are removed',
     )
     parser.add_argument(
         '--amp', action='store_true', help='mixed precision: fp16 on CUDA, bf16 on CPU'
@@ -83,6 +92,8 @@ def parse_args() -> argparse.Namespace:
     args = parser.parse_args()
     if args.load_from and args.resume not in (None, 'auto'):
         parser.error('--load-from and --resume CKPT name two checkpoints; give one.')
+    if args.overwrite and args.resume:
+        parser.error('--overwrite begins anew and --resume goes on; give one.')
     if args.seed is not None and not 0 <= args.seed < 2**32:
         parser.error(f'--seed is {args.seed}; it must be from 0 to 4294967295.')
     if args.max_bad_steps is not None and args.max_bad_steps < 1:
@@ -103,12 +114,14 @@ def main() -> None:
     choose_checkpoint(config, args)
     apply_settings(config, args)
     if args.dry_run:
-        dry_run(config)
+        dry_run(config, args.overwrite)
         return
-    check_work_dir(config)
+    check_work_dir(config, args.overwrite)
     if args.skip_bad:
         skip_bad_samples(config, args.skip_bad)
     runner = SegRunner.from_cfg(config)
+    if args.overwrite:
+        runner.register_hook(RemoveEarlierRun())
     with stop_on_signals(runner, args.save_every):
         runner.train()
 
@@ -122,17 +135,18 @@ def choose_checkpoint(config: Config, args: argparse.Namespace) -> None:
         config.load_from = args.load_from
     if args.classes_from:
         config.checkpoint_classes = read_classes(args.classes_from)
-    last = last_checkpoint(config.work_dir)
-    if restarts() and os.environ['RANK'] == '0':
-        print(f'Restart {restarts()}, from {last or "the beginning"}.', flush=True)
-    checkpoint = 'auto' if restarts() and last else args.resume
-    if checkpoint:
-        if checkpoint == 'auto':
-            checkpoint = last
+    checkpoint = args.resume
+    if restarts() or checkpoint == 'auto':
+        given = None if checkpoint == 'auto' else checkpoint
+        checkpoint = checkpoint_to_resume(config) or given
         if checkpoint is None:
             print(f'No checkpoint in {config.work_dir}: starting at iteration 0.')
-        else:
-            config.resume, config.load_from = True, str(checkpoint)
+    if restarts() and os.environ['RANK'] == '0':
+        print(
+            f'Restart {restarts()}, from {checkpoint or "the beginning"}.', flush=True
+        )
+    if checkpoint is not None:
+        config.resume, config.load_from = True, str(checkpoint)
 
 
 def apply_settings(config: Config, args: argparse.Namespace) -> None:

@@ -30,7 +30,7 @@ from .known import (
 )
 from .loading import LoadAnnotations, LoadImageFromFile
 from .random_crop import LoadRandomCrop, RandomCrop
-from .sampler import InfiniteSampler
+from .sampler import DefaultSampler, InfiniteSampler
 from .seg_dataset import SegDataset
 from .test_pipeline import TestTimeAug
 from .torchvision_dataset import TorchvisionDataset
@@ -46,6 +46,7 @@ __all__ = [
     'CamVidDataset',
     'CityscapesDataset',
     'DarkZurichDataset',
+    'DefaultSampler',
     'InfiniteSampler',
     'KITTIDataset',
     'LoadAnnotations',
