@@ -40,6 +40,9 @@ class Training:
         self.saves = []
         hook.before_train(self)
 
+    def gather_rank_states(self) -> None:
+        """Of one process there is nothing to gather."""
+
     def save_checkpoint(self, out_dir, name, backend_args, meta, **parts) -> None:
         assert backend_args == WHOLE_FILES
         hub = dict(self.message_hub.runtime_info)

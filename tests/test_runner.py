@@ -129,6 +129,7 @@ def test_which_score_is_better(save_best, score, better, tmp_path):
         **dict(max_iters=2, model=model),
         optim_wrapper=SimpleNamespace(optimizer=torch.optim.SGD(model.parameters())),
         save_checkpoint=lambda folder, name, **kwargs: saved.append(name),
+        gather_rank_states=lambda: None,
     )
     hook = CheckpointHook(by_epoch=False, save_best=save_best)
     hook.before_train(runner)

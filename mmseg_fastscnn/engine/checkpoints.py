@@ -16,7 +16,7 @@ from contextlib import suppress
 from math import inf
 from pathlib import Path
 
-from mmengine.dist import is_main_process
+from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.hooks import Hook
 
 from mmseg_fastscnn.checkpoint import read_checkpoint, write_weights
@@ -251,17 +251,22 @@ class CheckpointHook(Hook):
             for name in names[1:]:
                 second_name(folder / names[0], folder / name)
 
+        runner.gather_rank_states()  # in which all processes take part
+        finite = True
         try:
             self._persist(runner, write)
         except NotFinite as error:
+            finite = False
             last = self.name(self.last[1]) if self.last else 'none of this run'
             # mmengine's logger drops a warning of the same text, without its arguments
             runner.logger.warning(
                 f'{names[0]} is not written: {error}. The last checkpoint of finite '
                 f'weights is {last}. Go on from there with a lower learning rate.'
             )
-            return False
-        return True
+        runner.rank_states = None
+        answer = [finite]
+        broadcast_object_list(answer)  # so that all processes know what is written
+        return answer[0]
 
     def _persist(self, runner, action: Callable[[], None]) -> None:
         """Write to the disk in the first process; where it refuses, wait and repeat."""
