@@ -101,7 +101,7 @@ def start_from(checkpoint, path, model, optimizer, schedulers) -> None:
 
 
 def resume_from(checkpoint, path, model, optimizer, schedulers) -> None:
-    state = resumable(checkpoint, path, path.parent, schedulers)
+    state = resumable(checkpoint, path, path.parent, schedulers, model)
     check_state(state, path, model, optimizer, schedulers)
     optimizer.load_state_dict(state['optimizer'])
     for scheduler, own in zip(schedulers, state['param_schedulers'], strict=True):

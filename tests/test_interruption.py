@@ -23,7 +23,7 @@ from mmseg_fastscnn.engine.interruption import (
     begin_worker,
     stop_on_signals,
 )
-from mmseg_fastscnn.engine.resume import last_checkpoint
+from mmseg_fastscnn.engine.work_dir import last_checkpoint
 
 EPOCHS = f"""
 _base_ = {str(ROOT / TOY)!r}

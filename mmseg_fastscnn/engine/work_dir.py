@@ -69,7 +69,9 @@ def checkpoint_to_resume(config: Config) -> Path | None:
         try:
             found[path] = iterations(path)
         except (ValueError, OSError) as error:
-            passed_over.append(str(error))
+            # best ones of earlier versions hold weights alone
+            if path == named or not path.name.startswith('best_'):
+                passed_over.append(str(error))
         if named in found:
             break
     result = max(found, key=found.get, default=None)
@@ -117,8 +119,9 @@ def check_work_dir(config: Config, overwrite: bool = False) -> None:
     start = Path(config.get('load_from') or '')
     if start.resolve().parent in folders and OF_A_RUN.fullmatch(start.name):
         raise ValueError(
-            f'--load-from {start} lies in the work dir, where training would write '
-            f'over it. Choose another --work-dir, or go on with that run by --resume.'
+            f'--load-from {start} lies in the work dir, or in out_dir of the '
+            f'checkpoints, where training would write over it. Choose another '
+            f'--work-dir, or go on with that run by --resume.'
         )
     files = checkpoints_of_runs(config)
     if files and not overwrite:
