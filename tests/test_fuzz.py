@@ -13,6 +13,7 @@ import fuzz
 KEPT = [
     ('checkpoints', 'zip, damaged', 325),
     ('checkpoints', 'zip, damaged', 352),
+    *(('checkpoints', 'content', number) for number in (595, 687, 1756)),
     *(('checkpoints', 'content', number) for number in range(300, 360)),
     *(('images', 'PNG, other header', number) for number in range(100, 130)),
 ]

@@ -135,7 +135,8 @@ def scheduler_states(
     checkpoint: Mapping, path: str | Path, schedulers: Sequence
 ) -> list[dict]:
     """Return each scheduler's state without the keys that it does not have itself."""
-    states = checkpoint.get('param_schedulers') or []
+    states = checkpoint.get('param_schedulers')
+    states = [] if states is None else states
     states = states if isinstance(states, list | tuple) else [states]
     known = [set(scheduler.state_dict()) for scheduler in schedulers]
     if len(states) != len(known) or not all(isinstance(s, Mapping) for s in states):

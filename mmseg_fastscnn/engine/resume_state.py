@@ -87,6 +87,8 @@ def check_average(checkpoint: Mapping, model: nn.Module) -> None:
 
 def check_optimizer(state: Mapping, optimizer: OptimWrapper) -> None:
     """Check the state of the optimizer, or of several by name."""
+    if not isinstance(state, Mapping):
+        raise Misfit(f'optimizer is {describe(state)}, not a dict')
     own = optimizer.state_dict()
     if 'param_groups' not in own:  # several
         for name in own:
