@@ -24,7 +24,7 @@ $(READY): requirements.txt setup.py
 
 demo: $(READY)
 	$(PY) tools/make_toy_streets.py $(STREETS)
-	$(PY) tools/train.py $(CONFIG) --work-dir $(DEMO) --seed 0
+	$(PY) tools/train.py $(CONFIG) --work-dir $(DEMO) --seed 0 --overwrite
 	$(PY) tools/test.py $(CONFIG) "$$(cat $(DEMO)/last_checkpoint)" \
 	  --work-dir $(DEMO)/single_scale
 	$(PY) tools/test.py $(CONFIG) "$$(cat $(DEMO)/last_checkpoint)" \

@@ -14,6 +14,7 @@ from torch import nn
 
 from mmseg_fastscnn.checkpoint import load_weights, read_checkpoint
 from mmseg_fastscnn.config import load_config
+from mmseg_fastscnn.config.only_data import parse_config
 from mmseg_fastscnn.datasets import SegDataset
 from mmseg_fastscnn.datasets.decoding import DTYPES
 from mmseg_fastscnn.datasets.image_header import MAX_PIXELS
@@ -22,9 +23,11 @@ from mmseg_fastscnn.datasets.picture import as_picture, read_picture
 from mmseg_fastscnn.machine import find_device
 from mmseg_fastscnn.pictures import overlay
 from mmseg_fastscnn.registry import DATASETS, MODELS
+from mmseg_fastscnn.results import check_may_write, write_picture
 from mmseg_fastscnn.structures import SegDataSample
 
 Image = str | Path | np.ndarray
+CHECKPOINTS = ('.pth', '.pt', '.safetensors')
 
 
 def init_model(
@@ -38,7 +41,8 @@ def init_model(
     """Build a segmentor and load its weights, ready for `inference_model`.
 
     Args:
-        config: A config, or the path of its file.
+        config: A config, or the path of its file; or a checkpoint that holds its
+            config, as training writes it, which is read without being run.
         checkpoint: A checkpoint file; without one the weights are random.
         device: Device of the model, e.g. 'cuda:1'; by default the best there is.
         cfg_options: Settings that change the config, by dotted key.
@@ -56,18 +60,41 @@ def init_model(
         ValueError: The config or the checkpoint cannot be used (see `load_config`,
             `read_checkpoint` and `load_weights`), or there is no such device.
     """
+    if checkpoint is None and is_checkpoint(config):
+        config, checkpoint = None, config
+    content = None if checkpoint is None else read_checkpoint(checkpoint, weights)
+    if config is None:
+        config = embedded_config(content, checkpoint)
     config = load_config(config, cfg_options)
     init_default_scope(config.get('default_scope', 'mmseg_fastscnn'))
     model = MODELS.build(config.model)
     meta = {}
-    if checkpoint is not None:
-        content = read_checkpoint(checkpoint, weights)
-        load_weights(model, content['state_dict'], strict=True)
+    if content is not None:
+        load_weights(model, content['state_dict'], strict=True, name=checkpoint)
         meta = content['meta'].get('dataset_meta') or {}
     model.cfg = config
-    model.dataset_meta = meta or metainfo_of(config)
+    model.dataset_meta = meta if meta.get('classes') else metainfo_of(config)
     model = revert_sync_batchnorm(model).to(find_device(device)).eval()
     return model.for_inference(dtype)
+
+
+def is_checkpoint(source: str | Path | Config) -> bool:
+    """Return whether `init_model` got a checkpoint in place of a config."""
+    return not isinstance(source, Config) and Path(source).suffix in CHECKPOINTS
+
+
+def embedded_config(content: Mapping, path: str | Path) -> Config:
+    """Return the config that a checkpoint holds.
+
+    Raises:
+        ValueError: It holds none, or one that is not only data (see `only_data.py`).
+    """
+    text = content['meta'].get('cfg')
+    if not text:
+        raise ValueError(
+            f'{path} holds no config. Give both: init_model(CONFIG, {str(path)!r}).'
+        )
+    return parse_config(text, f'The config in {path}')
 
 
 def test_data_of(config: Config) -> dict:
@@ -178,22 +205,25 @@ def show_result_pyplot(
         result: What `inference_model` returned for it.
         opacity: Opacity of the colours, 0 to 1.
         show: Whether to open a window with matplotlib.
-        out_file: Where to write the picture, if anywhere.
+        out_file: Where to write the picture, if anywhere: `.png` or `.jpg`, which may
+            replace an earlier picture, or another kind that OpenCV writes.
 
     Returns:
         The picture, (H, W, 3) uint8 RGB.
 
     Raises:
-        ValueError: `out_file` is the image itself.
+        ValueError: `out_file` exists and is no picture of ours.
     """
     is_file = not isinstance(img, np.ndarray)
     if is_file and out_file and Path(out_file).resolve() == Path(img).resolve():
         raise ValueError(f'The picture would be written over the image {img}.')
+    if out_file is not None:
+        check_may_write(Path(out_file))
     image = read_picture(str(img)) if is_file else as_picture(img)
     pred = result.pred_sem_seg.data[0].cpu().numpy()
     picture = overlay(image, pred, model.dataset_meta['palette'], opacity)
     if out_file is not None:
-        mmcv.imwrite(picture, str(out_file))
+        write_picture(out_file, picture)
     picture = mmcv.bgr2rgb(picture)
     if show:
         from matplotlib import pyplot

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from mmseg_fastscnn.ops import host
 from mmseg_fastscnn.registry import METRICS
+from mmseg_fastscnn.results import ResultFolder
 from mmseg_fastscnn.structures import IGNORED, with_ignored
-from mmseg_fastscnn.writing import ResultFolder
 
 EXTRA = {'mDice': ('Dice',), 'mFscore': ('Fscore', 'Precision', 'Recall')}
 

@@ -106,17 +106,27 @@ def set_aside_broken_torchvision(logger: logging.Logger) -> None:
         )
 
 
-def leave_process_group() -> None:
+def leave_process_group(status: int = 0) -> None:
     """End one of several processes, as the last call of a command.
+
+    Nothing happens where there is only one. All processes have to call it.
 
     Gloo's threads may abort a process while Python shuts down ("terminate called
     without an active exception"). So the data parallel model, which refers to the
     process group, is freed first, then the group, and Python's shutdown is skipped.
+
+    Args:
+        status: The exit status.
     """
     if torch.distributed.is_initialized():
         torch.distributed.barrier()
         gc.collect()
         torch.distributed.destroy_process_group()
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(0)
+        end_at_once(status)
+
+
+def end_at_once(status: int) -> None:
+    """End the process with an exit status, without Python's shutdown."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)

@@ -27,26 +27,27 @@ METRICS = _child(parent.METRICS, 'evaluation')
 HOOKS = _child(
     parent.HOOKS,
     *('engine.hooks', 'engine.header', 'engine.startup', 'engine.predictions'),
-    *('engine.class_weights', 'engine.inference_form'),
+    *('engine.class_weights', 'engine.inference_form', 'engine.checkpoints'),
+    'engine.run_state',
 )
 OPTIM_WRAPPERS = _child(parent.OPTIM_WRAPPERS, 'engine.amp')
+LOOPS = _child(parent.LOOPS, 'engine.loops')
 RUNNERS = _child(parent.RUNNERS, 'engine.runner')
+VISBACKENDS = _child(parent.VISBACKENDS, 'engine.log_files')
 VISUALIZERS = _child(parent.VISUALIZERS, 'engine.visualizer')
 WEIGHT_INITIALIZERS = _child(parent.WEIGHT_INITIALIZERS, 'checkpoint.load')
 
-# Nothing is added to the last nine, but mmengine warns if a scope lacks a kind.
+# Nothing is added to the last eight, but mmengine warns if a scope lacks a kind.
 REGISTRIES = [
     *(MODELS, DATASETS, TRANSFORMS, DATA_SAMPLERS, METRICS, HOOKS, OPTIM_WRAPPERS),
-    *(RUNNERS, VISUALIZERS, WEIGHT_INITIALIZERS),
+    *(LOOPS, RUNNERS, VISBACKENDS, VISUALIZERS, WEIGHT_INITIALIZERS),
     _child(parent.EVALUATOR),
     _child(parent.FUNCTIONS),
     _child(parent.LOG_PROCESSORS),
-    _child(parent.LOOPS),
     _child(parent.MODEL_WRAPPERS),
     _child(parent.OPTIMIZERS),
     _child(parent.OPTIM_WRAPPER_CONSTRUCTORS),
     _child(parent.PARAM_SCHEDULERS),
-    _child(parent.VISBACKENDS),
 ]
 
 # Types of mmsegmentation that have no class here, and what to use instead. Models and

@@ -173,7 +173,7 @@ def test_format_only_writes_raw_ids(tmp_path):
 def test_results_replace_neither_inputs_nor_each_other(tmp_path):
     ours = metric(2, output_dir=str(tmp_path / 'out'))
     ours.process({}, prediction(tmp_path / 'images'))
-    with pytest.raises(ValueError, match=r'Two images would give .*x/0\.png'):
+    with pytest.raises(ValueError, match=r'Two results would be .*x/0\.png'):
         ours.process({}, prediction(tmp_path / 'others'))
     with pytest.raises(ValueError, match=r'would lie in .*images, where the data set'):
         metric(2, output_dir=str(tmp_path / 'images')).process(

@@ -7,15 +7,18 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from conftest import TOY, run, small_run
+from conftest import ROOT, TOY, run, small_run
 from mmengine.config import Config
 from mmengine.logging import HistoryBuffer
 from test_startup import Enough, StopBeforeTheFirstStep
+from torch.utils.data import DataLoader
 
 from mmseg_fastscnn.checkpoint import read_checkpoint
 from mmseg_fastscnn.config import load_config
-from mmseg_fastscnn.engine.resume import check_work_dir, kept_checkpoints, resumable
+from mmseg_fastscnn.engine.loops import EpochBasedTrainLoop, IterBasedTrainLoop
+from mmseg_fastscnn.engine.resume import kept_checkpoints, resumable
 from mmseg_fastscnn.engine.runner import SegRunner
+from mmseg_fastscnn.engine.work_dir import check_work_dir
 
 
 def resume(streets, work_dir, checkpoint, *options, ok=True, iterations=4) -> str:
@@ -29,7 +32,8 @@ def resume(streets, work_dir, checkpoint, *options, ok=True, iterations=4) -> st
 
 def test_resuming_continues_the_run(streets, trained, tmp_path):
     work_dir, printed = trained
-    again = resume(streets, tmp_path, work_dir / 'iter_2.pth', '--seed', 1)
+    again = resume(streets, tmp_path, work_dir / 'iter_2.pth', '--seed', 7)
+    assert 'goes on with its own seed 1, not with 7' in again
     # 2 of 4 iterations remain: optimizer, schedule and order of images go on
     assert re.findall(r'Iter\(train\) \[(\d)/4\]', again) == ['3', '4']
     assert re.findall(r'lr: (\S+)', again) == re.findall(r'lr: (\S+)', printed)[2:]
@@ -63,7 +67,7 @@ def test_a_resumed_run_has_the_seed_and_learning_rate_of_its_checkpoint(
     with pytest.raises(Enough):
         runner.train()
     sampler = runner.train_dataloader.sampler
-    assert (sampler.seed, sampler.start) == (1, 2 * 3)
+    assert (sampler.seed, runner.train_loop.images) == (1, 2 * 2)
     saved = read_checkpoint(config.load_from)['optimizer']['param_groups'][0]['lr']
     assert runner.optim_wrapper.get_lr()['lr'] == [saved]
     (log,) = tmp_path.glob('*/*.log')
@@ -133,18 +137,55 @@ def test_another_work_dir_leaves_the_first_ones_files(streets, trained, tmp_path
 
 
 def test_the_best_so_far_goes_on_in_its_own_folder(trained, tmp_path):
-    path = trained[0] / 'iter_4.pth'
+    path, model = trained[0] / 'iter_4.pth', torch.nn.Module()
     checkpoint = dict(read_checkpoint(path), param_schedulers=[])
-    info = resumable(checkpoint, path, trained[0], [])['message_hub']['runtime_info']
+    hub = resumable(checkpoint, path, trained[0], [], model)['message_hub']
+    info = hub['runtime_info']
     assert info['best_ckpt'] == str(trained[0] / 'best_mIoU_iter_4.pth')
     assert 0 <= info['best_score'] < 100 and info['keep_ckpt_ids'] == [2, 4]
     named = dict(info, best_ckpt='/etc/best_mIoU_iter_4.pth')  # where it was moved from
     assert kept_checkpoints(named, trained[0]) == info
-    elsewhere = resumable(checkpoint, path, tmp_path, [])['message_hub']
+    elsewhere = resumable(checkpoint, path, tmp_path, [], model)['message_hub']
     assert elsewhere['runtime_info'] == {}
     assert len(elsewhere['log_scalars']['train/loss'].data[0]) == 4
     with pytest.raises(ValueError, match='0 parameter schedulers, the config has 1'):
-        resumable(checkpoint, path, tmp_path, [SimpleNamespace(state_dict=dict)])
+        resumable(checkpoint, path, tmp_path, [SimpleNamespace(state_dict=dict)], model)
+
+
+@pytest.mark.parametrize(
+    'meta, ranks, said',
+    [
+        (dict(iter=-1), [], 'meta has iter=-1'),
+        (dict(epoch=None), [], 'meta has epoch=None'),
+        (dict(images=2.5), [], 'meta has images=2.5'),
+        (dict(validated='2'), [], "meta has validated='2'"),
+        (dict(early_stopping=dict(wait_count=1)), [], 'meta has early_stopping='),
+        (dict(seed=True), [], 'meta has seed=True'),
+        ({}, {}, r'of each process \(ranks\) is damaged'),
+        ({}, [dict(buffers={})], r'of each process \(ranks\) is damaged'),
+        ({}, [dict(buffers={}, gradients=dict(weight=torch.zeros(2)))], 'ranks'),
+        ({}, [dict(buffers=dict(weight=torch.zeros(3)), gradients={})], 'ranks'),
+    ],
+)
+def test_a_state_that_no_run_writes_is_refused(meta, ranks, said):
+    model = torch.nn.BatchNorm1d(3)
+    good = dict(buffers=dict(running_var=torch.ones(3)), gradients={})
+    whole = dict(epoch=0, iter=2, seed=1, images=4, validated=0, cfg='import os')
+    state = dict(state_dict={}, optimizer={}, meta=whole, ranks=[good])
+    result = resumable(state, 'a.pth', ROOT, [], model)
+    assert result['ranks'] == [good] and 'cfg' not in result['meta']
+    state = dict(state, meta={**whole, **meta}, ranks=ranks)
+    with pytest.raises(ValueError, match=rf'a\.pth: .*{said}'):
+        resumable(state, 'a.pth', ROOT, [], model)
+
+
+def test_where_a_file_of_an_earlier_version_goes_on():
+    """It has the numbers of epochs and iterations alone; 7 images in batches of 2."""
+    loader = DataLoader(range(7), 2, drop_last=True)
+    loop = SimpleNamespace(dataloader=loader, images_per_iter=2)
+    assert IterBasedTrainLoop.images_before(loop, 0, 7) == 14
+    assert EpochBasedTrainLoop.images_before(loop, 2, 6) == 14
+    assert EpochBasedTrainLoop.images_before(loop, 2, 7) == 16
 
 
 class Pointers:

@@ -12,10 +12,10 @@ from mmengine.hooks import Hook
 
 from mmseg_fastscnn.config import load_config
 from mmseg_fastscnn.datasets import SegDataset, occurring_classes
+from mmseg_fastscnn.datasets.doctor.findings import learnable
 from mmseg_fastscnn.engine import startup
 from mmseg_fastscnn.engine.dry_run import dry_run
 from mmseg_fastscnn.engine.runner import SegRunner
-from mmseg_fastscnn.engine.startup_data import learnable
 from mmseg_fastscnn.registry import METRICS
 
 SMALL = {
@@ -134,6 +134,21 @@ def test_masks_of_0_and_255_are_said_to_have_one_class(tmp_path):
     assert "only ['background'] occur in the 2 training labels" in finding.text
     right = SegDataset(**data, label_map={0: 0, 255: 1})
     assert list(learnable(occurring_classes(right))) == []
+
+
+def test_the_files_are_looked_at_before_the_first_step(streets, tmp_path):
+    """A validation image that is a training image, and a label of another size."""
+    root = tmp_path / 'streets'
+    shutil.copytree(streets, root)
+    train, val = (sorted(root.glob(f'leftImg8bit/{s}/*/*')) for s in ('train', 'val'))
+    shutil.copy(train[2], val[1])
+    log = start(root, tmp_path / 'doubtful', {})
+    assert 'Doubtful: 1 of 5 validation images are training images, too' in log
+    assert f'{val[1]} is {train[2]}' in log
+    label = sorted(root.glob('gtFine/train/*/*_labelIds.png'))[3]
+    cv2.imwrite(str(label), cv2.imread(str(label), cv2.IMREAD_UNCHANGED)[:50])
+    with pytest.raises(ValueError, match=r'labels do not lie on .*is 50x128 \(h x w\)'):
+        start(root, tmp_path / 'stopped', {})
 
 
 def test_all_findings_come_together(streets, tmp_path):

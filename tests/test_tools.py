@@ -1,17 +1,14 @@
 """The command line, as a user types it: real processes, real files."""
 
 import json
-import os
 import re
-import signal
-import subprocess
-import sys
+import struct
 
 import cv2
 import numpy as np
 import pytest
 import torch
-from conftest import CPU, ROOT, TOY, free_port, run, small_run
+from conftest import ROOT, TOY, free_port, run, small_run
 from formulas import fill
 from mmengine.registry import init_default_scope
 from test_golden import model_config
@@ -54,6 +51,9 @@ def test_what_a_training_run_leaves_and_prints(trained):
     left = {path.name for path in work_dir.iterdir()}
     assert {'iter_2.pth', 'iter_4.pth', 'last_checkpoint'} <= left
     assert any(name.startswith('best_mIoU_iter_4') for name in left)
+    said = re.search(r'Up to 5 more checkpoints of about ([\d.]+) MB need', printed)
+    size = (work_dir / 'iter_4.pth').stat().st_size / 1e6
+    assert float(said[1]) == pytest.approx(size, rel=0.05)
     for line in [
         r'config +configs/fastscnn/fast_scnn_toy_streets\.py',
         r'data +6 training images of CityscapesDataset, 19 classes',
@@ -144,7 +144,7 @@ def test_options_of_train(streets, trained, tmp_path, options):
 
 
 def test_two_processes_take_the_step_of_one_with_the_whole_batch(streets, tmp_path):
-    """Without what differs by design: random views, batch statistics, dropout."""
+    """With random views; without what differs by design: batch statistics, dropout."""
     path = tmp_path / 'exact.py'
     path.write_text(EXACT.format(base=ROOT / TOY))
     weights = {}
@@ -158,19 +158,16 @@ def test_two_processes_take_the_step_of_one_with_the_whole_batch(streets, tmp_pa
         )
         weights[processes] = read_checkpoint(work_dir / 'iter_2.pth')['state_dict']
     for name, one in weights[1].items():
-        torch.testing.assert_close(weights[2][name], one, rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(weights[2][name], one, rtol=1e-4, atol=5e-5)
 
 
 EXACT = """
 _base_ = ['{base}']
-plain = [dict(type=name) for name in
-         ('LoadImageFromFile', 'LoadAnnotations', 'PackSegInputs')]
 model = dict(
     norm_cfg=dict(_delete_=True, type='GN', num_groups=4),
     decode_head=dict(dropout_ratio=0.0, loss_decode=dict(avg_non_ignore=False)),
     auxiliary_head=None,
 )
-train_dataloader = dict(dataset=dict(pipeline=plain))
 optim_wrapper = dict(optimizer=dict(_delete_=True, type='SGD', lr=0.1))
 param_scheduler = []
 """
@@ -229,27 +226,6 @@ def test_predicting_without_labels(streets, checkpoint, tmp_path):
     assert 'nothing was measured' in printed
     assert len(list((tmp_path / 'out').rglob('*.png'))) == 5
     assert not (tmp_path / 'metrics.json').exists()
-
-
-def test_interrupting_says_how_to_go_on(streets, tmp_path):
-    words = [sys.executable, 'tools/train.py', TOY, '--work-dir', str(tmp_path)]
-    words += ['--data-root', str(streets), *small_run(iterations=1000)]
-    process = subprocess.Popen(
-        words,
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, **CPU},
-        # what runs in a shell's background is started with the signal ignored
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
-    for line in process.stdout:
-        if 'Iter(train)' in line:
-            process.send_signal(signal.SIGINT)
-            break
-    rest = process.stdout.read()
-    assert process.wait() != 0
-    assert re.search(r'Stopped at iteration \d+\. --resume goes on .*\(none is', rest)
 
 
 def test_fine_tuning_on_a_folder_with_other_classes(streets, trained, tmp_path):
@@ -393,13 +369,16 @@ def test_training_writes_the_packed_copy_and_reads_it(streets, tmp_path):
             *['--work-dir', tmp_path / 'work', '--data-root', streets, '--seed', 1],
             *small_run(),
             f'train_dataloader.dataset.packed={tmp_path / "copy"}',
+            *(['--overwrite'] if losses else []),
         )
+        assert ('checkpoints of an earlier run removed' in printed) == bool(losses)
         losses.append(logged_losses(printed))
         said = re.search(r'packed copy of 6 images needs 0\.00 GiB', printed)
         assert bool(said) == (len(losses) == 1)
     assert losses[0] == losses[1] and len(losses[0]) == 4
     (copy,) = (tmp_path / 'copy').iterdir()
-    assert (copy / 'done.bin').read_bytes() == b'\1' * 6
+    records = struct.iter_unpack('<II', (copy / 'done.bin').read_bytes())
+    assert sum(check != 0 for _, check in records) == 6
 
 
 def test_benchmark_times_every_stage(streets, checkpoint):

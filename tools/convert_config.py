@@ -6,6 +6,7 @@ from pathlib import Path
 from mmseg_fastscnn.commands.entrance import run_command
 from mmseg_fastscnn.config.from_0x import is_0x, translate_0x
 from mmseg_fastscnn.config.read import read_config
+from mmseg_fastscnn.writing import whole_file
 
 
 def parse_args() -> argparse.Namespace:
@@ -29,7 +30,8 @@ def main() -> None:
             f'data.samples_per_gpu. A 1.x config runs as it is.'
         )
     new, notes = translate_0x(old)
-    new.dump(args.new)
+    with whole_file(args.new) as file:
+        file.write(new.pretty_text.encode())
     for note in notes:
         print(f'without a counterpart, and left out: {note}')
     print(f'Written: {args.new}')

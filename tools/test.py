@@ -12,7 +12,10 @@ from mmseg_fastscnn.config import load_config, require, use_tta
 from mmseg_fastscnn.engine.predictions import PredictionHook
 from mmseg_fastscnn.engine.runner import SegRunner
 from mmseg_fastscnn.machine import leave_process_group, low_precision
+from mmseg_fastscnn.results import check_may_write
+from mmseg_fastscnn.writing import whole_file
 
+METRICS_FILE = 'metrics.json'
 NEEDED = ('test_dataloader', 'test_cfg', 'test_evaluator')
 # Removed, so that testing does not need the training data.
 TRAINING = ('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler')
@@ -42,6 +45,7 @@ def main() -> None:
         args.config, args.cfg_options, args.data_root, args.work_dir, args.launcher
     )
     require(config, NEEDED, 'testing')
+    check_may_write(Path(config.work_dir, METRICS_FILE))
     config.load_from, config.resume = args.checkpoint, False
     for key in TRAINING:
         config.pop(key, None)
@@ -62,7 +66,7 @@ def main() -> None:
 
 
 def write_metrics(runner: SegRunner, means: dict, args: argparse.Namespace) -> None:
-    """Write the scores, and how they were measured, to `metrics.json`."""
+    """Write the scores, and how they were measured, to a file."""
     metrics = runner.test_evaluator.metrics
     reports = [metric.report() for metric in metrics if hasattr(metric, 'report')]
     # several reports would have the same keys; the means have the metrics' prefixes
@@ -74,8 +78,9 @@ def write_metrics(runner: SegRunner, means: dict, args: argparse.Namespace) -> N
         config=args.config,
         checkpoint=args.checkpoint,
     )
-    path = Path(runner.cfg.work_dir, 'metrics.json')
-    path.write_text(json.dumps(report, indent=2) + '\n')
+    path = Path(runner.cfg.work_dir, METRICS_FILE)
+    with whole_file(path) as file:
+        file.write((json.dumps(report, indent=2) + '\n').encode())
     print(f'Written: {path}')
 
 

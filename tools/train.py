@@ -9,9 +9,17 @@ from mmseg_fastscnn.checkpoint.classes import read_classes
 from mmseg_fastscnn.commands import options
 from mmseg_fastscnn.commands.entrance import run_command
 from mmseg_fastscnn.config import load_config, require
+from mmseg_fastscnn.engine.bad_steps import MAX_BAD_STEPS
 from mmseg_fastscnn.engine.dry_run import dry_run
-from mmseg_fastscnn.engine.resume import check_work_dir, last_checkpoint
+from mmseg_fastscnn.engine.interruption import stop_on_signals
+from mmseg_fastscnn.engine.processes import restarts
 from mmseg_fastscnn.engine.runner import SegRunner
+from mmseg_fastscnn.engine.skipped_samples import skip_bad_samples
+from mmseg_fastscnn.engine.work_dir import (
+    RemoveEarlierRun,
+    check_work_dir,
+    checkpoint_to_resume,
+)
 from mmseg_fastscnn.machine import leave_process_group
 
 NEEDED = ('train_dataloader', 'train_cfg', 'optim_wrapper')
@@ -35,6 +43,18 @@ def parse_args() -> argparse.Namespace:
         help='go on from this checkpoint, by default from the last of the work dir',
     )
     parser.add_argument(
+        '--save-every',
+        type=float,
+        metavar='MINUTES',
+        help='write a checkpoint at least every so many minutes, also between those of '
+        'the config',
+    )
+    parser.add_argument(
+        '--overwrite',
+        action='store_true',
+        help='begin anew in a work dir with checkpoints, which are removed',
+    )
+    parser.add_argument(
         '--amp', action='store_true', help='mixed precision: fp16 on CUDA, bf16 on CPU'
     )
     parser.add_argument(
@@ -49,6 +69,21 @@ def parse_args() -> argparse.Namespace:
         help='keep the learning rate of the config, whatever the batch size',
     )
     parser.add_argument(
+        '--max-bad-steps',
+        type=int,
+        metavar='N',
+        help=f'stop after N steps in a row whose loss is not finite, by default '
+        f'{MAX_BAD_STEPS}; none of them is taken',
+    )
+    parser.add_argument(
+        '--skip-bad',
+        type=int,
+        default=0,
+        metavar='N',
+        help='go on without up to N training images that cannot be read, or whose '
+        'label cannot; they are listed in the work dir',
+    )
+    parser.add_argument(
         '--dry-run',
         action='store_true',
         help='check config and data, run one step and one validation batch, then stop; '
@@ -57,8 +92,16 @@ def parse_args() -> argparse.Namespace:
     args = parser.parse_args()
     if args.load_from and args.resume not in (None, 'auto'):
         parser.error('--load-from and --resume CKPT name two checkpoints; give one.')
+    if args.overwrite and args.resume:
+        parser.error('--overwrite begins anew and --resume goes on; give one.')
     if args.seed is not None and not 0 <= args.seed < 2**32:
         parser.error(f'--seed is {args.seed}; it must be from 0 to 4294967295.')
+    if args.max_bad_steps is not None and args.max_bad_steps < 1:
+        parser.error(f'--max-bad-steps is {args.max_bad_steps}; it must be 1 or more.')
+    if args.skip_bad < 0:
+        parser.error(f'--skip-bad is {args.skip_bad}; it must be 0 or more.')
+    if args.save_every is not None and not args.save_every > 0:
+        parser.error(f'--save-every is {args.save_every:g}; it must be over 0 minutes.')
     return args
 
 
@@ -71,26 +114,39 @@ def main() -> None:
     choose_checkpoint(config, args)
     apply_settings(config, args)
     if args.dry_run:
-        dry_run(config)
+        dry_run(config, args.overwrite)
         return
-    check_work_dir(config)
-    SegRunner.from_cfg(config).train()
+    check_work_dir(config, args.overwrite)
+    if args.skip_bad:
+        skip_bad_samples(config, args.skip_bad)
+    runner = SegRunner.from_cfg(config)
+    if args.overwrite:
+        runner.register_hook(RemoveEarlierRun())
+    with stop_on_signals(runner, args.save_every):
+        runner.train()
 
 
 def choose_checkpoint(config: Config, args: argparse.Namespace) -> None:
-    """Set the checkpoint to start from or to resume."""
+    """Set the checkpoint to start from or to resume.
+
+    What torchrun starts again goes on from the run's last checkpoint, if it wrote one.
+    """
     if args.load_from:
         config.load_from = args.load_from
     if args.classes_from:
         config.checkpoint_classes = read_classes(args.classes_from)
-    if args.resume:
-        checkpoint = args.resume
-        if checkpoint == 'auto':
-            checkpoint = last_checkpoint(config.work_dir)
+    checkpoint = args.resume
+    if restarts() or checkpoint == 'auto':
+        given = None if checkpoint == 'auto' else checkpoint
+        checkpoint = checkpoint_to_resume(config) or given
         if checkpoint is None:
             print(f'No checkpoint in {config.work_dir}: starting at iteration 0.')
-        else:
-            config.resume, config.load_from = True, str(checkpoint)
+    if restarts() and os.environ['RANK'] == '0':
+        print(
+            f'Restart {restarts()}, from {checkpoint or "the beginning"}.', flush=True
+        )
+    if checkpoint is not None:
+        config.resume, config.load_from = True, str(checkpoint)
 
 
 def apply_settings(config: Config, args: argparse.Namespace) -> None:
@@ -99,12 +155,12 @@ def apply_settings(config: Config, args: argparse.Namespace) -> None:
         config.optim_wrapper.type = 'AmpOptimWrapper'
     if args.no_auto_scale_lr and config.get('auto_scale_lr'):
         config.auto_scale_lr.enable = False
+    if args.max_bad_steps is not None:
+        config.max_bad_steps = args.max_bad_steps
     randomness = {'seed': None, **config.get('randomness', {})}
     if args.seed is not None:
         randomness['seed'] = args.seed
     if args.deterministic:
-        # cuBLAS is deterministic only with a workspace of fixed size
-        os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')
         randomness['deterministic'] = True
     config.randomness = randomness
 

@@ -98,7 +98,9 @@ def carry_over_classes(
     result = dict(state_dict)
     for name, fresh in model.state_dict().items():
         stored = state_dict.get(name)
-        if '.conv_seg.' in name and stored is not None and len(stored) == len(old):
+        if '.conv_seg.' not in name or stored is None or not stored.dim():
+            continue
+        if len(stored) == len(old) and stored.shape[1:] == fresh.shape[1:]:
             merged = fresh.clone()
             merged[rows] = stored[sources].to(merged)
             result[name] = merged
@@ -115,7 +117,10 @@ def read_classes(source: str) -> list[str]:
         ValueError: It is neither.
     """
     if Path(source).is_file():
-        lines = Path(source).read_text(encoding='utf-8').splitlines()
+        try:
+            lines = Path(source).read_text(encoding='utf-8').splitlines()
+        except UnicodeDecodeError as error:
+            raise ValueError(f'--classes-from {source} is no text: {error}.') from error
         return [line.strip() for line in lines if line.strip()]
     dataset = DATASETS.get(source)
     if dataset is None or not getattr(dataset, 'METAINFO', {}).get('classes'):

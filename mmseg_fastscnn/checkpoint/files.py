@@ -8,12 +8,20 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
+from mmseg_fastscnn.checkpoint.containers import (
+    content_of,
+    from_safetensors,
+    to_safetensors,
+)
 from mmseg_fastscnn.checkpoint.names import our_names
-from mmseg_fastscnn.checkpoint.records import SAFE_GLOBALS, plain
+from mmseg_fastscnn.checkpoint.records import Damaged, Refused
+from mmseg_fastscnn.checkpoint.structure import check_structure
+from mmseg_fastscnn.checkpoint.weights_hash import hashes_of
+from mmseg_fastscnn.writing import whole_file
+
+SAFETENSORS = '.safetensors'
 
 
 def read_checkpoint(path: str | Path, weights: str = 'ema') -> dict:
@@ -31,13 +39,15 @@ def read_checkpoint(path: str | Path, weights: str = 'ema') -> dict:
     Returns:
         The content of the file. It has `state_dict`, in our names and without the
         `module.` of data parallel training, and `meta`, whose `dataset_meta` has
-        `classes` and `palette` if the file has them.
+        `classes` and `palette`, and whose `cfg` is the text of the config, if the file
+        has them.
 
     Raises:
         FileNotFoundError: There is no such file.
         ValueError: It is damaged or no checkpoint, it holds more than tensors, plain
-            values and mmengine's log history, or it has no averaged weights and
-            `weights` is 'raw'.
+            values and mmengine's log history, its weights are not finite or have
+            another hash than it says (see `structure.py`), or it has no averaged
+            weights and `weights` is 'raw'.
     """
     path = Path(path).expanduser()
     if path.is_dir():
@@ -45,29 +55,18 @@ def read_checkpoint(path: str | Path, weights: str = 'ema') -> dict:
         raise ValueError(f'The checkpoint {path} is a folder; name a file: {inside}.')
     if not path.is_file():
         raise FileNotFoundError(f'The checkpoint {path} does not exist.')
-    check_hash(path)
-    content = load_safetensors(path) if path.suffix == '.safetensors' else load(path)
-    if not isinstance(content, Mapping):
-        raise ValueError(f'{path} holds a {type(content).__name__}, not a state dict.')
-    if 'state_dict' not in content:
-        content = dict(state_dict=content)
-    if not any(isinstance(v, Tensor) for v in content['state_dict'].values()):
-        raise ValueError(f'{path} has no tensors; its keys are {list(content)[:5]}.')
+    data = path.read_bytes()
+    check_hash(path, data)
+    content = load(path, data)
     state = choose_weights(content, weights, path)
-    state = our_names(state)
-    meta = dict(content.get('meta') or {})
-    if 'dataset_meta' not in meta and meta.get('CLASSES'):  # mmsegmentation 0.x
-        meta['dataset_meta'] = dict(
-            classes=meta['CLASSES'], palette=meta.get('PALETTE')
-        )
-    return {**content, 'meta': meta, 'state_dict': state}
+    return {**content, 'meta': known_meta(content), 'state_dict': our_names(state)}
 
 
-def check_hash(path: Path) -> None:
+def check_hash(path: Path, data: bytes) -> None:
     """Raise ValueError if the file has another sha256 than its name promises."""
     promised = re.search(r'-([0-9a-f]{8})$', path.stem)
     if promised and not promised[1].isdigit():  # eight digits may be a date
-        found = hashlib.sha256(path.read_bytes()).hexdigest()
+        found = hashlib.sha256(data).hexdigest()
         if not found.startswith(promised[1]):
             raise ValueError(
                 f'{path}: the name promises a sha256 that begins with {promised[1]}, '
@@ -76,45 +75,77 @@ def check_hash(path: Path) -> None:
             )
 
 
-def load(path: Path) -> object:
-    """Read a PyTorch file as tensors, containers and plain values; see `records.py`.
+def load(path: Path, data: bytes) -> dict:
+    """Return the content of a file, which has `state_dict`, after all checks.
 
     Raises:
         ValueError: It is not a checkpoint, or is refused.
     """
+    read = from_safetensors if path.suffix == SAFETENSORS else content_of
     try:
-        with torch.serialization.safe_globals(SAFE_GLOBALS):
-            return plain(torch.load(path, map_location='cpu', weights_only=True))
+        content = read(data)
     except Exception as error:  # of many kinds, down to IndexError on random bytes
-        raise ValueError(f'{path} {what_is_wrong(path, error)}') from error
+        raise ValueError(f'{path} {what_is_wrong(path, data, error)}') from error
+    if not isinstance(content, Mapping):
+        raise ValueError(f'{path} holds a {type(content).__name__}, not a state dict.')
+    if 'state_dict' not in content:
+        content = dict(state_dict=content)
+    state = content['state_dict']
+    named = state if isinstance(state, Mapping) else {}
+    if not any(isinstance(value, Tensor) for value in named.values()):
+        keys = [str(key)[:40] for key in named or content][:5]
+        raise ValueError(f'{path} has no tensors; its keys are {keys}.')
+    try:
+        check_structure(content)
+    except Damaged as error:
+        raise ValueError(
+            f'{path} is not usable: {error} Use an earlier checkpoint, or fetch it '
+            f'again.'
+        ) from error
+    return content
 
 
-def what_is_wrong(path: Path, error: Exception) -> str:
+def what_is_wrong(path: Path, data: bytes, error: Exception) -> str:
     """Say why a file is not loaded, and what to do."""
-    refused = re.search(r'GLOBAL (\S+)', str(error))
-    if refused:
+    if isinstance(error, Refused):
         return (
-            f'is refused: it holds {refused[1]}, and loading that could run code of '
-            f'the file. Nothing of it has run. Ask its author for a file of weights.'
+            f'is refused: it holds {str(error)[:99]!r}, which is neither a tensor of '
+            f'numbers nor plain data, and could run code. Nothing of it has run. Ask '
+            f'its author for a file of weights.'
         )
-    head = path.read_bytes()[:512]
-    if head.lstrip()[:1] == b'<':
+    if data.lstrip()[:1] == b'<':
         return (
             f'is a web page, not a checkpoint: it begins with '
-            f'{head.split()[0][:40]!r}. Fetch the file itself.'
+            f'{data.split()[0][:40]!r}. Fetch the file itself.'
         )
-    size = f'{path.stat().st_size:,} bytes'
-    if head[:2] == b'PK' and not zipfile.is_zipfile(path):
+    size = f'{len(data):,} bytes'
+    if data[:2] == b'PK' and b'PK\5\6' not in data[-(2**16) :]:  # how a zip file ends
         return f'is cut short: its end is missing after {size}. Fetch it again.'
-    return f'is no PyTorch checkpoint, or a damaged one ({size}). Fetch it again.'
+    if path.suffix == SAFETENSORS:
+        return f'is no safetensors file, or a damaged one ({error}). Fetch it again.'
+    reason = ''
+    is_zip_damage = isinstance(error, zipfile.BadZipFile) and data[:2] == b'PK'
+    if is_zip_damage or isinstance(error, Damaged):
+        reason = f' {str(error).removesuffix(".")}.'
+    return (
+        f'is no PyTorch checkpoint, or a damaged one ({size}).{reason} Fetch it again.'
+    )
 
 
-def load_safetensors(path: Path) -> dict[str, Tensor]:
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
-        message = f'{path} is no safetensors file, or a damaged one ({error}).'
-        raise ValueError(f'{message} Fetch it again.') from error
+def known_meta(content: Mapping) -> dict:
+    """Return the meta data of a file under the names of mmengine."""
+    meta = dict(content.get('meta') or {})
+    if 'dataset_meta' not in meta and meta.get('CLASSES'):  # mmsegmentation 0.x
+        meta['dataset_meta'] = dict(
+            classes=meta['CLASSES'], palette=meta.get('PALETTE')
+        )
+    if meta.get('config') and not meta.get('cfg'):
+        meta['cfg'] = meta['config']
+    dataset_meta = meta.get('dataset_meta') or {}
+    if isinstance(dataset_meta.get('palette'), Tensor):
+        palette = dataset_meta['palette'].tolist()
+        meta['dataset_meta'] = {**dataset_meta, 'palette': palette}
+    return meta
 
 
 def choose_weights(content: Mapping, weights: str, path: Path) -> dict[str, Tensor]:
@@ -147,11 +178,11 @@ def without_prefix(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def write_weights(path: str | Path, content: Mapping) -> Path:
-    """Write weights and meta data to a file.
+    """Write weights and meta data to a file, with a hash of the weights.
 
     Args:
-        path: `NAME.pth`; `{hash}` in it becomes the first eight hexadecimal digits of
-            the file's sha256.
+        path: `NAME.pth`, or `NAME.safetensors` for that format; `{hash}` in it becomes
+            the first eight hexadecimal digits of the file's sha256.
         content: What `read_checkpoint` returned.
 
     Returns:
@@ -165,12 +196,17 @@ def write_weights(path: str | Path, content: Mapping) -> Path:
         for key in ('dataset_meta', 'iter', 'epoch', 'cfg')
         if key in content['meta']
     }
+    written = dict(state_dict=dict(content['state_dict']), meta=meta)
+    meta['sha256'] = hashes_of(written)
     buffer = io.BytesIO()
-    torch.save(dict(state_dict=dict(content['state_dict']), meta=meta), buffer)
+    if Path(path).suffix == SAFETENSORS:
+        buffer.write(to_safetensors(written))
+    else:
+        torch.save(written, buffer)
     digest = hashlib.sha256(buffer.getbuffer()).hexdigest()[:8]
     path = Path(str(path).replace('{hash}', digest))
     if path.exists():
         raise FileExistsError(f'{path} exists; remove it or choose another name.')
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(buffer.getbuffer())
+    with whole_file(path) as file:
+        file.write(buffer.getbuffer())
     return path

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from mmengine.logging import MMLogger
 from torch import Tensor, nn
@@ -42,7 +43,10 @@ class LoadReport:
 
 
 def load_weights(
-    model: nn.Module, state_dict: Mapping[str, Tensor], strict: bool
+    model: nn.Module,
+    state_dict: Mapping[str, Tensor],
+    strict: bool,
+    name: str | Path = 'The checkpoint',
 ) -> LoadReport:
     """Copy each tensor into the model's tensor of the same name and shape.
 
@@ -50,32 +54,40 @@ def load_weights(
         model: The segmentor, or its backbone alone.
         state_dict: The file's tensors.
         strict: Whether to refuse a file that does not fill the whole model.
+        name: The file, for error messages.
 
     Raises:
         ValueError: The file has less than half of the backbone, and so is of another
-            network; or `strict`, and it does not have all of the model.
+            network; or `strict`, and it does not have all of the model; or a tensor has
+            integers in place of weights.
     """
     wanted = model.state_dict()
     report = LoadReport()
-    for name, value in wanted.items():
-        if name not in state_dict:
-            report.missing.append(name)
-        elif state_dict[name].shape != value.shape:
-            report.other_shape.append(name)
+    for key, value in wanted.items():
+        if key not in state_dict:
+            report.missing.append(key)
+        elif state_dict[key].shape != value.shape:
+            report.other_shape.append(key)
         else:
-            report.loaded.append(name)
-    report.unexpected = [name for name in state_dict if name not in wanted]
+            report.loaded.append(key)
+    report.unexpected = [key for key in state_dict if key not in wanted]
     # without that prefix the model is itself a backbone
-    prefix = 'backbone.' if any(name.startswith('backbone.') for name in wanted) else ''
-    needed = sum(name.startswith(prefix) for name in wanted)
-    found = sum(name.startswith(prefix) for name in report.loaded)
+    prefix = 'backbone.' if any(key.startswith('backbone.') for key in wanted) else ''
+    needed = sum(key.startswith(prefix) for key in wanted)
+    found = sum(key.startswith(prefix) for key in report.loaded)
     if found < needed / 2:
         raise ValueError(
-            f'Only {found} of the {needed} tensors of the backbone are in the '
-            f'checkpoint: it is of another network. {report}.'
+            f'{name}: only {found} of the {needed} tensors of the backbone are in it; '
+            f'it is of another network. {report}.'
         )
     if strict and (report.missing or report.other_shape):
-        raise ValueError(does_not_fill(report, wanted, state_dict))
+        raise ValueError(f'{name}: {does_not_fill(report, wanted, state_dict)}')
+    for key in report.loaded:
+        if state_dict[key].is_floating_point() != wanted[key].is_floating_point():
+            raise ValueError(
+                f'{name}: {key} is {state_dict[key].dtype}, where the model has '
+                f'{wanted[key].dtype}. The file is damaged, or of another network.'
+            )
     model.load_state_dict({k: state_dict[k] for k in report.loaded}, strict=False)
     return report
 
@@ -89,7 +101,7 @@ def does_not_fill(
         for name in report.other_shape
     ]
     return (
-        f'The checkpoint does not fill the model: missing {report.missing[:3]}, of '
+        f'It does not fill the model: missing {report.missing[:3]}, of '
         f'another shape {shapes[:3]}. Was it trained with another config (classes, '
         f'heads)? Training can start from what fits: --load-from.'
     )
@@ -115,7 +127,7 @@ class PretrainedInit:
             for name, value in read_checkpoint(self.checkpoint)['state_dict'].items()
             if name.startswith(self.prefix)
         }
-        report = load_weights(module, state_dict, strict=False)
+        report = load_weights(module, state_dict, False, self.checkpoint)
         logger = MMLogger.get_current_instance()
         logger.info('%s, into %s: %s.', self.checkpoint, type(module).__name__, report)
 
@@ -133,7 +145,8 @@ def inflate_first_convolution(
     wanted = model.backbone.first_conv.weight
     name = next(name for name, value in model.named_parameters() if value is wanted)
     stored = state_dict.get(name)
-    if stored is not None and stored.shape[1] != wanted.shape[1]:
+    fits = stored is not None and stored.dim() == 4 and 0 not in stored.shape
+    if fits and stored.shape[1] != wanted.shape[1]:
         have, need = stored.shape[1], wanted.shape[1]
         channels = [k % have for k in range(need)]
         result[name] = stored[:, channels] * (have / need)

@@ -7,6 +7,10 @@ from mmengine.config import DictAction
 
 def add_config(parser: ArgumentParser) -> None:
     parser.add_argument('config', help='config file, e.g. configs/fastscnn/*.py')
+    add_config_options(parser)
+
+
+def add_config_options(parser: ArgumentParser) -> None:
     parser.add_argument(
         '--cfg-options',
         nargs='+',

@@ -26,7 +26,7 @@ RUNNER = {
 TOP_LEVEL = {
     *RUNNER,
     *('tta_model', 'tta_pipeline', 'test_pipeline'),
-    *('class_aliases', 'checkpoint_classes', 'custom_imports'),
+    *('class_aliases', 'checkpoint_classes', 'custom_imports', 'max_bad_steps'),
     *('find_unused_parameters', 'sync_bn', 'model_wrapper_cfg', 'compile'),
     *('activation_checkpointing', 'efficient_conv_bn_eval'),
 } - {'cfg'}

@@ -67,7 +67,8 @@ def load_config(
 def translated(config: Config) -> Config:
     """Translate a config of mmsegmentation 0.x, and log what is left out."""
     result, notes = translate_0x(config)
-    print_log(f'{config.filename} is of mmsegmentation 0.x and was translated.')
+    name = config.filename or 'The config'
+    print_log(f'{name} is of mmsegmentation 0.x and was translated.')
     for note in notes:
         print_log(f'  without a counterpart, and left out: {note}')
     return result
@@ -134,7 +135,7 @@ def count_each_image_once(config: Config) -> None:
             sampler.setdefault('round_up', False)
 
 
-def all_datasets(config: Config) -> Iterator[dict]:
+def all_datasets(config: Config, loaders: Iterable[str] = LOADERS) -> Iterator[dict]:
     """Yield the dict of each data set, also of those inside a `ConcatDataset`."""
 
     def inside(dataset: dict) -> Iterator[dict]:
@@ -143,7 +144,7 @@ def all_datasets(config: Config) -> Iterator[dict]:
             if child:
                 yield from inside(child)
 
-    for loader in LOADERS:
+    for loader in loaders:
         if config.get(loader) and config[loader].get('dataset'):
             yield from inside(config[loader].dataset)
 

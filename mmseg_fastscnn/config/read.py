@@ -17,6 +17,7 @@ from pathlib import Path
 import yaml
 from mmengine.config import Config
 
+from mmseg_fastscnn.config.only_data import check_bases_are_data, check_only_data
 from mmseg_fastscnn.config.source import (
     base_files,
     base_names,
@@ -87,7 +88,7 @@ def check_files(file: Path, heirs: tuple[Path, ...]) -> set[Path]:
     try:
         check_text(file)
         bases = base_files(file)
-    except (SyntaxError, yaml.YAMLError, json.JSONDecodeError) as error:
+    except (SyntaxError, yaml.YAMLError, json.JSONDecodeError, RecursionError) as error:
         raise ValueError(f'{file} is not readable: {error}') from error
     files = {file}
     for base in bases:
@@ -126,8 +127,15 @@ def check_text(file: Path) -> None:
     else:
         names = check_data(file, text)
     names = [names] if isinstance(names, str) else names
-    if not (isinstance(names, list) and all(isinstance(n, str) for n in names)):
-        raise ValueError(f'{file}: _base_ must be a file or a list, not {names!r}.')
+    if not (isinstance(names, list) and all(is_file_name(n) for n in names)):
+        shown = repr(names)[:200]
+        raise ValueError(f'{file}: _base_ must be a file or a list, not {shown}.')
+    if file.suffix != '.py':
+        check_bases_are_data(names, file)
+
+
+def is_file_name(name: object) -> bool:
+    return isinstance(name, str) and name.isprintable() and len(name) < 1000
 
 
 def check_format(file: Path, tree: ast.Module) -> None:
@@ -143,38 +151,19 @@ def check_format(file: Path, tree: ast.Module) -> None:
 
 def check_data(file: Path, text: str) -> object:
     """Read YAML or JSON safely; return its `_base_`."""
-    if file.suffix != '.json' and '{{' in text:
+    if '{{' in text:
         # mmengine fills them in before parsing: what is checked here would not be read
-        raise ValueError(
-            f'{file}: templates ({{{{ }}}}) are for .py and .json configs.'
-        )
+        raise ValueError(f'{file}: templates ({{{{ }}}}) are for .py configs.')
     data = data_of(file)
     if not isinstance(data, dict):
         raise ValueError(f'{file} holds no keys, but a {type(data).__name__}.')
-    if 'custom_imports' in data:
-        raise ValueError(
-            f'{file}: custom_imports would run modules, and a {file.suffix} config is '
-            f'only data. Write a .py config whose _base_ is this file.'
-        )
-    check_types_are_names(data, file)
+    check_only_data(
+        data,
+        str(file),
+        f'a {file.suffix} config',
+        'Write a .py config whose _base_ is this file.',
+    )
     return data.get('_base_', [])
-
-
-def check_types_are_names(value: object, file: Path) -> None:
-    """Refuse a type with dots: mmengine would import it, be it `os.system`."""
-    if isinstance(value, list):
-        for item in value:
-            check_types_are_names(item, file)
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            names_a_type = key in ('type', 'constructor') or str(key).endswith('_type')
-            if names_a_type and isinstance(item, str) and '.' in item:
-                raise ValueError(
-                    f'{file}: {key} is {item!r}, and a {file.suffix} config is only '
-                    f'data: it names registered types, without dots. Write a .py '
-                    f'config whose _base_ is this file.'
-                )
-            check_types_are_names(item, file)
 
 
 # --- when reading fails --------------------------------------------------------------

@@ -11,6 +11,8 @@ from pathlib import Path
 import yaml
 from mmengine.config import Config
 
+MAX_DEPTH = 50  # of the collections of a YAML file
+
 
 class YamlLoader(getattr(yaml, 'CSafeLoader', yaml.SafeLoader)):
     """PyYAML's safe loader, which also reads the tuples that mmengine writes."""
@@ -38,7 +40,18 @@ def data_of(file: Path) -> object:
     text = file.read_text(encoding='utf-8')
     if file.suffix == '.json':
         return json.loads(text)
+    check_depth(text)
     return yaml.load(text, YamlLoader)
+
+
+def check_depth(text: str) -> None:
+    """Raise YAMLError for collections so deep that reading them ends the process."""
+    depth = 0
+    for event in yaml.parse(text, YamlLoader):
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        if depth > MAX_DEPTH:
+            raise yaml.YAMLError(f'it is nested deeper than {MAX_DEPTH} levels')
 
 
 def base_files(file: Path) -> list[Path]:

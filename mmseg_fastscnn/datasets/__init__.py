@@ -15,9 +15,9 @@ from .camvid import CamVidDataset
 from .cityscapes import CityscapesDataset
 from .colour import RandomGrayscale
 from .cut_out import RandomCutOut
+from .doctor.survey import occurring_classes
 from .formatting import PackSegInputs
 from .geometry import Pad, RandomRotate, Resize
-from .inspect_labels import occurring_classes
 from .known import (
     ADE20KDataset,
     BDD100KDataset,
@@ -30,7 +30,7 @@ from .known import (
 )
 from .loading import LoadAnnotations, LoadImageFromFile
 from .random_crop import LoadRandomCrop, RandomCrop
-from .sampler import InfiniteSampler
+from .sampler import DefaultSampler, InfiniteSampler
 from .seg_dataset import SegDataset
 from .test_pipeline import TestTimeAug
 from .torchvision_dataset import TorchvisionDataset
@@ -46,6 +46,7 @@ __all__ = [
     'CamVidDataset',
     'CityscapesDataset',
     'DarkZurichDataset',
+    'DefaultSampler',
     'InfiniteSampler',
     'KITTIDataset',
     'LoadAnnotations',

@@ -84,7 +84,8 @@ def built(module: ModuleType, cfg: Mapping) -> object:
     """Build a transform of albumentations, and those inside of it."""
     arguments = dict(cfg)
     name = arguments.pop('type')
-    if not hasattr(module, name):
+    # not its functions, of which some load whatever a file names
+    if not isinstance(getattr(module, str(name), None), type):
         raise ValueError(f'Albu: albumentations has no transform named {name!r}.')
     if 'transforms' in arguments:
         inner = [built(module, item) for item in arguments['transforms']]

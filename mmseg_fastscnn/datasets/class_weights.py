@@ -11,6 +11,7 @@ from torch.utils.data import ConcatDataset, Dataset
 from mmseg_fastscnn.datasets.image_header import MAX_PIXELS
 from mmseg_fastscnn.datasets.loading import read_label
 from mmseg_fastscnn.datasets.torchvision_dataset import TorchvisionDataset
+from mmseg_fastscnn.structures import IGNORED
 
 EXACT = 1 << 24  # a float32 counts no further, and OpenCV's histograms are of these
 
@@ -73,7 +74,13 @@ def label_of(dataset: Dataset, index: int) -> np.ndarray:
             f'pixels of its classes cannot be counted. Give class_weight as a list.'
         )
     limit = info.get('max_pixels', MAX_PIXELS)
-    return read_label(info['seg_map_path'], info['label_map'], limit)
+    try:
+        return read_label(info['seg_map_path'], info['label_map'], limit)
+    except (ValueError, OSError) as error:
+        if not hasattr(dataset, 'leave_out'):
+            raise
+        dataset.leave_out(index, error)
+        return np.full((1, 1), IGNORED, np.uint8)  # nothing to count
 
 
 def histogram(label: np.ndarray) -> np.ndarray:

@@ -13,10 +13,14 @@ import numpy as np
 from mmengine.logging import MMLogger
 
 from mmseg_fastscnn.datasets.image_header import (
+    DAMAGE,
     MAX_PIXELS,
+    PNG,
     Header,
     UnreadableImage,
     check_pixels,
+    check_png,
+    damage_as_os_error,
     open_image,
     read_header,
 )
@@ -39,7 +43,7 @@ def decode(
     backend: str = 'cv2',
     max_pixels: int = MAX_PIXELS,
     any_dtype: bool = False,
-) -> tuple[np.ndarray, Header | None]:
+) -> tuple[np.ndarray, Header]:
     """Return an image, (H, W) or (H, W, C), BGR where the file is RGB, and its header.
 
     Args:
@@ -51,7 +55,7 @@ def decode(
         any_dtype: Return values of other types than `DTYPES`, too.
 
     Returns:
-        The image, and its header if the file is of a known kind.
+        The image and its header.
 
     Raises:
         UnreadableImage: The file is damaged.
@@ -59,8 +63,9 @@ def decode(
             would lose channels, depth or the grid.
     """
     header = read_header(io.BytesIO(data), path)
-    if header is not None:
-        check_pixels(header, path, max_pixels)
+    if header is None:  # OpenCV knows more kinds, but their size is not known before
+        raise UnreadableImage(path, 'it is of no known kind')
+    check_pixels(header, path, max_pixels)
     image = decode_by(data, header, path, color_type, backend)
     if image.dtype.name not in DTYPES and not any_dtype:
         raise ValueError(
@@ -129,7 +134,7 @@ def read_array(data: bytes, path: str) -> np.ndarray:
     """Return the array of a `.npy` file, (H, W) or (H, W, C)."""
     try:
         return np.load(io.BytesIO(data), allow_pickle=False)
-    except ValueError as error:
+    except DAMAGE as error:
         raise UnreadableImage(path, error) from error
 
 
@@ -166,14 +171,16 @@ def decode_by_pillow(
             f'{path}: has {header.channels} channel(s) of {header.dtype}, which Pillow '
             f"would cut to 8 bits. Leave out imdecode_backend='pillow'."
         )
-    with open_image(io.BytesIO(data)) as image:
+    if data.startswith(PNG):
+        check_png(data)
+    with open_image(io.BytesIO(data)) as image, damage_as_os_error():
         if color_type == 'color':
             image = image.convert('RGB')
         elif color_type == 'grayscale' or image.mode == '1':
             image = image.convert('L')
         elif image.mode in ('P', 'CMYK', 'YCbCr'):
             image = image.convert('RGB')
-        pixels = np.array(image)
+        pixels = np.array(image)  # of its own, since the file's is read-only
     if pixels.ndim == 3 and pixels.shape[2] >= 3:
         pixels[..., :3] = pixels[..., 2::-1].copy()
     return pixels

@@ -1,7 +1,12 @@
 """What an image file of any kind says about itself before it is decoded."""
 
+import math
 import struct
 import threading
+import tokenize
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
@@ -12,6 +17,12 @@ PNG, NPY = b'\x89PNG\r\n\x1a\n', b'\x93NUMPY'
 TIFF = (b'II*\0', b'MM\0*', b'II+\0', b'MM\0+')  # the last two are BigTIFF
 PNG_CHANNELS = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}  # colour type -> channels; 3 is palette
 SAMPLE_FORMATS = {1: 'uint', 2: 'int', 3: 'float'}  # of TIFF
+# What Pillow and numpy raise for damaged files, beside what they document.
+DAMAGE = (
+    *(OSError, SyntaxError, ValueError, LookupError, TypeError, ArithmeticError),
+    *(AttributeError, MemoryError, RecursionError, EOFError, struct.error, zlib.error),
+    tokenize.TokenError,
+)
 _opening = threading.Lock()
 
 
@@ -60,24 +71,32 @@ def read_header(file: BinaryIO, path: str) -> Header | None:
         path: What error messages call it.
 
     Raises:
-        UnreadableImage: The header is damaged.
+        UnreadableImage: The header is damaged, or the image has no pixels.
     """
-    start = file.read(8)
-    file.seek(0)
     try:
-        if start == PNG:
-            return _png_header(file)
-        if start[:4] in TIFF:
-            return _tiff_header(_tiff_tags(file))
-        if start[:6] == NPY:
-            return _npy_header(file, path)
-        return _pillow_header(file)
+        header = _read_header(file)
     except UnidentifiedImageError:
         return None
-    except (OSError, SyntaxError, KeyError, TypeError, struct.error) as error:
+    except DAMAGE as error:
         raise UnreadableImage(path, f'its header is damaged: {error}') from error
     finally:
         file.seek(0)
+    sides = (header.height, header.width, header.channels)
+    if not all(type(side) is int and side > 0 for side in sides):
+        raise UnreadableImage(path, f'its size is {str(sides)[:80]}')
+    return header
+
+
+def _read_header(file: BinaryIO) -> Header:
+    start = file.read(8)
+    file.seek(0)
+    if start == PNG:
+        return _png_header(file)
+    if start[:4] in TIFF:
+        return _tiff_header(_tiff_tags(file))
+    if start[:6] == NPY:
+        return _npy_header(file)
+    return _pillow_header(file)
 
 
 def _png_header(file: BinaryIO) -> Header:
@@ -115,20 +134,21 @@ def _tiff_header(tags: TiffImagePlugin.ImageFileDirectory_v2) -> Header:
         has_palette=photometric == palette,
         for_opencv=gray or colour,
         planar=planar,
-        exif=tags.get(ExifTags.Base.Orientation, 1),
+        exif=orientation(tags.get(ExifTags.Base.Orientation)),
     )
 
 
-def _npy_header(file: BinaryIO, path: str) -> Header:
-    try:
-        if np.lib.format.read_magic(file) == (1, 0):
-            shape, _, dtype = np.lib.format.read_array_header_1_0(file)
-        else:
-            shape, _, dtype = np.lib.format.read_array_header_2_0(file)
-    except ValueError as error:
-        raise UnreadableImage(path, error) from error
+def _npy_header(file: BinaryIO) -> Header:
+    if np.lib.format.read_magic(file) == (1, 0):
+        shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+    else:
+        shape, _, dtype = np.lib.format.read_array_header_2_0(file)
     if len(shape) not in (2, 3):
-        raise UnreadableImage(path, f'its shape {shape} is not (H, W) or (H, W, C)')
+        raise ValueError(f'its shape {str(shape)[:80]} is not (H, W) or (H, W, C)')
+    claimed = file.tell() + math.prod(shape) * dtype.itemsize
+    size = file.seek(0, 2)
+    if claimed > size:  # numpy would make room for what is claimed
+        raise ValueError(f'its array needs {claimed} bytes, the file has {size}')
     channels = shape[2] if len(shape) == 3 else 1
     return Header(*shape[:2], channels, dtype.name, 'NPY', for_opencv=False)
 
@@ -145,8 +165,13 @@ def _pillow_header(file: BinaryIO) -> Header:
             dtype=depth,
             format=image.format,
             has_palette=image.mode in ('P', 'PA'),
-            exif=image.getexif().get(ExifTags.Base.Orientation, 1),
+            exif=orientation(image.getexif().get(ExifTags.Base.Orientation)),
         )
+
+
+def orientation(value: object) -> int:
+    """Return EXIF's orientation; what is none of its 8 values means upright."""
+    return value if type(value) is int and 1 <= value <= 8 else 1
 
 
 def check_pixels(header: Header, path: str, max_pixels: int) -> None:
@@ -165,10 +190,45 @@ def open_image(file: BinaryIO) -> Image.Image:
 
     `check_pixels` is the limit here. Pillow's is a global variable of the process: it
     is lifted only while a file is opened, by one thread at a time.
+
+    Raises:
+        OSError: The file is damaged.
     """
-    with _opening:
+    with _opening, damage_as_os_error():
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
             return Image.open(file)
         finally:
             Image.MAX_IMAGE_PIXELS = limit
+
+
+def check_png(data: bytes) -> None:
+    """Check the check sum of each chunk, which Pillow does not for those of pixels.
+
+    Raises:
+        OSError: One does not fit, or the file ends before its last chunk.
+    """
+    start, view = len(PNG), memoryview(data)
+    while data[start + 4 : start + 8] != b'IEND':
+        end = start + 8 + int.from_bytes(data[start : start + 4], 'big')
+        found = zlib.crc32(view[start + 4 : end])
+        if end + 4 > len(data) or data[end : end + 4] != found.to_bytes(4, 'big'):
+            raise OSError(f'the check sum of the chunk at byte {start} does not fit')
+        start = end + 4
+
+
+@contextmanager
+def damage_as_os_error() -> Iterator[None]:
+    """Turn whatever Pillow raises for a damaged file into OSError."""
+    try:
+        yield
+    except UnidentifiedImageError:
+        raise
+    except DAMAGE as error:
+        raise OSError(f'{type(error).__name__}: {str(error)[:200]}') from error
+
+
+def pixels_of(image: Image.Image) -> np.ndarray:
+    """Decode an opened image; OSError if it is damaged."""
+    with damage_as_os_error():
+        return np.asarray(image)

@@ -17,6 +17,7 @@ from mmseg_fastscnn.datasets.image_header import (
     Header,
     check_pixels,
     open_image,
+    pixels_of,
     read_header,
 )
 
@@ -85,7 +86,7 @@ def raw_label(image: Image.Image, name: str) -> RawLabel:
         image: With mode 1, L, P, I, I;16, RGB, or one of these with alpha.
         name: What error messages call it.
     """
-    values = np.asarray(image)
+    values = pixels_of(image)
     if image.mode == 'P':
         colours = np.array(image.getpalette('RGB')).reshape(-1, 3).tolist()
         return RawLabel(values, [tuple(colour) for colour in colours])

@@ -17,8 +17,16 @@ from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 
+from mmseg_fastscnn.datasets.bad_samples import reading
 from mmseg_fastscnn.datasets.decoding import check_label_backend, checked_flags, decode
-from mmseg_fastscnn.datasets.image_header import MAX_PIXELS, PNG, UnreadableImage
+from mmseg_fastscnn.datasets.image_header import (
+    DAMAGE,
+    MAX_PIXELS,
+    PNG,
+    UnreadableImage,
+    check_png,
+    pixels_of,
+)
 from mmseg_fastscnn.datasets.label_errors import refuse_damaged, refuse_reduction
 from mmseg_fastscnn.datasets.label_file import RawLabel, raw_label, read_other_label
 from mmseg_fastscnn.datasets.label_map import LabelMap
@@ -80,7 +88,8 @@ class LoadImageFromFile(BaseTransform):
             image = results['packed'].read_image(results, self)
         else:
             try:
-                image, orientation = self._read(results)
+                with reading(results['img_path']):
+                    image, orientation = self._read(results)
             except UnreadableImage as error:
                 if not self.ignore_empty:
                     raise
@@ -107,7 +116,7 @@ class LoadImageFromFile(BaseTransform):
                 return image, 1
         options = (self.color_type, self.imdecode_backend, max_pixels, self.to_float32)
         image, header = decode(data, path, *options)
-        return image, read_orientation(header, png_exif(data))
+        return image, read_orientation(header, png_exif(data), path)
 
 
 @TRANSFORMS.register_module()
@@ -155,7 +164,10 @@ class LoadAnnotations(BaseTransform):
         limit = results.get('max_pixels', MAX_PIXELS)
         label = read_label(results['seg_map_path'], results['label_map'], limit)
         if label.shape != results.get('ori_shape') or 'orientation' in results:
-            check_same_grid(label.shape, results)
+            if 'ori_shape' not in results:
+                raise ValueError('LoadImageFromFile must come before LoadAnnotations.')
+            with reading(results['seg_map_path']):
+                check_same_grid(label.shape, results)
         return label
 
 
@@ -178,7 +190,8 @@ def read_label(
         ValueError: It is no readable label, has too many pixels, holds an id or a
             colour that is not in the map, or a palette that contradicts its indices.
     """
-    return label_map.encode(read_raw_label(path, max_pixels), path)
+    with reading(path):
+        return label_map.encode(read_raw_label(path, max_pixels), path)
 
 
 def read_raw_label(path: str, max_pixels: int = MAX_PIXELS) -> RawLabel:
@@ -189,11 +202,13 @@ def read_raw_label(path: str, max_pixels: int = MAX_PIXELS) -> RawLabel:
     """
     data = Path(path).read_bytes()
     try:
+        if data.startswith(PNG):
+            check_png(data)
         image = open_plain(data, max_pixels)
         if image is None:
             return read_other_label(data, path, max_pixels)
         if image.mode == 'L':
-            return RawLabel(np.asarray(image))
+            return RawLabel(pixels_of(image))
         return raw_label(image, path)
     except (OSError, SyntaxError) as error:  # Pillow's errors for damaged files
         refuse_damaged(path, error)
@@ -212,7 +227,7 @@ def open_plain(data: bytes, max_pixels: int) -> Image.Image | None:
         return None
     try:  # not by Image.open, which has a limit of its own on the number of pixels
         image = (PngImageFile if is_png else JpegImageFile)(io.BytesIO(data))
-    except (OSError, SyntaxError, ValueError):
+    except DAMAGE:
         return None  # the other readers say what is wrong
     has_exif = png_exif(data) if is_png else image.info.keys() & {'exif', 'xmp'}
     is_deep = is_png and data[24] > 8  # bits per value; Pillow would drop some

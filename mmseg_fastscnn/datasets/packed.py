@@ -6,32 +6,44 @@ system's file cache if that has room.
 
     FOLDER/<digest>/pixels.bin   image (H, W, 3) uint8 BGR, label (H, W) uint8 train
                                  ids; image after image
-    FOLDER/<digest>/done.bin     one byte per sample: 1 once its pixels are written
-    FOLDER/<digest>/index.json   where each sample is, and its size
+    FOLDER/<digest>/done.bin     8 bytes per sample, written once its pixels are on the
+                                 disk: their checksum, and a checksum of that
+    FOLDER/<digest>/index.json   name and size of each sample, and a checksum of these
 
 The digest is made of all source files' names, sizes and times and of the label map. So
 changed data gets another copy, and a copy that is being read is never overwritten. A
 sample is decoded by the process that reads it first; if two do, they write the same.
 Images of 16 bits or of other channels do not fit this form and are refused.
+
+A sample is compared with its checksum when it is first read, once per run for all
+workers of a process. If it differs, it is decoded from its source again. So damage that
+is there when a run starts is found; what changes later in that run is not. A file that
+is cut short, or a damaged index, is mended when the copy is opened. A checksum tells
+damage, not forgery: whoever can write a copy decides what is trained on, but cannot
+have anything read outside of it.
 """
 
-import hashlib
-import json
 import os
-import shutil
-import tempfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 from mmengine.logging import MMLogger
 
-from mmseg_fastscnn.datasets.image_header import Header, UnreadableImage, read_header
-from mmseg_fastscnn.datasets.label_file import HIGHEST
+from mmseg_fastscnn.datasets.bad_samples import reading
+from mmseg_fastscnn.datasets.image_header import MAX_PIXELS
 from mmseg_fastscnn.datasets.label_map import LabelMap
 from mmseg_fastscnn.datasets.loading import LoadImageFromFile, load_pair
-
-GIB = 2**30
+from mmseg_fastscnn.datasets.packed_layout import (
+    RECORD,
+    digest,
+    lay_out,
+    read_index,
+    sizes_of,
+    write_index,
+)
 
 
 class PackedCopy:
@@ -41,13 +53,23 @@ class PackedCopy:
         folder: Folder of copies, each in a folder of its own.
         pairs: Dicts with `img_path`, `seg_map_path` and `rel_path`.
         label_map: Label map that the labels are read with.
+        max_pixels: Largest number of pixels of a sample.
+        keeps_unreadable: Whether an image whose header is damaged gets an empty place
+            in the copy, so that reading it is the error; by default packing is.
 
     Raises:
-        ValueError: A pair has no label, an image is not 8-bit, or there is too little
-            space for the copy.
+        ValueError: A pair has no label, an image is not 8-bit, there is too little
+            space for the copy, or the folder holds the copy of other data.
     """
 
-    def __init__(self, folder: str | Path, pairs: Sequence[dict], label_map: LabelMap):
+    def __init__(
+        self,
+        folder: str | Path,
+        pairs: Sequence[dict],
+        label_map: LabelMap,
+        max_pixels: int = MAX_PIXELS,
+        keeps_unreadable: bool = False,
+    ):
         unlabelled = next((p for p in pairs if 'seg_map_path' not in p), None)
         if unlabelled:
             raise ValueError(
@@ -57,14 +79,25 @@ class PackedCopy:
             )
         self.folder = Path(folder, digest(pairs, label_map))
         if not self.folder.exists():
-            lay_out(self.folder, pairs)
-        index = json.loads((self.folder / 'index.json').read_text())
-        self.entries = {name: entry for name, *entry in index}
+            lay_out(self.folder, sizes_of(pairs, keeps_unreadable))
+        sizes = read_index(self.folder, pairs, max_pixels)
+        if sizes is None:
+            sizes = sizes_of(pairs, keeps_unreadable)
+            write_index(self.folder, self.folder.name, sizes)
+        self.entries, offset = {}, 0
+        for name, height, width in sizes:
+            self.entries[name] = (offset, height, width)
+            offset += 4 * height * width
         self.number = {name: k for k, name in enumerate(self.entries)}
+        self._mend_lengths(offset)
+        # in memory that the workers of a DataLoader share
+        self.checked = torch.zeros(len(sizes), dtype=torch.uint8).share_memory_()
+        self.checked = self.checked.numpy()
 
     def missing(self) -> int:
         """Return the number of samples that are not written yet."""
-        return int((np.fromfile(self.folder / 'done.bin', np.uint8) == 0).sum())
+        records = np.fromfile(self.folder / 'done.bin', np.uint64)
+        return int((records == 0).sum())
 
     def read(self, results: dict) -> tuple[np.ndarray, np.ndarray]:
         """Return image (H, W, 3) and label (H, W) of a sample, read-only views.
@@ -73,19 +106,72 @@ class PackedCopy:
             results: What the data set gives to its pipeline.
         """
         name = results['rel_path']
-        offset, height, width = self.entries[name]
+        _, height, width = self.entries[name]
+        number, size = self.number[name], height * width
         with open(self.folder / 'done.bin', 'rb') as file:
-            file.seek(self.number[name])
-            done = file.read(1) == b'\1'
-        if not done:
+            file.seek(RECORD.size * number)
+            record = file.read(RECORD.size)
+        if record == bytes(RECORD.size):
             self._write(results)
-        size = height * width
-        pixels = np.memmap(
-            self.folder / 'pixels.bin', np.uint8, 'r', offset, shape=(4 * size,)
-        )
-        pixels = np.asarray(pixels)  # whose slices are made in less time
+        pixels = self._pixels(name)
+        if not self.checked[number]:
+            if any(record) and record != self._record(name, pixels):
+                MMLogger.get_current_instance().warning(
+                    f'{self.folder}: {name} is damaged; it is decoded again.'
+                )
+                self._write(results)
+                pixels = self._pixels(name)
+            self.checked[number] = 1
         image, label = pixels[: 3 * size], pixels[3 * size :]
         return image.reshape(height, width, 3), label.reshape(height, width)
+
+    def _pixels(self, name: str) -> np.ndarray:
+        """Map the pixels of a sample, image and label, as they are in the file."""
+        offset, height, width = self.entries[name]
+        pixels = np.memmap(
+            self.folder / 'pixels.bin', np.uint8, 'r', offset, (4 * height * width,)
+        )
+        return np.asarray(pixels)  # whose slices are made in less time
+
+    def _record(self, name: str, pixels: np.ndarray | bytes) -> bytes:
+        """Return what `done.bin` holds of a sample with these pixels.
+
+        Name, size and the copy's own name are part of the checksum: pixels of another
+        sample, of another shape or from another copy do not have it.
+        """
+        facts = repr((self.folder.name, name, *self.entries[name])).encode()
+        check = zlib.crc32(pixels, zlib.crc32(facts))
+        return RECORD.pack(check, zlib.crc32(check.to_bytes(4, 'little')))
+
+    def _mend_lengths(self, total: int) -> None:
+        """Give the files their lengths again, if they were cut short.
+
+        What is missing is decoded again as it is read.
+        """
+        for name, length in (
+            ('pixels.bin', total),
+            ('done.bin', RECORD.size * len(self.entries)),
+        ):
+            path = self.folder / name
+            found = path.stat().st_size if path.exists() else 0
+            if not path.exists():
+                path.touch()
+            if found == length:
+                continue
+            MMLogger.get_current_instance().warning(
+                f'{path} has {found} bytes where {length} are needed; what is missing '
+                f'is written again as it is read.'
+            )
+            if name == 'pixels.bin':
+                self._forget_samples_beyond(found)
+            os.truncate(path, length)
+
+    def _forget_samples_beyond(self, end: int) -> None:
+        with open(self.folder / 'done.bin', 'r+b') as file:
+            for name, (offset, height, width) in self.entries.items():
+                if offset + 4 * height * width > end:
+                    file.seek(RECORD.size * self.number[name])
+                    file.write(bytes(RECORD.size))
 
     def read_image(self, results: dict, step: LoadImageFromFile) -> np.ndarray:
         """Return the image as an array of its own, in place of the step that loads it.
@@ -107,89 +193,24 @@ class PackedCopy:
         decoded = load_pair({k: v for k, v in results.items() if k != 'packed'})
         image, label = decoded['img'], decoded['gt_seg_map']
         if image.shape != (height, width, 3) or image.dtype != np.uint8:
-            raise ValueError(
-                f'{results["img_path"]} is {image.dtype} of shape {image.shape} where '
-                f'a packed copy holds uint8 of {(height, width, 3)}. Remove packed '
-                f'from the data set.'
-            )
-        with open(self.folder / 'pixels.bin', 'r+b') as file:
-            file.seek(offset)
-            file.write(image.tobytes())
-            file.write(label.tobytes())
-            file.flush()
-            os.fsync(file.fileno())  # so that no flag can outlive its pixels
-        with open(self.folder / 'done.bin', 'r+b') as file:
-            file.seek(self.number[name])
-            file.write(b'\1')
-
-
-def digest(pairs: Sequence[dict], label_map: LabelMap) -> str:
-    """Name what a copy would hold, from the sources' names, sizes and times."""
-    content = hashlib.sha256(label_map.table.tobytes())
-    content.update(repr(sorted(label_map.colours.items())).encode())
-    beyond = {k: v for k, v in label_map.ids.items() if not 0 <= k <= HIGHEST}
-    if beyond:  # ids that the table does not hold
-        content.update(repr(sorted(beyond.items())).encode())
-    for pair in pairs:
-        stats = [os.stat(pair[key]) for key in ('img_path', 'seg_map_path')]
-        facts = [(stat.st_size, stat.st_mtime_ns) for stat in stats]
-        content.update(repr((pair['rel_path'], facts)).encode())
-    return content.hexdigest()[:16]
-
-
-def header_of(path: str) -> Header:
-    """Read the header of an image; ValueError if it is not one of 8-bit colours."""
-    with open(path, 'rb') as file:
-        header = read_header(file, path)
-    if header is None:
-        raise UnreadableImage(path, 'it is of no known kind')
-    if header.dtype != 'uint8' or not header.for_opencv:
-        raise ValueError(
-            f'{path} has {header.channels} channel(s) of {header.dtype} '
-            f'({header.format}). A packed copy holds (H, W, 3) uint8 BGR, so it would '
-            f'lose some of that. Remove packed from the data set.'
-        )
-    return header
-
-
-def lay_out(folder: Path, pairs: Sequence[dict]) -> None:
-    """Create an empty copy; several processes may do so at once."""
-    index, offset = [], 0
-    for pair in pairs:
-        height, width, *_ = header_of(pair['img_path'])
-        index.append((pair['rel_path'], offset, height, width))
-        offset += 4 * height * width
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(folder.parent).free
-    needs = (
-        f'The packed copy of {len(pairs)} images needs {offset / GIB:.2f} GiB in '
-        f'{folder.parent}, where {free / GIB:.2f} GiB are free'
-    )
-    if offset > free:
-        raise ValueError(f'{needs}. Make room, choose another folder, or do not pack.')
-    logger = MMLogger.get_current_instance()
-    logger.info('%s. It is written as images are first read.', needs)
-    others = sorted(
-        path.name
-        for path in folder.parent.iterdir()
-        if path.is_dir() and not path.name.startswith(folder.name)
-    )
-    if others:
-        logger.info(
-            'Other copies in %s, of other data or of these files before they changed: '
-            '%s. Remove those that no run uses.',
-            folder.parent,
-            ', '.join(others),
-        )
-    draft = Path(tempfile.mkdtemp(prefix=f'{folder.name}.', dir=folder.parent))
-    draft.chmod(0o755)
-    with open(draft / 'pixels.bin', 'wb') as file:
-        file.truncate(offset)
-    (draft / 'done.bin').write_bytes(bytes(len(pairs)))
-    (draft / 'index.json').write_text(json.dumps(index))
-    try:
-        draft.rename(folder)
-    except OSError:  # another process was faster
-        if not folder.exists():
-            raise
-        shutil.rmtree(draft)
+            with reading(results['img_path']):
+                raise ValueError(
+                    f'{results["img_path"]} is {image.dtype} of shape {image.shape} '
+                    f'where a packed copy holds uint8 of {(height, width, 3)}. Remove '
+                    f'packed from the data set.'
+                )
+        pixels, path = image.tobytes() + label.tobytes(), self.folder / 'pixels.bin'
+        try:
+            with open(path, 'r+b') as file:
+                file.seek(offset)
+                file.write(pixels)
+                file.flush()
+                os.fsync(file.fileno())  # so that no record can outlive its pixels
+            with open(self.folder / 'done.bin', 'r+b') as file:
+                file.seek(RECORD.size * self.number[name])
+                file.write(self._record(name, pixels))
+        except OSError as error:  # whose own text may not name the file
+            raise OSError(
+                f'{path} cannot be written ({error.strerror or error}). Make room, or '
+                f'choose another folder for the packed copy.'
+            ) from error

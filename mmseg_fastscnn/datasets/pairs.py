@@ -46,15 +46,41 @@ def find_pairs(
         ValueError: Two images differ only in their suffix, or the split file has a
             line that cannot be used.
     """
+    options = (img_suffix, seg_map_suffix, ann_file, data_root)
+    pairs, problems = list_pairs(folder, labels, *options)
+    for problem in problems:
+        raise problem
+    return pairs
+
+
+def list_pairs(
+    folder: str,
+    labels: str | None,
+    img_suffix: Sequence[str],
+    seg_map_suffix: str,
+    ann_file: str = '',
+    data_root: str = '',
+) -> tuple[list[dict], list[Exception]]:
+    """List the pairs as `find_pairs` does, and what is wrong with some of them.
+
+    A label that is missing is in the list. An image that a split file names and that is
+    missing is not.
+
+    Raises:
+        FileNotFoundError: A folder or the split file is missing, or all images.
+        ValueError: The split file has a line that cannot be used.
+    """
     if not os.path.isdir(folder):
         raise FileNotFoundError(
             f'The image folder {folder} does not exist. Set data_root '
             f'(--data-root) and data_prefix.img_path to where the images are.'
         )
+    problems: list[Exception] = []
     if ann_file:
         roots = (folder, data_root)
         split = SplitFile(ann_file, roots, labels, img_suffix, seg_map_suffix)
-        pairs = split.pairs()
+        pairs, missing = split.pairs()
+        problems += missing
     else:
         pairs = [
             dict(img_path=os.path.join(folder, name), rel_path=name)
@@ -64,9 +90,9 @@ def find_pairs(
         if labels and 'seg_map_path' not in pair:
             name = without_suffix(pair['rel_path'], img_suffix) + seg_map_suffix
             pair['seg_map_path'] = os.path.join(labels, name)
-    check_names(pairs, folder)
-    check_labels(pairs, img_suffix, seg_map_suffix)
-    return pairs
+    problems += same_names(pairs, folder)
+    problems += missing_labels(pairs, img_suffix, seg_map_suffix)
+    return pairs, problems
 
 
 def image_names(folder: str, suffixes: Sequence[str]) -> list[str]:
@@ -111,26 +137,26 @@ def walk(folder: str) -> Iterator[tuple[str, list[str]]]:
             yield root, files
 
 
-def check_names(pairs: Sequence[dict], folder: str) -> None:
-    """Raise ValueError if two images would share a label or a prediction's name."""
+def same_names(pairs: Sequence[dict], folder: str) -> Iterator[ValueError]:
+    """Find images that would share a label or a prediction's name."""
     count = Counter(pair['rel_path'].rpartition('.')[0] for pair in pairs)
     twins = [name for name, times in count.items() if times > 1]
     if twins:
-        raise ValueError(
+        yield ValueError(
             f'Below {folder}, images differ only in their suffix or are named '
             f'twice: {shorten(twins)}. They would share a label; remove one of '
             f'each, or set img_suffix.'
         )
 
 
-def check_labels(
+def missing_labels(
     pairs: Sequence[dict], img_suffix: Sequence[str], seg_map_suffix: str
-) -> None:
-    """Raise FileNotFoundError if there are images whose label is missing."""
+) -> Iterator[FileNotFoundError]:
+    """Find images whose label is missing."""
     paths = [pair['seg_map_path'] for pair in pairs if 'seg_map_path' in pair]
     missing = [path for path in paths if not os.path.exists(path)]
     if missing:
-        raise FileNotFoundError(
+        yield FileNotFoundError(
             f'{len(missing)} of {len(pairs)} pairs have no label: {shorten(missing)}. '
             f'Add the files, name in a split file (ann_file) the images to use, or '
             f'correct data_prefix, img_suffix={tuple(img_suffix)} or '

@@ -5,21 +5,35 @@ Only images that EXIF turns, or whose label has another size, get here.
 
 from PIL import ExifTags, Image
 
-from mmseg_fastscnn.datasets.image_header import Header
+from mmseg_fastscnn.datasets.image_header import (
+    DAMAGE,
+    Header,
+    UnreadableImage,
+    orientation,
+)
 
 
-def read_orientation(header: Header | None, png_exif: bytes) -> int:
+def read_orientation(
+    header: Header | None, png_exif: bytes, path: str = 'The image'
+) -> int:
     """Return EXIF's orientation, 1 to 8; 1 is upright and the default.
 
     Args:
         header: Header of the image file.
         png_exif: EXIF of the file if it is a PNG; see `loading.png_exif`.
+        path: What error messages call it.
+
+    Raises:
+        UnreadableImage: The EXIF is damaged.
     """
     if header is None or header.format != 'PNG':
         return header.exif if header else 1
     exif = Image.Exif()
-    exif.load(png_exif)
-    return exif.get(ExifTags.Base.Orientation, 1)
+    try:
+        exif.load(png_exif)
+        return orientation(exif.get(ExifTags.Base.Orientation))
+    except DAMAGE as error:
+        raise UnreadableImage(path, f'its EXIF is damaged: {error}') from error
 
 
 def check_same_grid(shape: tuple[int, int], results: dict) -> None:
@@ -33,8 +47,6 @@ def check_same_grid(shape: tuple[int, int], results: dict) -> None:
         shape: (h, w) of the label.
         results: Has `img_path`, `seg_map_path`, `ori_shape`, perhaps `orientation`.
     """
-    if 'ori_shape' not in results:
-        raise ValueError('LoadImageFromFile must come before LoadAnnotations.')
     image, path = results['img_path'], results['seg_map_path']
     size, orientation = results['ori_shape'], results.get('orientation', 1)
     advice = 'Save the image upright, without that entry, as the label is.'

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from mmengine.dataset import BaseDataset
 
+from mmseg_fastscnn.datasets.bad_samples import BadSamples
 from mmseg_fastscnn.datasets.image_header import MAX_PIXELS
 from mmseg_fastscnn.datasets.join_steps import check_steps, join_loading_steps
 from mmseg_fastscnn.datasets.loading import read_label
@@ -50,6 +51,9 @@ class SegDataset(BaseDataset):
         pipeline: Transforms, which change a `results` dict one after the other.
         packed: Folder of a decoded copy to read from, written while it is first read
             (see `packed.py`); by default the files are read.
+        skip_bad: `limit` and `file` of `BadSamples`: up to so many samples that cannot
+            be read are replaced by the next ones of the data set. By default, the first
+            one is an error. `tools/train.py --skip-bad` sets it.
         fuse: Run loading, resizing and cropping for training as one step, where the
             pipeline begins with these (see `join_steps.py`).
         backend_args: None or dict(backend='local'), as files are on the local disk.
@@ -81,6 +85,7 @@ class SegDataset(BaseDataset):
         max_pixels: int = MAX_PIXELS,
         pipeline: Sequence = (),
         packed: str | None = None,
+        skip_bad: Mapping | None = None,
         fuse: bool = True,
         backend_args: Mapping | None = None,
         **kwargs,
@@ -89,6 +94,7 @@ class SegDataset(BaseDataset):
         check_steps(pipeline)
         self.packed_folder = packed
         self.packed: PackedCopy | None = None
+        self.bad_samples = None if skip_bad is None else BadSamples(**skip_bad)
         suffixes = img_suffix or self.IMG_SUFFIX
         self.img_suffix = (suffixes,) if isinstance(suffixes, str) else suffixes
         self.seg_map_suffix = seg_map_suffix or self.SEG_MAP_SUFFIX
@@ -115,7 +121,13 @@ class SegDataset(BaseDataset):
         super().full_init()
         if self.packed_folder is not None and self.packed is None:
             pairs = [super(SegDataset, self).get_data_info(k) for k in range(len(self))]
-            self.packed = PackedCopy(self.packed_folder, pairs, self.label_map)
+            self.packed = PackedCopy(
+                self.packed_folder,
+                pairs,
+                self.label_map,
+                self.max_pixels,
+                keeps_unreadable=self.bad_samples is not None,
+            )
 
     def load_data_list(self) -> list[dict]:
         """Return one dict per pair; see `pairs.py`."""
@@ -141,6 +153,29 @@ class SegDataset(BaseDataset):
             info['packed'] = self.packed
         return info
 
+    def prepare_data(self, idx: int) -> dict | None:
+        """Return what the pipeline makes of a pair, or of the next that can be read.
+
+        Which one replaces a pair follows from its index alone, so that a run with the
+        same seed sees the same images.
+        """
+        for other in range(idx, idx + len(self)):
+            other %= len(self)
+            try:
+                data = super().prepare_data(other)
+            except (ValueError, OSError) as error:
+                self.leave_out(other, error)
+                continue
+            if data is not None or self.test_mode:
+                return data
+        raise ValueError(f'None of the {len(self)} images can be read.')
+
+    def leave_out(self, idx: int, error: Exception) -> None:
+        """Go on without a pair; raise the error where it must not be left out."""
+        if self.bad_samples is None or not hasattr(error, 'bad_file'):
+            raise error
+        self.bad_samples.add(super().get_data_info(idx)['img_path'], error)
+
     def get_cat_ids(self, idx: int) -> list[int]:
         """Return the train ids in a label, for mmengine's `ClassBalancedDataset`."""
         info = super().get_data_info(idx)
@@ -149,5 +184,9 @@ class SegDataset(BaseDataset):
                 f'{info["img_path"]} has no label, so there are no classes to balance. '
                 f'Set data_prefix.seg_map_path.'
             )
-        label = read_label(info['seg_map_path'], self.label_map, self.max_pixels)
+        try:
+            label = read_label(info['seg_map_path'], self.label_map, self.max_pixels)
+        except (ValueError, OSError) as error:
+            self.leave_out(idx, error)
+            return []
         return [k for k in np.unique(label).tolist() if k != self.ignore_index]

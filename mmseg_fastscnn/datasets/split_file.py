@@ -43,24 +43,33 @@ class SplitFile:
         self.img_suffix = img_suffix
         self.seg_map_suffix = seg_map_suffix
 
-    def pairs(self) -> list[dict]:
-        """Return one pair for each line that is not a comment."""
+    def pairs(self) -> tuple[list[dict], list[FileNotFoundError]]:
+        """Return one pair for each line that names an image, and what is missing."""
         pairs, missing = [], []
-        for number, line in enumerate(list_from_file(self.path), start=1):
+        for number, line in enumerate(self._lines(), start=1):
             line = line.removeprefix('\ufeff').strip()
             pair = self._pair(line, number) if line else None
             if pair:
                 pairs.append(pair)
             elif line and not line.startswith('#'):
                 missing.append(f'line {number}: {line}')
-        if missing:
-            raise FileNotFoundError(
-                f'{self.path} names {len(missing)} image(s) that do not exist below '
-                f'{" or ".join(self.roots)}: {shorten(missing)}. Add the files, or '
-                f'correct the lines, data_prefix.img_path, or '
-                f'img_suffix={tuple(self.img_suffix)}.'
-            )
-        return pairs
+        if not missing:
+            return pairs, []
+        error = FileNotFoundError(
+            f'{self.path} names {len(missing)} image(s) that do not exist below '
+            f'{" or ".join(self.roots)}: {shorten(missing)}. Add the files, or '
+            f'correct the lines, data_prefix.img_path, or '
+            f'img_suffix={tuple(self.img_suffix)}.'
+        )
+        return pairs, [error]
+
+    def _lines(self) -> list[str]:
+        try:
+            return list_from_file(self.path)
+        except UnicodeDecodeError as error:
+            raise ValueError(
+                f'The split file {self.path} is not UTF-8 text: {error}.'
+            ) from error
 
     def _pair(self, line: str, number: int) -> dict | None:
         for name in (line, line.replace('\\', '/')):

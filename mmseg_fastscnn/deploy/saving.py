@@ -10,7 +10,8 @@ from mmseg_fastscnn.deploy.sources import Frame
 from mmseg_fastscnn.deploy.stream import Prediction
 from mmseg_fastscnn.deploy.video import VideoFile
 from mmseg_fastscnn.pictures import overlay
-from mmseg_fastscnn.writing import ResultFolder, whole_file
+from mmseg_fastscnn.results import ResultFolder
+from mmseg_fastscnn.writing import whole_file
 
 SAVED = ('overlay', 'labels', 'probabilities')
 

@@ -8,8 +8,8 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 
 from mmseg_fastscnn.config import all_datasets
-from mmseg_fastscnn.engine.resume import check_work_dir
 from mmseg_fastscnn.engine.runner import SegRunner
+from mmseg_fastscnn.engine.work_dir import check_work_dir
 
 
 class DryRunOver(Exception):
@@ -20,6 +20,9 @@ class DryRunHook(Hook):
     """Validate one batch after the first step, then end the run."""
 
     priority = 'HIGHEST'  # before anything is logged or saved
+
+    def before_train(self, runner) -> None:
+        runner.train_loop.validated = runner.iter  # the step comes first
 
     def after_train_iter(self, runner, batch_idx: int, **kwargs) -> None:
         losses = {name: value.item() for name, value in kwargs['outputs'].items()}
@@ -34,19 +37,20 @@ class DryRunHook(Hook):
         raise DryRunOver
 
 
-def dry_run(config: Config) -> None:
+def dry_run(config: Config, overwrite: bool = False) -> None:
     """Start a run as it would start, take one step and validate one batch.
 
     The work dir is a temporary folder, one per process.
 
     Args:
         config: From `load_config`; it is not changed.
+        overwrite: See `check_work_dir`.
 
     Raises:
         ValueError: The run would write over its own checkpoint, see `check_work_dir`,
             or there is no step left to take.
     """
-    check_work_dir(config)
+    check_work_dir(config, overwrite)
     config = copy.deepcopy(config)
     for dataset in all_datasets(config):
         dataset.pop('packed', None)  # a decoded copy is written as it is read

@@ -3,9 +3,10 @@
 from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
 from mmengine.model import BaseTTAModel
-from mmengine.runner import EpochBasedTrainLoop
+from mmengine.runner import EpochBasedTrainLoop as EpochBasedTrainLoopOfMMEngine
 from torch.utils.data import DataLoader
 
+from mmseg_fastscnn.engine.loops import EpochBasedTrainLoop
 from mmseg_fastscnn.machine import describe_device
 from mmseg_fastscnn.models.segmentor import unwrapped
 from mmseg_fastscnn.registry import HOOKS
@@ -45,7 +46,9 @@ class RunHeaderHook(Hook):
 
 def counts_epochs(runner) -> bool:
     """Return whether a run's length is given in epochs."""
-    return isinstance(runner.train_loop, EpochBasedTrainLoop)
+    return isinstance(
+        runner.train_loop, EpochBasedTrainLoop | EpochBasedTrainLoopOfMMEngine
+    )
 
 
 def describe_length(runner) -> str:

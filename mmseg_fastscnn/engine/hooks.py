@@ -1,13 +1,13 @@
-"""Hooks of the training loop: losses, loading, checkpoints, a frozen backbone."""
+"""Hooks of the training loop: losses, loading, plain checkpoints, a frozen backbone."""
 
 import time
 
-from mmengine.hooks import CheckpointHook as CheckpointHookOfMMEngine
 from mmengine.hooks import Hook, LoggerHook
 from mmengine.hooks import RuntimeInfoHook as RuntimeInfoHookOfMMEngine
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from mmseg_fastscnn.checkpoint.weights_hash import hashes_of
 from mmseg_fastscnn.engine.resume import plain_hub
 from mmseg_fastscnn.machine import cores_per_process
 from mmseg_fastscnn.models.segmentor import unwrapped
@@ -21,6 +21,7 @@ class RuntimeInfoHook(RuntimeInfoHookOfMMEngine):
     mmengine reads each loss from the device as soon as it is computed, so that the CPU
     waits instead of preparing the next iteration. Here the losses of several iterations
     are read together: before a line is logged, a model validated or a file written.
+    Then `after_losses_are_read` of all hooks is called.
     """
 
     def __init__(self):
@@ -58,6 +59,7 @@ class RuntimeInfoHook(RuntimeInfoHookOfMMEngine):
         for outputs in self.unread:
             super().after_train_iter(runner, 0, outputs=outputs)
         self.unread.clear()
+        runner.call_hook('after_losses_are_read')
 
 
 @HOOKS.register_module()
@@ -122,31 +124,18 @@ def advice(loader: DataLoader) -> str:
 
 
 @HOOKS.register_module()
-class CheckpointHook(CheckpointHookOfMMEngine):
-    """mmengine's CheckpointHook, for which a higher score of any name is better.
-
-    Only a score with "loss" in its name is better if it is lower. mmengine itself knows
-    some names, and needs `rule` for mFscore and others.
-    """
-
-    def __init__(self, *args, save_best: str | list[str] | None = None, **kwargs):
-        names = [save_best] if isinstance(save_best, str) else save_best or []
-        higher = [name for name in names if 'loss' not in name.lower()]
-        if 'auto' in names:  # the metric's first score; '' is part of any name
-            higher.append('')
-        kwargs.setdefault('greater_keys', higher)
-        super().__init__(*args, save_best=save_best, **kwargs)
-
-
-@HOOKS.register_module()
 class PlainCheckpointHook(Hook):
-    """Write checkpoints of tensors and plain values alone; see `plain_hub`."""
+    """Write checkpoints of tensors and plain values alone, with a hash of the weights.
+
+    See `plain_hub` and `weights_hash.py`.
+    """
 
     priority = 'LOWEST'  # after hooks that add to the checkpoint's message hub
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
         checkpoint['message_hub'] = plain_hub(checkpoint['message_hub'])
         checkpoint['meta']['images_per_step'] = runner.images_per_step
+        checkpoint['meta']['sha256'] = hashes_of(checkpoint)
 
 
 @HOOKS.register_module()

@@ -5,13 +5,14 @@ from pathlib import Path
 
 import numpy as np
 from mmengine.dist import barrier
+from mmengine.evaluator import Evaluator
 from mmengine.hooks import Hook
 
-from mmseg_fastscnn.datasets.inspect_labels import parts_of
+from mmseg_fastscnn.datasets.doctor.survey import parts_of
 from mmseg_fastscnn.engine.visualizer import result_panel
 from mmseg_fastscnn.registry import HOOKS
+from mmseg_fastscnn.results import ResultFolder
 from mmseg_fastscnn.structures import SegDataSample
-from mmseg_fastscnn.writing import ResultFolder
 
 
 @HOOKS.register_module()
@@ -24,10 +25,6 @@ class PredictionHook(Hook):
         show_dir: Folder for pictures: image | truth | prediction, without the truth
             where there are no labels.
         opacity: Opacity of the colours in the pictures, 0 to 1.
-
-    Raises:
-        ValueError: A result would replace an image, a label or another result; nothing
-            is written then.
     """
 
     def __init__(
@@ -36,20 +33,14 @@ class PredictionHook(Hook):
         show_dir: str | None = None,
         opacity: float = 0.5,
     ):
-        if out_dir and show_dir and Path(out_dir).resolve() == Path(show_dir).resolve():
-            raise ValueError(
-                f'Label images and pictures would both be written to {out_dir}. Give '
-                f'them two folders.'
-            )
         self.labels = ResultFolder(out_dir) if out_dir else None
         self.pictures = ResultFolder(show_dir) if show_dir else None
         self.opacity = opacity
 
-    def before_test(self, runner) -> None:
-        for folder in filter(None, (self.labels, self.pictures)):
-            folder.check(known_images(runner.test_dataloader.dataset))
-        # another process must not find a file half written while it still checks
-        barrier()
+    @property
+    def folders(self) -> list[ResultFolder]:
+        """The folders that are written to."""
+        return [folder for folder in (self.labels, self.pictures) if folder]
 
     def after_test_iter(
         self,
@@ -66,6 +57,42 @@ class PredictionHook(Hook):
             if self.pictures:
                 picture = result_panel(sample, metainfo, self.opacity)
                 self.pictures.write(sample, picture)
+
+
+@HOOKS.register_module()
+class ResultCheckHook(Hook):
+    """Check where all results of a test or validation would go, before the first one.
+
+    Raises:
+        ValueError: A result would replace an image, a label, a user's file or another
+            result of this run, or leave its folder; nothing is written then.
+    """
+
+    priority = 'HIGH'
+
+    def before_test(self, runner) -> None:
+        folders = [f for h in runner.hooks for f in getattr(h, 'folders', ())]
+        folders += folders_of_metrics(runner.test_evaluator)
+        check_results(folders, runner.test_dataloader.dataset)
+
+    def before_val(self, runner) -> None:
+        folders = folders_of_metrics(runner.val_evaluator)
+        check_results(folders, runner.val_dataloader.dataset)
+
+
+def folders_of_metrics(evaluator: Evaluator) -> list[ResultFolder]:
+    """Return the folders that metrics write predictions to."""
+    folders = [getattr(metric, 'folder', None) for metric in evaluator.metrics]
+    return [folder for folder in folders if isinstance(folder, ResultFolder)]
+
+
+def check_results(folders: list[ResultFolder], dataset: object) -> None:
+    """Check the results in some folders, see `ResultFolder.check`."""
+    claimed: set[Path] = set()
+    for folder in folders:
+        folder.check(known_images(dataset), claimed)
+    if folders:  # another process must not find a file half written while it checks
+        barrier()
 
 
 def known_images(dataset: object) -> Iterator[dict]:

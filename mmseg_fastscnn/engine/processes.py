@@ -1,11 +1,43 @@
-"""Data parallel training: its processes on CPUs, and how the model is wrapped."""
+"""Data parallel training: its processes, and how the model is wrapped."""
 
 import inspect
 import os
+import socket
+from collections.abc import Sequence
+from datetime import timedelta
+from functools import cache
+from itertools import groupby
+from typing import NamedTuple
 
 import torch
-from mmengine.dist import is_distributed
+from mmengine.dist import all_gather_object, is_distributed
 from torch.nn.parallel import DistributedDataParallel
+
+
+class ProcessesDiffer(ValueError):
+    """The processes of a run differ; each of them raises it, with the same message."""
+
+
+class Process(NamedTuple):
+    """Where a process of a run is."""
+
+    host: str
+    number: int
+
+
+@cache
+def all_processes() -> list[Process]:
+    """Return the processes of the run by rank; all have to make the first call."""
+    return all_gather_object(Process(socket.gethostname(), os.getpid()))
+
+
+def rank_list(ranks: Sequence[int]) -> str:
+    """Write ascending ranks down, [0, 1, 2, 5] as 'ranks 0-2, 5'."""
+    spans = []
+    for _, part in groupby(enumerate(ranks), lambda pair: pair[1] - pair[0]):
+        first, *others = [rank for _, rank in part]
+        spans.append(f'{first}-{others[-1]}' if others else f'{first}')
+    return f'rank{"s" if len(ranks) > 1 else ""} {", ".join(spans)}'
 
 
 def check_launcher(launcher: str) -> None:
@@ -29,13 +61,23 @@ def check_launcher(launcher: str) -> None:
         )
 
 
-def join_on_cpus() -> None:
+def join_on_cpus(timeout: float | None) -> None:
     """Join the processes of a run by gloo if there are only CPUs.
 
     mmengine's own start would call `torch.cuda.set_device`, which fails on CPUs.
+
+    Args:
+        timeout: How long a process waits for the others, in seconds; by default as
+            long as torch's default, half an hour.
     """
     if not torch.cuda.is_available() and not is_distributed():
-        torch.distributed.init_process_group('gloo')
+        limit = None if timeout is None else timedelta(seconds=timeout)
+        torch.distributed.init_process_group('gloo', timeout=limit)
+
+
+def restarts() -> int:
+    """Return how often torchrun has started the processes again after a failure."""
+    return int(os.environ.get('TORCHELASTIC_RESTART_COUNT', 0))
 
 
 def data_parallel_settings(find_unused_parameters: bool) -> dict:

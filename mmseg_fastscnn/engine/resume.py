@@ -6,6 +6,7 @@ gets only known keys with values of known types, and names of files only if thes
 checkpoints in this run's own folder.
 """
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from numbers import Real
@@ -13,44 +14,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from mmengine.config import Config
-from mmengine.hooks import CheckpointHook
 from mmengine.logging import HistoryBuffer
-from mmengine.runner import Runner
-from torch import Tensor
-from torch.utils.data import DataLoader
+from torch import Tensor, nn
 
 from mmseg_fastscnn.checkpoint import read_checkpoint
-
-OF_A_RUN = re.compile(r'((iter|epoch)_\d+|best_.+)\.pth')  # names that training writes
-POINTER = 'last_checkpoint'  # the file in which mmengine keeps the last one's path
-
-
-def last_checkpoint(work_dir: str | Path) -> Path | None:
-    """Return the last checkpoint of a work dir, even if the work dir was moved."""
-    pointer = Path(work_dir, POINTER)
-    if not pointer.exists():
-        return None
-    named = Path(pointer.read_text().strip())
-    moved = Path(work_dir, named.name)
-    return moved if moved.exists() else named
-
-
-def check_work_dir(config: Config) -> None:
-    """Check that training will not write over the checkpoint that it starts from.
-
-    Raises:
-        ValueError: The checkpoint lies in the work dir and has a name that training
-            would write.
-    """
-    work_dir = Path(config.work_dir).resolve()
-    start = Path(config.get('load_from') or '')
-    replaced = start.resolve().parent == work_dir and OF_A_RUN.fullmatch(start.name)
-    if replaced and not config.get('resume'):
-        raise ValueError(
-            f'--load-from {start} lies in the work dir, where training would write '
-            f'over it. Choose another --work-dir, or go on with that run by --resume.'
-        )
 
 
 def seed_of(path: str | Path) -> int | None:
@@ -59,43 +26,12 @@ def seed_of(path: str | Path) -> int | None:
     return seed if type(seed) is int else None
 
 
-def checkpoint_folder(runner: Runner) -> Path:
-    """Return where a run keeps its checkpoints, by the rule of `CheckpointHook`.
-
-    To be called before training begins, when the hook still has the `out_dir` given.
-    """
-    hook = next((h for h in runner.hooks if isinstance(h, CheckpointHook)), None)
-    work_dir = Path(runner.work_dir)
-    if hook is None or hook.out_dir in (None, runner.work_dir):
-        return work_dir
-    return Path(hook.out_dir, work_dir.name)
-
-
-class SkippingIterator:
-    """Iterator over the training batches after a resume.
-
-    mmengine's loop asks for the batch of each earlier iteration, only to throw it away.
-    Here it gets None for these, and nothing is loaded.
-
-    Args:
-        dataloader: Data loader with our `InfiniteSampler`.
-        skip: Number of earlier iterations.
-    """
-
-    def __init__(self, dataloader: DataLoader, skip: int):
-        dataloader.sampler.start = skip * dataloader.batch_size
-        self.skip = skip
-        self.iterator = iter(dataloader)
-
-    def __next__(self) -> dict | None:
-        if self.skip > 0:
-            self.skip -= 1
-            return None
-        return next(self.iterator)
-
-
 def resumable(
-    checkpoint: Mapping, path: str | Path, folder: Path, schedulers: Sequence
+    checkpoint: Mapping,
+    path: str | Path,
+    folder: Path,
+    schedulers: Sequence,
+    model: nn.Module,
 ) -> dict:
     """Return the part of a checkpoint from which a run goes on.
 
@@ -104,6 +40,7 @@ def resumable(
         path: File of the checkpoint.
         folder: Where this run keeps its checkpoints.
         schedulers: This run's parameter schedulers.
+        model: The segmentor.
 
     Raises:
         ValueError: The checkpoint has no state of a run, or its state is damaged or
@@ -114,33 +51,93 @@ def resumable(
             f'{path} holds weights but no state of a run to resume. Start from its '
             f'weights with --load-from.'
         )
-    meta = checkpoint['meta']
-    count = {key: meta.get(key) for key in ('epoch', 'iter')}
-    if any(type(value) is not int or value < 0 for value in count.values()):
-        raise ValueError(
-            f'{path}: meta has {count} where the finished epochs and iterations should '
-            f'be. The file is damaged; resume from an earlier checkpoint.'
-        )
     result = {
         key: checkpoint[key]
         for key in ('state_dict', 'ema_state_dict', 'optimizer')
         if key in checkpoint
     }
-    result['meta'] = {
-        key: meta[key]
-        for key in (*count, 'seed', 'dataset_meta', 'images_per_step')
-        if key in meta
-    }
+    result['meta'] = known_meta(checkpoint['meta'], path)
+    result['ranks'] = rank_states(checkpoint, path, model)
     result['param_schedulers'] = scheduler_states(checkpoint, path, schedulers)
     result['message_hub'] = restored_hub(checkpoint.get('message_hub'), path, folder)
     return result
+
+
+def is_count(value: object) -> bool:
+    return type(value) is int and value >= 0
+
+
+def is_early_stopping(value: object) -> bool:
+    return (
+        isinstance(value, Mapping)
+        and set(value) == {'wait_count', 'best_score'}
+        and is_count(value['wait_count'])
+        and isinstance(value['best_score'], float)
+    )
+
+
+def known_meta(meta: Mapping, path: str | Path) -> dict:
+    """Return how far a run is; files of earlier versions lack some of it.
+
+    Raises:
+        ValueError: It is of another form than a run writes.
+    """
+    counts = ('epoch', 'iter', 'seed', 'images_per_step', 'validated')
+    counts += ('images', 'dataset_size', 'order_seed')
+    forms = dict.fromkeys(counts, is_count) | {'early_stopping': is_early_stopping}
+    result = {key: meta[key] for key in forms if meta.get(key) is not None}
+    for key in {**result, 'epoch': None, 'iter': None}:
+        if not forms[key](result.get(key)):
+            raise ValueError(
+                f'{path}: meta has {key}={result.get(key)!r}, which no run writes. The '
+                f'file is damaged; resume from an earlier checkpoint.'
+            )
+    if 'dataset_meta' in meta:
+        result['dataset_meta'] = meta['dataset_meta']
+    return result
+
+
+def rank_states(
+    checkpoint: Mapping, path: str | Path, model: nn.Module
+) -> list[Mapping]:
+    """Return what each process had for itself; see `run_state.py`.
+
+    Raises:
+        ValueError: It is not of this model.
+    """
+    states = checkpoint.get('ranks', [])
+    buffers = dict(model.named_buffers())
+    buffers |= {f'ema.{name}': value for name, value in buffers.items()}
+    own = dict(buffers=buffers, gradients=dict(model.named_parameters()))
+    fits = isinstance(states, list) and all(
+        isinstance(state, Mapping)
+        and state.keys() == own.keys()
+        and all(are_of(state[kind], own[kind]) for kind in own)
+        for state in states
+    )
+    if not fits:
+        raise ValueError(
+            f'{path}: what it has of each process (ranks) is damaged, or of another '
+            f'model. Resume from an earlier checkpoint.'
+        )
+    return states
+
+
+def are_of(found: object, own: Mapping[str, Tensor]) -> bool:
+    """Return whether all that is found are tensors of the names and shapes of `own`."""
+    return isinstance(found, Mapping) and all(
+        isinstance(value, Tensor) and name in own and value.shape == own[name].shape
+        for name, value in found.items()
+    )
 
 
 def scheduler_states(
     checkpoint: Mapping, path: str | Path, schedulers: Sequence
 ) -> list[dict]:
     """Return each scheduler's state without the keys that it does not have itself."""
-    states = checkpoint.get('param_schedulers') or []
+    states = checkpoint.get('param_schedulers')
+    states = [] if states is None else states
+    states = states if isinstance(states, list | tuple) else [states]
     known = [set(scheduler.state_dict()) for scheduler in schedulers]
     if len(states) != len(known) or not all(isinstance(s, Mapping) for s in states):
         raise ValueError(
@@ -191,13 +188,14 @@ def history(name: str, value: object, path: str | Path) -> HistoryBuffer:
         and len(value) == 2
         and all(isinstance(part, Tensor) and part.dim() == 1 for part in value)
         and len(value[0]) == len(value[1])
+        and bool((value[1] > 0).all())  # they divide when a mean is logged
     )
     if not good:
         raise ValueError(
             f'{path}: the log history of {name!r} is damaged. Resume from an earlier '
             f'checkpoint, or start from the weights with --load-from.'
         )
-    return HistoryBuffer(*[part.numpy() for part in value])
+    return HistoryBuffer(*[part.double().numpy() for part in value])
 
 
 def kept_checkpoints(info: Mapping, folder: Path) -> dict:
@@ -209,11 +207,17 @@ def kept_checkpoints(info: Mapping, folder: Path) -> dict:
         best = folder / Path(name).name
         score_key = key.replace('best_ckpt', 'best_score', 1)
         score = info.get(score_key)
-        if best.name.startswith('best_') and best.is_file() and isinstance(score, Real):
+        is_score = isinstance(score, Real) and math.isfinite(score)
+        if best.name.startswith('best_') and best.is_file() and is_score:
             result |= {key: str(best), score_key: float(score)}
     ids = info.get('keep_ckpt_ids')
     if isinstance(ids, list | tuple):
-        result['keep_ckpt_ids'] = [k for k in ids if type(k) is int and k >= 0]
+        result['keep_ckpt_ids'] = [
+            k
+            for k in ids
+            if (type(k) is int and k >= 0)
+            or (isinstance(k, str) and re.fullmatch(r'iter_\d+\.pth', k))
+        ]
     return result
 
 

@@ -2,6 +2,7 @@
 
 import copy
 import logging
+import os
 import warnings
 from pathlib import Path
 
@@ -12,35 +13,47 @@ from mmengine.hooks import EMAHook, Hook
 from mmengine.logging import MMLogger
 from mmengine.model import revert_sync_batchnorm
 from mmengine.optim import OptimWrapper
-from mmengine.runner import Runner
+from mmengine.runner import BaseLoop, Runner
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from mmseg_fastscnn.checkpoint import load_weights, read_checkpoint
 from mmseg_fastscnn.checkpoint.classes import carry_over_classes
 from mmseg_fastscnn.checkpoint.load import inflate_first_convolution
-from mmseg_fastscnn.datasets.sampler import InfiniteSampler
+from mmseg_fastscnn.datasets.sampler import RunSampler
+from mmseg_fastscnn.engine.agreement import AgreementHook, check_config_and_code
+from mmseg_fastscnn.engine.bad_steps import MAX_BAD_STEPS, BadStepsHook
 from mmseg_fastscnn.engine.class_weights import ClassWeightHook
 from mmseg_fastscnn.engine.header import RunHeaderHook
 from mmseg_fastscnn.engine.hooks import DataWaitHook, PlainCheckpointHook
 from mmseg_fastscnn.engine.inference_form import InferenceFormHook
+from mmseg_fastscnn.engine.interruption import shielded
+from mmseg_fastscnn.engine.log_files import write_lines_or_warn
+from mmseg_fastscnn.engine.predictions import ResultCheckHook
 from mmseg_fastscnn.engine.processes import (
     check_launcher,
     data_parallel_settings,
     join_on_cpus,
 )
-from mmseg_fastscnn.engine.resume import (
-    SkippingIterator,
-    checkpoint_folder,
-    last_checkpoint,
-    resumable,
-    seed_of,
+from mmseg_fastscnn.engine.resume import resumable, seed_of
+from mmseg_fastscnn.engine.resume_state import check_state
+from mmseg_fastscnn.engine.run_state import (
+    RankState,
+    RunStateHook,
+    gather_rank_states,
 )
 from mmseg_fastscnn.engine.startup import StartupCheckHook
 from mmseg_fastscnn.engine.terminal import is_shown
+from mmseg_fastscnn.engine.work_dir import (
+    checkpoint_folder,
+    checkpoint_to_resume,
+    last_checkpoint,
+)
 from mmseg_fastscnn.machine import cores_per_process, set_aside_broken_torchvision
 from mmseg_fastscnn.models.segmentor import unwrapped
 from mmseg_fastscnn.registry import HOOKS, RUNNERS
+from mmseg_fastscnn.results import CONFIG, is_ours
+from mmseg_fastscnn.writing import whole_file
 
 
 @RUNNERS.register_module()
@@ -67,10 +80,12 @@ class SegRunner(Runner):
         resumes: Whether the run goes on with an earlier one.
         weights: Which of a checkpoint's weights to load: 'ema' or 'raw'.
         test_dtype: Type of the network's weights in a run that only tests.
+        rank_states: What each process has for itself, for the next checkpoint.
     """
 
     weights = 'ema'
     test_dtype = torch.float32
+    rank_states: list[RankState] | None = None
 
     def __init__(
         self,
@@ -96,14 +111,21 @@ class SegRunner(Runner):
         known before the parts are built.
         """
         cfg = copy.deepcopy(cfg)
+        asked = cfg.get('randomness', {}).get('seed')
         if cfg.get('resume'):
-            last = last_checkpoint(cfg.work_dir)
-            # a string, since the config is also written to a file
-            cfg.load_from = cfg.get('load_from') or (last and str(last))
+            if not cfg.get('load_from'):
+                last = checkpoint_to_resume(cfg)
+                # a string, since the config is also written to a file
+                cfg.load_from = last and str(last)
             seed = seed_of(cfg.load_from) if cfg.load_from else None
             if seed is not None:
                 cfg.randomness = {**cfg.get('randomness', {}), 'seed': seed}
-        return super().from_cfg(cfg)
+        runner = super().from_cfg(cfg)
+        if runner.resumes and asked not in (None, runner.seed):
+            runner.logger.warning(
+                'The run goes on with its own seed %d, not with %d.', runner.seed, asked
+            )
+        return runner
 
     def train(self) -> nn.Module:
         trained = self.model
@@ -126,26 +148,42 @@ class SegRunner(Runner):
     def dump_config(self) -> None:
         """Write the config of a training run to the work dir, others beside the log.
 
-        A config that was read from the work dir is not written over.
+        Beside the log, too, if the work dir has a file of that name that a user wrote.
         """
-        given = Path(self.cfg.filename or 'config.py')
-        is_there = given.resolve().parent == Path(self.work_dir).resolve()
-        if self.trains and not is_there:
-            super().dump_config()
-        elif self.rank == 0:
-            self.cfg.dump(Path(self.log_dir, given.name))
+        if self.rank != 0:
+            return
+        name = Path(self.cfg.filename or 'config.py').with_suffix('.py').name
+        path = Path(self.work_dir, name)
+        if not self.trains or (path.exists() and not is_ours(path)):
+            path = Path(self.log_dir, name)
+        with whole_file(path) as file:
+            file.write(CONFIG + self.cfg.pretty_text.encode())
 
     def setup_env(self, env_cfg: dict) -> None:
         check_launcher(self.launcher)
         if self.distributed:
-            join_on_cpus()
+            join_on_cpus(env_cfg.get('dist_cfg', {}).get('timeout'))
         super().setup_env(env_cfg)
+        check_config_and_code(self.cfg)
+
+    def set_randomness(
+        self,
+        seed: int | None,
+        diff_rank_seed: bool = False,
+        deterministic: bool = False,
+    ) -> None:
+        if deterministic:  # as cuBLAS is only with a workspace of fixed size
+            os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')
+        super().set_randomness(seed, diff_rank_seed, deterministic)
 
     def build_logger(self, log_level: int | str = 'INFO', **kwargs) -> MMLogger:
         logger = super().build_logger(log_level, **kwargs)
         terminal = logger.handlers[0]
         terminal.addFilter(is_shown)
         terminal.setFormatter(logging.Formatter('%(asctime)s %(message)s', '%H:%M:%S'))
+        for handler in logger.handlers:
+            if isinstance(handler, logging.FileHandler):
+                write_lines_or_warn(handler)
         # mmengine imports torchvision right after this, for its environment report
         set_aside_broken_torchvision(logger)
         return logger
@@ -154,11 +192,16 @@ class SegRunner(Runner):
         if not self.trains:  # `weights` says which to test; EMAHook would swap them
             custom_hooks = [h for h in custom_hooks or () if not averages_weights(h)]
         super().register_hooks(default_hooks, custom_hooks)
+        self.register_hook(AgreementHook())
         self.register_hook(StartupCheckHook())
         self.register_hook(RunHeaderHook())
+        self.register_hook(ResultCheckHook())
+        self.register_hook(RunStateHook())
         self.register_hook(PlainCheckpointHook())
         self.register_hook(DataWaitHook())
         self.register_hook(ClassWeightHook())
+        max_bad_steps = self.cfg.get('max_bad_steps', MAX_BAD_STEPS)
+        self.register_hook(BadStepsHook(max_bad_steps))
         if self.validates:
             self.register_hook(InferenceFormHook())
         if self.distributed:  # so that all processes validate with equal statistics
@@ -185,9 +228,11 @@ class SegRunner(Runner):
         checkpoint = read_checkpoint(filename, self.weights)
         model = unwrapped(self.model)
         if self.resumes:
+            checkpoint = self._without_averages(checkpoint, filename)
             schedulers = self.param_schedulers or ()
-            folder = checkpoint_folder(self)
-            checkpoint = resumable(checkpoint, filename, folder, schedulers)
+            folder = checkpoint_folder(self.cfg)
+            checkpoint = resumable(checkpoint, filename, folder, schedulers, model)
+            check_state(checkpoint, filename, model, self.optim_wrapper, schedulers)
             before = checkpoint['meta'].get('images_per_step')
             if before not in (None, self.images_per_step):
                 self.logger.warning(
@@ -201,7 +246,7 @@ class SegRunner(Runner):
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
         starts_training = self.trains and not self.resumes
         report = load_weights(
-            model, checkpoint['state_dict'], strict=not starts_training
+            model, checkpoint['state_dict'], not starts_training, filename
         )
         self.logger.info('%s: %s.', filename, report)
         if not self.trains:
@@ -228,13 +273,50 @@ class SegRunner(Runner):
             self.logger.info('%s.', report)
         return inflate_first_convolution(model, state_dict)
 
+    def _without_averages(self, checkpoint: dict, filename: str) -> dict:
+        """Return a checkpoint's trained weights, where a run averages none."""
+        averages = any(averages_weights(hook) for hook in self.hooks)
+        if averages or 'ema_state_dict' not in checkpoint:
+            return checkpoint
+        self.logger.warning(
+            'The run before averaged its weights (EMAHook), this one does not: it goes '
+            'on from the trained weights, and the averaged ones are dropped.'
+        )
+        result = read_checkpoint(filename, 'raw')
+        del result['ema_state_dict']
+        return result
+
     def resume(self, filename: str, *args, **kwargs) -> None:
-        """Resume a run; batches of earlier iterations are skipped without loading."""
         super().resume(filename, *args, **kwargs)
-        loop = self.train_loop
-        loads_to_skip = hasattr(loop, 'dataloader_iterator')
-        if loads_to_skip and isinstance(loop.dataloader.sampler, InfiniteSampler):
-            loop.dataloader_iterator = SkippingIterator(loop.dataloader, loop.iter)
+        sampler = self.train_dataloader.sampler
+        if self.iter > 0 and not isinstance(sampler, RunSampler):
+            self.logger.warning(
+                '%s cannot start in the middle: the images of earlier iterations are '
+                'loaded once more.',
+                type(sampler).__name__,
+            )
+
+    def gather_rank_states(self) -> None:
+        """Keep what each process has for itself; all must call this together."""
+        self.rank_states = gather_rank_states(self)
+
+    def save_checkpoint(self, *args, **kwargs) -> None:
+        """Write a checkpoint in the first process.
+
+        All must call this together, or `gather_rank_states` before.
+        """
+        if self.rank_states is None:
+            self.gather_rank_states()
+        super().save_checkpoint(*args, **kwargs)
+        self.rank_states = None
+
+    def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
+        """Build our loop, also where the config chooses it by `by_epoch`."""
+        if isinstance(loop, dict) and 'by_epoch' in loop:
+            by_epoch = loop['by_epoch']
+            loop = {key: value for key, value in loop.items() if key != 'by_epoch'}
+            loop['type'] = 'EpochBasedTrainLoop' if by_epoch else 'IterBasedTrainLoop'
+        return super().build_train_loop(loop)
 
     def scale_lr(
         self, optim_wrapper: OptimWrapper, auto_scale_lr: dict | None = None
@@ -281,7 +363,7 @@ class SegRunner(Runner):
             dataloader = dict(
                 dataloader, num_workers=workers, persistent_workers=persistent
             )
-        return Runner.build_dataloader(dataloader, *args, **kwargs)
+        return shielded(Runner.build_dataloader(dataloader, *args, **kwargs))
 
 
 def averages_weights(hook: Hook | dict) -> bool:

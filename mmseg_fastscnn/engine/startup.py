@@ -9,20 +9,21 @@ from collections.abc import Iterable, Iterator
 
 from mmengine.dataset import InfiniteSampler as InfiniteSamplerOfMMEngine
 from mmengine.dist import is_main_process
-from mmengine.hooks import CheckpointHook, Hook
+from mmengine.hooks import Hook
 from torch import nn
 from torch.nn.modules.batchnorm import SyncBatchNorm, _BatchNorm
 from torch.utils.data import DataLoader
 
-from mmseg_fastscnn.datasets.inspect_labels import occurring_classes
+from mmseg_fastscnn.datasets.doctor.findings import Finding, learnable
+from mmseg_fastscnn.datasets.doctor.splits import equal_files
+from mmseg_fastscnn.datasets.doctor.survey import occurring_classes
 from mmseg_fastscnn.datasets.sampler import InfiniteSampler
+from mmseg_fastscnn.engine.checkpoints import CheckpointHook
 from mmseg_fastscnn.engine.header import counts_epochs
 from mmseg_fastscnn.engine.startup_data import (
-    Finding,
     classes_fit,
     crop_sizes,
     ignored_ids,
-    learnable,
     pipeline_is_for_testing,
     same_classes,
     validation_sizes,
@@ -31,7 +32,8 @@ from mmseg_fastscnn.models.segmentor import unwrapped
 from mmseg_fastscnn.registry import HOOKS
 
 ENDLESS = (InfiniteSampler, InfiniteSamplerOfMMEngine)
-SECONDS = 3  # time limit for looking at the training labels
+SECONDS = 3  # time limit for looking at the training images and labels
+SECONDS_FOR_SPLITS = 1  # for comparing validation files with training files
 NEVER = 10**9  # `end` of mmengine's schedulers where the config gives none
 
 
@@ -90,13 +92,18 @@ def training_findings(runner) -> Iterator[Finding]:
 
 
 def findings_in_files(runner) -> Iterator[Finding]:
-    """Look at training labels and at one validation image.
+    """Look at training images and labels, and at one validation image.
+
+    `tools/check_dataset.py` looks at all of them, and for more.
 
     This comes second, since files are looked at in vain if other parts do not fit.
     """
     if is_main_process():  # one process is enough: all have the same files
         dataset = runner.train_dataloader.dataset
         yield from learnable(occurring_classes(dataset, SECONDS))
+        if runner.val_loop is not None:
+            validation = runner.val_dataloader.dataset
+            yield from equal_files(dataset, validation, SECONDS_FOR_SPLITS)
     if runner.val_loop is not None:
         yield from validation_sizes(runner.val_dataloader)
 

@@ -1,14 +1,15 @@
 """The part of the start-up check that compares data, network and metric."""
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from mmengine.config import Config
 from torch import nn
 from torch.utils.data import DataLoader
 
 from mmseg_fastscnn.config import all_datasets
-from mmseg_fastscnn.datasets.inspect_labels import LabelFacts, parts_of
+from mmseg_fastscnn.datasets.doctor.crops import crops_of
+from mmseg_fastscnn.datasets.doctor.findings import Finding
+from mmseg_fastscnn.datasets.doctor.survey import parts_of
 from mmseg_fastscnn.datasets.test_pipeline import (
     label_is_flipped,
     resized_after_padding,
@@ -16,18 +17,6 @@ from mmseg_fastscnn.datasets.test_pipeline import (
 )
 from mmseg_fastscnn.models.segmentor import unwrapped
 from mmseg_fastscnn.structures import IGNORED
-
-
-class Finding(NamedTuple):
-    """Something in a run that does not fit together.
-
-    Attributes:
-        stops: Whether the run cannot work like this.
-        text: What was found, and what to do.
-    """
-
-    stops: bool
-    text: str
 
 
 def classes_fit(
@@ -118,18 +107,6 @@ def crop_sizes(model: nn.Module, loader: DataLoader) -> Iterator[Finding]:
             )
 
 
-def crops_of(dataset: object) -> set[tuple[int, int]]:
-    """Return every crop size of the training pipelines, (h, w)."""
-    result = set()
-    for part in parts_of(dataset):
-        for step in getattr(getattr(part, 'pipeline', None), 'transforms', ()):
-            # our RandomCrop keeps the size itself, a fused step keeps a RandomCrop
-            crop = getattr(getattr(step, 'crop', step), 'crop_size', None)
-            if isinstance(crop, list | tuple):
-                result.add(tuple(crop))
-    return result
-
-
 def pipeline_is_for_testing(config: Config, loader: str) -> Iterator[Finding]:
     """Find steps of a test pipeline that are not undone, or not done to the label."""
     for dataset in all_datasets(Config({loader: config[loader]})):
@@ -169,32 +146,3 @@ def validation_sizes(loader: DataLoader) -> Iterator[Finding]:
             f'image {needed} (h, w): predictions are compared at the size of the file. '
             f'Put LoadAnnotations after Resize and Pad in the validation pipeline.',
         )
-
-
-def learnable(facts: LabelFacts) -> Iterator[Finding]:
-    """Find labels that cannot be read, and classes that do not occur in them.
-
-    Args:
-        facts: What was seen in as many training labels as there was time for.
-    """
-    if facts.errors:
-        more = f' ({len(facts.errors)} such files)' if facts.errors[1:] else ''
-        yield Finding(True, f'{facts.errors[0]}{more}')
-    if not facts.labelled:
-        return
-    seen = f'{facts.labelled} training labels looked at, of {facts.total}'
-    occurring = [name for name, pixels in facts.pixels.items() if pixels]
-    if len(occurring) < 2:
-        way = 'Correct label_map or metainfo.classes.'
-        if facts.suggestion:
-            way = (
-                f'The files hold 0 and 255, and 255 is ignored: label_map='
-                f'{facts.suggestion} reads 255 as {facts.absent[-1]!r}.'
-            )
-        yield Finding(
-            facts.looked_at == facts.total,
-            f'There is nothing to tell apart: of the classes {list(facts.pixels)} only '
-            f'{occurring} occur in the {seen}. {way}',
-        )
-    elif facts.absent:
-        yield Finding(False, f'no pixel of {", ".join(facts.absent)} in {seen}.')

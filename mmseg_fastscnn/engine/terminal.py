@@ -26,7 +26,6 @@ NOT_SHOWN = {
 NOT_PRINTED = (
     '"FileClient" will be deprecated',  # mmengine's own call of its own class
     '"HardDiskBackend" is the alias',
-    'Advance dataloader',  # no batch is loaded for it, see `SkippingIterator`
 )
 
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -69,20 +70,33 @@ class ClassWeights(nn.Module):
 
 def read_weights(path: str) -> list[float]:
     """Read a list of numbers from a .npy or .json file."""
-    if path.endswith('.npy'):
-        weights = np.load(path, allow_pickle=False).tolist()
-    elif path.endswith('.json'):
-        with open(path, encoding='utf-8') as file:
-            weights = json.load(file)
-    else:
+    readers = {'.npy': read_npy, '.json': read_json}
+    suffix = Path(path).suffix
+    if suffix not in readers:
         raise ValueError(
             f'class_weight={path!r}: class weights are read from .npy and .json files '
             f'only. A pickle can run code when it is loaded; save the list with '
             f'numpy.save or json.dump instead.'
         )
+    try:
+        weights = readers[suffix](path)
+    except OSError:  # which has the file's name
+        raise
+    except Exception as error:  # of many kinds, on a damaged file
+        raise ValueError(
+            f'{path}: cannot be read as a list of numbers ({error}).'
+        ) from error
     numbers = isinstance(weights, list) and all(
         isinstance(weight, int | float) for weight in weights
     )
     if not numbers:
         raise ValueError(f'{path}: holds no list of numbers, one per class.')
     return weights
+
+
+def read_npy(path: str) -> object:
+    return np.load(path, allow_pickle=False).tolist()
+
+
+def read_json(path: str) -> object:
+    return json.loads(Path(path).read_text(encoding='utf-8'))

@@ -101,6 +101,7 @@ class SegDataPreProcessor(BaseDataPreprocessor):
         pads_labels = training and self.size is not None
         size = tuple(self.size) if pads_labels else self._common_size(images)
         how = self._normalisation(images, size, training)
+        how = how._replace(seeds=seeds_of(samples))
         if samples is not None:
             samples = self._moved(samples, size if pads_labels else None)
         before = tuple(images[0].shape[1:])
@@ -162,10 +163,11 @@ class SegDataPreProcessor(BaseDataPreprocessor):
         result = torch.empty(shape, dtype=how.dtype, memory_format=torch.channels_last)
         if any(image.shape[1:] != size for image in images):
             result.fill_(how.pad_val)
-        for image, place in zip(images, result, strict=True):
+        for n, (image, place) in enumerate(zip(images, result, strict=True)):
             channels = [image[k] for k in how.order]
             if how.colours is not None:
-                channels = how.colours(torch.stack(channels))
+                seed = how.seeds and how.seeds[n : n + 1]
+                channels = how.colours(torch.stack(channels), seed)
             for k, channel in enumerate(channels):
                 channel = channel.to(torch.float32, copy=True)
                 if how.mean is not None:
@@ -173,3 +175,9 @@ class SegDataPreProcessor(BaseDataPreprocessor):
                     channel.sub_(how.mean[at]).div_(how.std[at])
                 place[k, : image.shape[1], : image.shape[2]] = channel
         return result
+
+
+def seeds_of(samples: Sequence[SegDataSample] | None) -> list[int] | None:
+    """Return the `seed` of each sample; None if not all of them have one."""
+    seeds = [sample.get('seed') for sample in samples or ()]
+    return None if None in seeds else seeds or None

@@ -6,6 +6,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from mmseg_fastscnn.ops.image_batch import without_waiting
+
 OPTIONS = ('brightness_delta', 'contrast_range', 'saturation_range', 'hue_delta')
 
 
@@ -58,11 +60,12 @@ class PhotometricDistortion:
         self.hue_delta = hue_delta
         self.is_rgb = is_rgb
 
-    def __call__(self, images: Tensor) -> Tensor:
+    def __call__(self, images: Tensor, seeds: Sequence[int] | None = None) -> Tensor:
         """Return changed images, float32 of 0..255; each has its own draws.
 
         Args:
             images: (3, H, W), or several (N, 3, H, W), uint8 or float of 0..255.
+            seeds: What each image's draws follow from; by default torch's generator.
 
         Raises:
             ValueError: The images have other channels or another type.
@@ -75,32 +78,42 @@ class PhotometricDistortion:
                 f'photometric, or load 8-bit colour.'
             )
         batch = images.float().view(-1, *images.shape[-3:])
-        draws = self.draw(len(batch), batch.device)
+        draws = self.draw(len(batch), batch.device, seeds)
         return distorted(batch, draws, self.is_rgb).view(images.shape)
 
-    def draw(self, count: int, device: torch.device) -> Draws:
-        """Draw for `count` images, on the device so that nothing waits for a copy."""
-        shape = (count, 1, 1, 1)
+    def draw(
+        self, count: int, device: torch.device, seeds: Sequence[int] | None = None
+    ) -> Draws:
+        """Draw for `count` images; nothing waits for the device."""
+        if seeds is None:
+            chances = torch.rand(9, count, 1, 1, 1, device=device)
+        else:
+            rows = torch.stack([nine_chances(seed) for seed in seeds], dim=1)
+            chances = without_waiting(rows.view(9, count, 1, 1, 1), device)
+        coins, places = chances[:5] < 0.5, chances[5:]
 
-        def coin() -> Tensor:
-            return torch.rand(shape, device=device) < 0.5
-
-        def uniform(low: float, high: float) -> Tensor:
-            return low + (high - low) * torch.rand(shape, device=device)
+        def uniform(place: Tensor, low: float, high: float) -> Tensor:
+            return low + (high - low) * place
 
         delta = self.brightness_delta
-        brightness = torch.where(coin(), uniform(-delta, delta), 0)
-        contrast = torch.where(coin(), uniform(*self.contrast_range), 1)
-        is_first = coin()
-        saturation = torch.where(coin(), uniform(*self.saturation_range), 1)
-        hue = uniform(-self.hue_delta, self.hue_delta).floor()
+        brightness = uniform(places[0], -delta, delta)
+        contrast = uniform(places[1], *self.contrast_range)
+        contrast = torch.where(coins[1], contrast, 1)
+        saturation = uniform(places[2], *self.saturation_range)
+        hue = uniform(places[3], -self.hue_delta, self.hue_delta).floor()
+        is_first = coins[4]
         return Draws(
-            brightness,
+            torch.where(coins[0], brightness, 0),
             torch.where(is_first, contrast, 1),
-            saturation,
-            torch.where(coin(), hue, 0),
+            torch.where(coins[2], saturation, 1),
+            torch.where(coins[3], hue, 0),
             torch.where(is_first, 1, contrast),
         )
+
+
+def nine_chances(seed: int) -> Tensor:
+    """Return nine numbers of 0..1 that follow from a seed."""
+    return torch.rand(9, generator=torch.Generator().manual_seed(seed))
 
 
 def build_photometric(options: Mapping, is_rgb: bool) -> PhotometricDistortion:

@@ -27,6 +27,8 @@ class Normalisation(NamedTuple):
         dtype: Type of the result.
         colours: Changes the colours of images (C, H, W) or (N, C, H, W), in their new
             order and before all else; None: they stay.
+        seeds: One per image, which `colours` gets with the images; None: there are
+            none.
     """
 
     order: tuple[int, ...]
@@ -34,7 +36,8 @@ class Normalisation(NamedTuple):
     std: Tensor | None
     pad_val: float
     dtype: torch.dtype
-    colours: Callable[[Tensor], Tensor] | None = None
+    colours: Callable[[Tensor, Sequence[int] | None], Tensor] | None = None
+    seeds: Sequence[int] | None = None
 
 
 def batch_at_once(
@@ -63,7 +66,7 @@ def batch_at_once(
         batch = batch.float()
     batch = batch.index_select(1, indices(how.order, batch.device))
     if how.colours is not None:
-        batch = how.colours(batch)
+        batch = how.colours(batch, how.seeds)
     batch = batch.to(torch.float32, memory_format=torch.channels_last)
     if how.mean is not None:
         batch = batch.sub_(how.mean).div_(how.std)

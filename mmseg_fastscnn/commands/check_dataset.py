@@ -1,0 +1,181 @@
+"""Check the data of a config, or of a folder of images and labels, before training.
+
+Looks at every image and label: what cannot be read, ids outside of the label map,
+images and videos that stand in two splits, classes that do not occur, sizes, mean and
+deviation. Ends with exit status 1 if training could not work with this data.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from mmengine.config import Config
+from mmengine.utils import ProgressBar
+
+from mmseg_fastscnn.commands import options
+from mmseg_fastscnn.config import all_datasets, load_config
+from mmseg_fastscnn.datasets import SegDataset
+from mmseg_fastscnn.datasets.doctor.examine import Report, examine
+from mmseg_fastscnn.datasets.doctor.layouts import datasets_in
+from mmseg_fastscnn.machine import cores_per_process
+from mmseg_fastscnn.registry import DATASETS
+from mmseg_fastscnn.report.dataset_page import page_of
+from mmseg_fastscnn.report.dataset_text import as_json, lines_of
+from mmseg_fastscnn.writing import whole_file
+
+CANNOT_WORK = 1  # exit status
+MARK = 'written by check_dataset of mmseg_fastscnn'  # near the beginning of our files
+WRAPPING = ('dataset', 'datasets')  # keys of data sets that hold others
+
+
+def parse_args(words: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        'source', metavar='CONFIG|FOLDER', help='config file, or folder of a data set'
+    )
+    options.add_config_options(parser)
+    options.add_data_root(parser)
+    parser.add_argument(
+        '--processes',
+        type=int,
+        default=cores_per_process(),
+        metavar='N',
+        help='how many processes look at files (default: one per core)',
+    )
+    parser.add_argument('--json', metavar='FILE', help='write the report as JSON')
+    parser.add_argument(
+        '--html', metavar='FILE', help='write the report as a page with pictures'
+    )
+    args = parser.parse_args(words)
+    if args.processes < 1:
+        parser.error(f'--processes is {args.processes}; it must be at least 1.')
+    if Path(args.source).is_dir() and (args.cfg_options or args.data_root):
+        parser.error('--cfg-options and --data-root need a config, not a folder.')
+    if (
+        args.json
+        and args.html
+        and Path(args.json).resolve() == Path(args.html).resolve()
+    ):
+        parser.error(f'--json and --html are both {args.json}; give them two files.')
+    return args
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Run the command.
+
+    Args:
+        words: Its arguments; by default those of the process.
+
+    Raises:
+        SystemExit: With status 1 if training could not work with this data.
+        ValueError, FileNotFoundError: The config or the folder cannot be used, or a
+            file would be written over that this command did not write.
+    """
+    args = parse_args(words)
+    for path in filter(None, (args.json, args.html)):
+        refuse_foreign_file(Path(path))
+    report = check(args)
+    for line in lines_of(report):
+        print(line)
+    if args.json:
+        content = json.dumps({'origin': MARK} | as_json(report), indent=1)
+        write(args.json, content + '\n')
+    if args.html:
+        write(args.html, page_of(report, MARK))
+    if not report.works:
+        sys.exit(CANNOT_WORK)
+
+
+def check(args: argparse.Namespace) -> Report:
+    """Examine the data of a config or of a folder."""
+    mean_and_std = None
+    if Path(args.source).is_dir():
+        layout, splits = datasets_in(args.source)
+        print(f'{args.source}: read as {layout}')
+    else:
+        config = load_config(args.source, args.cfg_options, args.data_root)
+        splits, mean_and_std = splits_of(config), mean_and_std_of(config)
+    bar: list[ProgressBar] = []
+
+    def progress(done: int, total: int) -> None:
+        if not bar:
+            bar.append(ProgressBar(total, file=sys.stderr))
+        bar[0].update()
+        if done == total:
+            print(file=sys.stderr)
+
+    shown = progress if sys.stderr.isatty() else None
+    return examine(args.source, splits, mean_and_std, args.processes, shown)
+
+
+def splits_of(config: Config) -> dict[str, list]:
+    """Build the data sets of a config's loaders, those inside of wrappers one by one.
+
+    The test data is left out where it is the validation data, as in most configs.
+
+    Raises:
+        ValueError: The config has no data set, or a setting of one does not fit it.
+    """
+    splits: dict[str, list] = {}
+    settings: dict[str, list] = {}
+    for name in ('train', 'val', 'test'):
+        loader = config.get(f'{name}_dataloader')
+        if loader:
+            found = all_datasets(Config({f'{name}_dataloader': loader}))
+            settings[name] = [d for d in found if not any(key in d for key in WRAPPING)]
+    if not settings:
+        raise ValueError(
+            f'{config.filename} has no train_dataloader, val_dataloader or '
+            f'test_dataloader, so there is no data to check.'
+        )
+    if files_of(settings.get('test')) == files_of(settings.get('val')):
+        settings.pop('test', None)
+    for name, several in settings.items():
+        splits[name] = [build(one) for one in several]
+    return splits
+
+
+def files_of(settings: list | None) -> list | None:
+    """Return the settings of data sets without their pipelines, which read no files."""
+    if settings is None:
+        return None
+    return [{k: v for k, v in one.items() if k != 'pipeline'} for one in settings]
+
+
+def build(settings: dict) -> object:
+    """Build a data set that is not listed yet, without a packed copy."""
+    if issubclass(DATASETS.get(settings['type']), SegDataset):
+        settings = {k: v for k, v in settings.items() if k != 'packed'}
+        settings['lazy_init'] = True
+    return DATASETS.build(settings)
+
+
+def mean_and_std_of(config: Config) -> tuple[list, list] | None:
+    """Return mean and deviation of a config's data preprocessor, as for BGR images."""
+    settings = (config.get('model') or {}).get('data_preprocessor') or {}
+    if not settings.get('mean') or not settings.get('std'):
+        return None
+    values = (list(settings['mean']), list(settings['std']))
+    if settings.get('bgr_to_rgb') and len(values[0]) == 3:
+        values = (values[0][::-1], values[1][::-1])
+    return values
+
+
+def refuse_foreign_file(path: Path) -> None:
+    """Raise ValueError for a file that exists and that this command did not write."""
+    if path.is_dir():
+        raise ValueError(f'{path} is a folder; name a file to write the report to.')
+    if path.exists() and MARK.encode() not in path.read_bytes()[:200]:
+        raise ValueError(
+            f'{path} exists and is no report of this command. Choose another name, or '
+            f'remove the file.'
+        )
+
+
+def write(path: str, content: str) -> None:
+    # names that are not UTF-8 hold half characters, which are written as \\udcff
+    with whole_file(path) as file:
+        file.write(content.encode('utf-8', 'backslashreplace'))
+    print(f'Written: {path}')

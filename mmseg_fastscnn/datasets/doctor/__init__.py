@@ -1,0 +1,12 @@
+"""Check the files of data sets before training does: the doctor.
+
+`facts.py` looks at one image and its label, `survey.py` at a sample of a data set or,
+in several processes, at all of it; `listing.py` lists what is there even where
+something is missing. `findings.py` and `unusual.py` judge one split, `crops.py` the
+sizes of its images, `splits.py` several splits, with `copies.py` and `videos.py`;
+`reading_lines.py` says which settings would read labels. `layouts.py` finds data sets
+in a folder without a config, `examine.py` does all of this.
+
+The check at the start of a training run and `tools/check_dataset.py` both use these.
+The first looks at a sample for some seconds, the second at everything.
+"""

@@ -1,0 +1,92 @@
+"""The lines of a config that would read labels, from the values in their files."""
+
+from collections.abc import Mapping
+
+from mmseg_fastscnn.structures import IGNORED
+
+MOST = 40  # different values beyond which labels are no map of classes but a picture
+GRAY = {k: (k, k, k) for k in (0, 255)}
+
+
+def suggest_label_map(
+    values: Mapping, pixels: Mapping[str, int], ignored: int
+) -> dict[int, int] | None:
+    """Return {0: 0, 255: 1} for masks of 0 and 255 that are read as one class.
+
+    255 is ignored unless `label_map` says otherwise, so a mask whose foreground is 255
+    has no foreground to learn.
+
+    Args:
+        values: Raw ids or colours -> pixels.
+        pixels: Class name -> pixels.
+        ignored: Number of ignored pixels.
+    """
+    two_values = values.keys() <= {0, 255, *GRAY.values()}
+    occurring = [name for name, count in pixels.items() if count]
+    if two_values and ignored and len(pixels) == 2 and len(occurring) < 2:
+        return {0: 0, 255: 1}
+    return None
+
+
+def reading_map(values: Mapping, classes: int | None = None) -> dict | None:
+    """Return a `label_map` that gives each value a class, in the order of the values.
+
+    Args:
+        values: Raw ids, or colours (r, g, b), -> pixels.
+        classes: Number of classes, if it is known: then the values must be as many, not
+            counting those for what is not labelled (255; 0 or black if there is one
+            value too many).
+
+    Returns:
+        The map; None if there are too many values or they do not fit the classes.
+    """
+    ids = list(as_ids(values))
+    if not ids or len(ids) > MOST:
+        return None
+    ignored = [value for value in (IGNORED, (255, 255, 255)) if value in ids]
+    if ids == [0, IGNORED]:
+        ignored = []  # a mask whose foreground is 255
+    named = [value for value in ids if value not in ignored]
+    if named and named[0] in (0, (0, 0, 0)) and classes == len(named) - 1:
+        ignored.append(named.pop(0))
+    if classes not in (None, len(named)):
+        return None
+    mapping = {value: train_id for train_id, value in enumerate(named)}
+    return mapping | dict.fromkeys(ignored, IGNORED)
+
+
+def as_ids(values: Mapping) -> dict:
+    """Return values in order; the colours of a gray image as the ids that it holds."""
+    colours = [value for value in values if isinstance(value, tuple)]
+    gray = all(len(set(colour)) == 1 for colour in colours)
+    if colours and gray:
+        merged: dict[int, int] = {}
+        for value, count in values.items():
+            key = value[0] if isinstance(value, tuple) else value
+            merged[key] = merged.get(key, 0) + count
+        values = merged
+    if colours and not gray:  # ids beside them would be of another kind of label
+        values = {colour: values[colour] for colour in colours}
+    return dict(sorted(values.items()))
+
+
+def lines_for_unknown_classes(values: Mapping) -> list[str]:
+    """Return what a config needs to read labels whose classes are not known yet."""
+    ids, mapping = as_ids(values), reading_map(values)
+    if mapping is None:
+        return [
+            f'The labels hold {len(ids)} different values, too many for classes: they '
+            f'may be photos, or masks that were smoothed or saved as JPEG. Save masks '
+            f'as PNG, and resize them without interpolation.'
+        ]
+    kind = 'Colours' if isinstance(next(iter(ids)), tuple) else 'Ids'
+    total = sum(ids.values())
+    found = ', '.join(f'{v} ({100 * n / total:.2f} %)' for v, n in ids.items())
+    train_ids = sorted(set(mapping.values()) - {IGNORED})
+    names = ', '.join(f"'class {k}'" for k in train_ids)
+    return [
+        f'{kind} in the labels: {found}.',
+        'Settings of the data set that read them (write the names of your classes):',
+        f'    metainfo=dict(classes=[{names}]),',
+        f'    label_map={mapping},',
+    ]

@@ -1,0 +1,61 @@
+"""Logs that cannot be written, as on a full disk, lose lines; training goes on.
+
+What could not be written of the text log is kept in memory until the disk takes it.
+"""
+
+import logging
+import sys
+from collections.abc import Callable
+
+from mmengine.logging import MMLogger
+from mmengine.visualization import LocalVisBackend as LocalVisBackendOfMMEngine
+
+from mmseg_fastscnn.registry import VISBACKENDS
+
+
+class SaidOnce:
+    """Warn once that a log cannot be written."""
+
+    def __init__(self):
+        self.said = False
+
+    def __call__(self, path: str, error: object) -> None:
+        if not self.said:
+            self.said = True  # before the warning, which the same log may get
+            MMLogger.get_current_instance().warning(
+                f'{path} cannot be written ({error}). Training goes on; lines may be '
+                f'missing there.'
+            )
+
+
+def write_lines_or_warn(handler: logging.FileHandler) -> None:
+    """Replace logging's traceback per line, where a file is not written, by a line."""
+    say = SaidOnce()
+    handler.handleError = lambda record: say(handler.baseFilename, sys.exc_info()[1])
+
+
+@VISBACKENDS.register_module()
+class LocalVisBackend(LocalVisBackendOfMMEngine):
+    """mmengine's LocalVisBackend, whose files may fail without ending the training."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.say = SaidOnce()
+
+    def add_config(self, *args, **kwargs) -> None:
+        self._try(super().add_config, *args, **kwargs)
+
+    def add_image(self, *args, **kwargs) -> None:
+        self._try(super().add_image, *args, **kwargs)
+
+    def add_scalar(self, *args, **kwargs) -> None:
+        self._try(super().add_scalar, *args, **kwargs)
+
+    def add_scalars(self, *args, **kwargs) -> None:
+        self._try(super().add_scalars, *args, **kwargs)
+
+    def _try(self, write: Callable, *args, **kwargs) -> None:
+        try:
+            write(*args, **kwargs)
+        except OSError as error:
+            self.say(str(error.filename or 'scalars.json'), error)

@@ -1,0 +1,148 @@
+"""The checkpoints that runs leave in a work dir: find the last, mix no two runs."""
+
+import os
+import re
+from pathlib import Path
+
+from mmengine.config import Config
+from mmengine.dist import is_main_process
+from mmengine.hooks import Hook
+
+from mmseg_fastscnn.checkpoint import read_checkpoint
+from mmseg_fastscnn.engine.checkpoints import POINTER
+
+OF_A_RUN = re.compile(r'((iter|epoch)_\d+|best_.+)\.pth')  # names that training writes
+
+
+def last_checkpoint(work_dir: str | Path) -> Path | None:
+    """Return the file that the pointer names, even if the work dir was moved.
+
+    Returns:
+        Its path, unread; None if the pointer is missing or empty or names no path.
+    """
+    pointer = Path(work_dir, POINTER)
+    text = pointer.read_bytes() if pointer.is_file() else b''
+    named = Path(text.decode('utf-8', 'replace').split('\n')[0].strip())
+    if not named.name or '\0' in named.name:
+        return None
+    moved = Path(work_dir, named.name)
+    return moved if os.path.exists(moved) else named  # also where a name is too long
+
+
+def checkpoint_folder(config: Config) -> Path:
+    """Return where a run keeps its checkpoints, by the rule of `CheckpointHook`."""
+    hooks = config.get('default_hooks') or {}
+    out_dir = (hooks.get('checkpoint') or {}).get('out_dir')
+    work_dir = Path(config.work_dir)
+    if out_dir in (None, config.work_dir):
+        return work_dir
+    return Path(out_dir, work_dir.name)
+
+
+def checkpoints_of_runs(config: Config) -> list[Path]:
+    """Return the checkpoints in the folders of a run by name, the best ones last."""
+    folders = {Path(config.work_dir), checkpoint_folder(config)}
+    files = [file for folder in folders for file in folder.glob('*.pth')]
+    of_runs = (file for file in files if OF_A_RUN.fullmatch(file.name))
+    return sorted(of_runs, key=lambda file: (file.name.startswith('best_'), file))
+
+
+def checkpoint_to_resume(config: Config) -> Path | None:
+    """Return the checkpoint from which the run in a work dir goes on.
+
+    It is the one that the pointer names or, if that cannot be resumed, of all others
+    the one after the most iterations. What is passed over is printed, and why.
+
+    Returns:
+        Its path; None if there are no checkpoints.
+
+    Raises:
+        ValueError: There are checkpoints, but none can be resumed.
+    """
+    named = last_checkpoint(config.work_dir)
+    others = [f for f in checkpoints_of_runs(config) if f != named]
+    passed_over, found = [], {}
+    if named is None and others:
+        pointer = Path(config.work_dir, POINTER)
+        passed_over.append(f'{pointer} is missing, or names no checkpoint.')
+    for path in [*([] if named is None else [named]), *others]:
+        try:
+            found[path] = iterations(path)
+        except (ValueError, OSError) as error:
+            # best ones of earlier versions hold weights alone
+            if path == named or not path.name.startswith('best_'):
+                passed_over.append(str(error))
+        if named in found:
+            break
+    result = max(found, key=found.get, default=None)
+    if result is None and (passed_over or others):
+        raise ValueError(
+            f'No checkpoint in {config.work_dir} can be resumed:\n'
+            + '\n'.join(passed_over or map(str, others))
+            + '\n--overwrite begins anew there.'
+        )
+    for text in passed_over:
+        print(f'Passed over: {text}')
+    if passed_over:
+        print(f'Going on from {result}, after {found[result]} iterations.')
+    return result
+
+
+def iterations(path: Path) -> int:
+    """Return after how many iterations a checkpoint was written.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It cannot be resumed.
+    """
+    checkpoint = read_checkpoint(path)
+    count = checkpoint['meta'].get('iter')
+    if 'optimizer' not in checkpoint or type(count) is not int:
+        raise ValueError(f'{path} holds weights but no state of a run to resume.')
+    return count
+
+
+def check_work_dir(config: Config, overwrite: bool = False) -> None:
+    """Check that training will not write over checkpoints that are there.
+
+    Args:
+        config: The run.
+        overwrite: Whether those of an earlier run may be replaced.
+
+    Raises:
+        ValueError: There are checkpoints in the work dir, or the one that training
+            starts from lies there and has a name that training would write.
+    """
+    if config.get('resume'):
+        return
+    folders = [Path(config.work_dir).resolve(), checkpoint_folder(config).resolve()]
+    start = Path(config.get('load_from') or '')
+    if start.resolve().parent in folders and OF_A_RUN.fullmatch(start.name):
+        raise ValueError(
+            f'--load-from {start} lies in the work dir, or in out_dir of the '
+            f'checkpoints, where training would write over it. Choose another '
+            f'--work-dir, or go on with that run by --resume.'
+        )
+    files = checkpoints_of_runs(config)
+    if files and not overwrite:
+        names = ', '.join(str(file) for file in files[:3])
+        raise ValueError(
+            f'There are {len(files)} checkpoints of an earlier run: {names}. Go on '
+            f'with it by --resume, choose another --work-dir, or begin anew by '
+            f'--overwrite, which removes them.'
+        )
+
+
+class RemoveEarlierRun(Hook):
+    """Remove the checkpoints of an earlier run just before the first step."""
+
+    priority = 'LOWEST'  # after all checks, which may end the run
+
+    def before_train(self, runner) -> None:
+        if not is_main_process():
+            return
+        files = checkpoints_of_runs(runner.cfg)
+        # the pointer first: it must not name a file that is gone
+        for file in [Path(runner.work_dir, POINTER), *files]:
+            file.unlink(missing_ok=True)
+        runner.logger.info('%d checkpoints of an earlier run removed.', len(files))

@@ -1,0 +1,1 @@
+"""Reports for people: they read results, and train nothing."""
