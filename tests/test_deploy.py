@@ -16,7 +16,7 @@ from conftest import ROOT, TOY, run
 from mmseg_fastscnn.apis import inference_model, init_model
 from mmseg_fastscnn.config import load_config
 from mmseg_fastscnn.deploy.backends import Predictor
-from mmseg_fastscnn.deploy.export import PACKAGES, export
+from mmseg_fastscnn.deploy.export import PACKAGES, check_free, export
 from mmseg_fastscnn.deploy.torch_runtime import describe
 from mmseg_fastscnn.ops.cell_argmax import cell_argmax, interpolated
 from mmseg_fastscnn.registry import MODELS
@@ -54,7 +54,7 @@ def exported(checkpoint, tmp_path_factory) -> dict[str, Path]:
     for suffix, output in FORMATS:
         for package in PACKAGES[suffix]:
             pytest.importorskip(package)
-        paths[suffix] = folder / f'model{suffix}'
+        paths[suffix] = folder / f'model{suffix[1:]}{suffix}'
         described = describe(model, output, 'fp32', checkpoint=checkpoint)
         export(model, paths[suffix], described)
     return paths
@@ -174,6 +174,9 @@ def test_files_that_are_no_exports_are_refused(exported, tmp_path):
         Predictor(ROOT / 'README.md')
     with pytest.raises(FileNotFoundError):
         Predictor(tmp_path / 'none.onnx')
+    (tmp_path / 'model.bin').write_bytes(b'of OpenVINO')
+    with pytest.raises(FileExistsError, match=r'model\.bin'):
+        check_free(tmp_path / 'model.param')
     predictor = Predictor(exported['.onnx'])
     with pytest.raises(ValueError, match='float64'):
         predictor(np.zeros((64, 64, 3)))

@@ -20,11 +20,11 @@ from mmseg_fastscnn.config import load_config, require
 from mmseg_fastscnn.datasets.loading import load_pair
 from mmseg_fastscnn.deploy.backends import Predictor
 from mmseg_fastscnn.deploy.check import compare
-from mmseg_fastscnn.deploy.export import PRECISIONS, check_packages, export
+from mmseg_fastscnn.deploy.export import PRECISIONS, check_free, check_packages, export
 from mmseg_fastscnn.deploy.torch_runtime import DTYPES, describe
 from mmseg_fastscnn.registry import DATASETS
 
-SUFFIXES = dict(onnx='.onnx', openvino='.xml', ncnn='.param', torch_export='.pt2')
+SUFFIXES = dict(onnx='.onnx', openvino='.xml', ncnn='.param')
 OUTPUTS = ('labels', 'logits', 'probabilities')
 
 
@@ -64,11 +64,11 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     suffix = SUFFIXES[args.format]
-    path = args.out or Path(args.checkpoint).with_suffix(suffix)
+    beside = f'.{args.format}{suffix}'  # OpenVINO and ncnn both have a .bin
+    path = args.out or Path(args.checkpoint).with_suffix(beside)
     if path.suffix != suffix:
         raise ValueError(f'--out {path}: a file of {args.format} is named *{suffix}.')
-    if path.exists():
-        raise FileExistsError(f'{path} exists; remove it, or give another --out.')
+    check_free(path)
     check_packages(suffix)
     config = load_config(args.config, args.cfg_options, args.data_root)
     pairs = [] if args.no_check else list(test_pairs(config, args.images))

@@ -21,14 +21,13 @@ PRECISIONS = dict(
     onnx=('fp32', 'fp16'),
     openvino=('fp32', 'bf16'),
     ncnn=('fp32', 'bf16', 'fp16'),
-    torch_export=('fp32',),
 )
 PACKAGES = {
     '.onnx': ('onnx', 'onnxscript', 'onnxruntime'),
     '.xml': ('onnx', 'onnxscript', 'openvino'),
     '.param': ('pnnx', 'ncnn'),
-    '.pt2': (),
 }
+PARTS = {'.xml': ('.bin',), '.param': ('.bin', '.json')}  # the files beside one
 EXAMPLE = (2, 96, 160)  # images, h, w: a batch of 1 would be taken for a constant
 
 
@@ -37,16 +36,18 @@ def export(model: nn.Module, path: str | Path, description: Description) -> None
 
     Args:
         model: From `init_model`.
-        path: The file; its suffix says which format: `.onnx`, `.xml` (OpenVINO),
-            `.param` (ncnn) or `.pt2` (torch.export).
+        path: The file; its suffix says which format: `.onnx`, `.xml` (OpenVINO)
+            or `.param` (ncnn).
         description: What the file says of itself; its `output`, `precision` and `size`
             say what is written.
 
     Raises:
+        FileExistsError: There is a file of that name, or of one that stands beside it.
         ImportError: A package that the format needs is not installed.
     """
     path = Path(path)
     check_packages(path.suffix)
+    check_free(path)
     write = WRITERS[path.suffix]
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix='.export.', dir=path.parent) as folder:
@@ -54,6 +55,14 @@ def export(model: nn.Module, path: str | Path, description: Description) -> None
         # the main file last, so that it is there only if all of it is
         for part in sorted(Path(folder).iterdir(), key=lambda p: p.name == path.name):
             part.replace(path.parent / part.name)
+
+
+def check_free(path: Path) -> None:
+    """Raise FileExistsError if an exported file, or one beside it, is there already."""
+    for suffix in (path.suffix, *PARTS.get(path.suffix, ())):
+        part = path.with_suffix(suffix)
+        if part.exists():
+            raise FileExistsError(f'{part} exists; remove it, or give another --out.')
 
 
 def check_packages(suffix: str) -> None:
@@ -142,20 +151,10 @@ class Planar(nn.Module):
         return self.model.of_planes(frame)
 
 
-def write_torch_export(model: nn.Module, path: Path, description: Description) -> None:
-    """Write a `.pt2` file, which PyTorch alone runs."""
-    graph = FrameModel(model, description.output).eval()
-    frames, dynamic = example_of(description)
-    with torch.no_grad():
-        program = torch.export.export(graph, (frames,), dynamic_shapes=dynamic)
-    torch.export.save(program, path, extra_files={KEY: description.to_json()})
-
-
 WRITERS: dict[str, Callable[[nn.Module, Path, Description], None]] = {
     '.onnx': write_onnx,
     '.xml': write_openvino,
     '.param': write_ncnn,
-    '.pt2': write_torch_export,
 }
 
 

@@ -1,7 +1,6 @@
 """The runtimes of exported files, one class each: a frame in, an array out.
 
-Their packages are imported when they are needed; none of them needs torch, but for
-`.pt2`.
+Their packages are imported when they are needed; none of them needs torch.
 """
 
 from collections.abc import Callable
