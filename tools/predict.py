@@ -79,6 +79,11 @@ def parse_args() -> argparse.Namespace:
         parser.error(f'--every is {args.every}; it must be at least 1.')
     if args.keep_rate is not None and args.keep_rate <= 0:
         parser.error(f'--keep-rate is {args.keep_rate}; it must be above 0.')
+    if args.keep_rate and 'probabilities' in args.save:
+        parser.error(
+            '--keep-rate changes the resolution from frame to frame; probabilities are '
+            'saved without it.'
+        )
     has_display = os.environ.get('DISPLAY') or os.environ.get('WAYLAND_DISPLAY')
     if args.show and sys.platform == 'linux' and not has_display:
         parser.error('--show needs a display, and DISPLAY is not set.')
