@@ -9,7 +9,7 @@ CONFIG := configs/fastscnn/fast_scnn_toy_streets.py
 .PHONY: help demo test test-latest clean
 help:
 	@echo 'make demo         install; train on generated streets, evaluate, draw'
-	@echo 'make test         install, Triton included (1 GB more); lint, run all tests'
+	@echo 'make test         install, Triton and runtimes included (1.5 GB more); lint, run all tests'
 	@echo 'make test-latest  run the tests with the newest torch and torchvision (5 GB)'
 	@echo 'make clean        remove environments, generated data and results'
 
@@ -32,10 +32,10 @@ demo: $(READY)
 	@echo 'The first 3 of 40 pictures (image | truth | prediction):'
 	@find $(DEMO)/pictures -name '*.png' | sort | head -n 3
 
-# The tests need Triton's interpreter. CUDA builds of torch bring it, CPU builds do not.
+# The tests need runtimes of exported files and Triton's interpreter. CUDA builds of torch bring it, CPU builds do not.
 test: $(READY)
 	$(PY) -m pip install --quiet --disable-pip-version-check \
-	  'triton; platform_system == "Linux"'
+	  'triton; platform_system == "Linux"' -r tests/requirements.txt
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	OMP_NUM_THREADS=1 $(PY) -m pytest --numprocesses 2 --dist worksteal

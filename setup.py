@@ -28,6 +28,10 @@ setup(
     ],
     extras_require={
         'torchvision': ['torchvision'],
+        'deploy': [
+            *('onnx', 'onnxscript', 'onnxruntime>=1.18'),
+            *('openvino>=2024.4', 'ncnn', 'pnnx'),
+        ],
         'test': ['pytest', 'pytest-xdist', 'ruff'],
     },
 )

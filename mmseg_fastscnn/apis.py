@@ -21,10 +21,10 @@ from mmseg_fastscnn.datasets.image_header import MAX_PIXELS
 from mmseg_fastscnn.datasets.metainfo import complete_metainfo
 from mmseg_fastscnn.datasets.picture import as_picture, read_picture
 from mmseg_fastscnn.machine import find_device
+from mmseg_fastscnn.pictures import overlay
 from mmseg_fastscnn.registry import DATASETS, MODELS
 from mmseg_fastscnn.results import check_may_write, write_picture
 from mmseg_fastscnn.structures import SegDataSample
-from mmseg_fastscnn.visualization import overlay
 
 Image = str | Path | np.ndarray
 CHECKPOINTS = ('.pth', '.pt', '.safetensors')
@@ -221,7 +221,7 @@ def show_result_pyplot(
         check_may_write(Path(out_file))
     image = read_picture(str(img)) if is_file else as_picture(img)
     pred = result.pred_sem_seg.data[0].cpu().numpy()
-    picture = overlay(image, pred, model.dataset_meta, opacity)
+    picture = overlay(image, pred, model.dataset_meta['palette'], opacity)
     if out_file is not None:
         write_picture(out_file, picture)
     picture = mmcv.bgr2rgb(picture)

@@ -86,7 +86,7 @@ class ResultFolder:
             ValueError: See `write`.
         """
         for sample in samples:
-            self._claim(sample, claimed)
+            self.claim(sample, claimed)
 
     def write(self, sample: SegDataSample | Mapping, image: np.ndarray) -> None:
         """Write the result of one image.
@@ -101,12 +101,14 @@ class ResultFolder:
                 image or its label; or it would replace the result of another image of
                 this run, or a file that is not a result.
         """
-        write_png(self._claim(sample, self.written), image)
+        write_png(self.claim(sample, self.written), image)
 
-    def _claim(self, sample: SegDataSample | Mapping, claimed: set[Path]) -> Path:
+    def claim(
+        self, sample: SegDataSample | Mapping, claimed: set[Path], suffix: str = '.png'
+    ) -> Path:
         """Return where a result goes, and add the path to those claimed in this run."""
         name = sample.get('rel_path')
-        path = (self.folder / name).with_suffix('.png')
+        path = (self.folder / name).with_suffix(suffix)
         if self.folder.resolve() not in path.resolve().parents:
             raise ValueError(
                 f'The result of {name} would be written to {path}, outside of '

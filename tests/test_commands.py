@@ -5,7 +5,7 @@ import pytest
 
 from mmseg_fastscnn.checkpoint import read_checkpoint
 from mmseg_fastscnn.commands.entrance import mistake, run_command
-from mmseg_fastscnn.visualization import panel
+from mmseg_fastscnn.pictures import panel
 
 
 def error_of(function, *args) -> Exception:

@@ -9,10 +9,10 @@ from mmengine.evaluator import Evaluator
 from mmengine.hooks import Hook
 
 from mmseg_fastscnn.datasets.doctor.survey import parts_of
+from mmseg_fastscnn.engine.visualizer import result_panel
 from mmseg_fastscnn.registry import HOOKS
 from mmseg_fastscnn.results import ResultFolder
 from mmseg_fastscnn.structures import SegDataSample
-from mmseg_fastscnn.visualization import result_panel
 
 
 @HOOKS.register_module()

@@ -18,13 +18,13 @@ from mmseg_fastscnn.datasets.loading import read_raw_label
 from mmseg_fastscnn.datasets.metainfo import voc_palette
 from mmseg_fastscnn.datasets.picture import read_picture
 from mmseg_fastscnn.datasets.seg_dataset import SegDataset
+from mmseg_fastscnn.pictures import overlay, panel
 from mmseg_fastscnn.report.dataset_text import (
     facts_lines,
     grade_of,
     printable,
     verdict,
 )
-from mmseg_fastscnn.visualization import overlay, panel
 
 SHOWN = 3  # images per split
 WIDTH = 320  # of a picture, in pixels
@@ -127,12 +127,15 @@ def drawn(pair: PairFacts, facts: DatasetFacts) -> np.ndarray:
         return small(image)
     raw = read_raw_label(pair.label, part.max_pixels)
     if part.label_map is not None and not pair.unknown:
-        train = part.label_map.encode(raw, pair.label)
-        return panel([small(image), small(overlay(image, train, part.metainfo))])
+        train, palette = (
+            part.label_map.encode(raw, pair.label),
+            part.metainfo['palette'],
+        )
+        return panel([small(image), small(overlay(image, train, palette))])
     if raw.values.ndim == 3:
         return panel([small(image), small(np.ascontiguousarray(raw.values[..., ::-1]))])
     ids = (raw.values % len(ANY_ID)).astype(np.uint8)
-    return panel([small(image), small(overlay(image, ids, dict(palette=ANY_ID)))])
+    return panel([small(image), small(overlay(image, ids, ANY_ID))])
 
 
 def small(picture: np.ndarray) -> np.ndarray:

@@ -1,0 +1,198 @@
+"""One predictor, whatever the file: a frame in, its label map out. No torch needed.
+
+predictor = Predictor('fast_scnn.onnx')
+labels = predictor(cv2.imread('street.jpg'))
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from mmseg_fastscnn.deploy.description import Description
+from mmseg_fastscnn.deploy.runtimes import RUNTIMES
+from mmseg_fastscnn.ops.cell_argmax import cell_argmax, interpolated
+
+CHECKPOINTS = ('.pth', '.pt', '.safetensors')
+SMALLEST = 33  # pixels each way, of any exported file
+
+
+class Predictor:
+    """Predict the classes of frames with a checkpoint or an exported file.
+
+    Args:
+        file: `.onnx`, `.xml` (OpenVINO), `.param` (ncnn), or a checkpoint.
+        config: Config of a checkpoint that does not hold its own.
+        size: (h, w) that frames are resized to before the network; by default as the
+            test pipeline of the config does.
+        device: 'cpu' or 'cuda'; by default the CPU for exported files and the best
+            device for checkpoints.
+        threads: Number of CPU threads; by default the runtime's own choice.
+        precision: 'fp32', 'bf16' or 'fp16', of a checkpoint; files have their own.
+
+    Attributes:
+        description: What the file says of itself.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ImportError: The file's runtime is not installed.
+        ValueError: The file is of no known kind or damaged, or is for another size.
+    """
+
+    def __init__(
+        self,
+        file: str | Path,
+        config: str | Path | None = None,
+        size: tuple[int, int] | None = None,
+        device: str | None = None,
+        threads: int | None = None,
+        precision: str = 'fp32',
+    ):
+        path = Path(file)
+        if not path.exists():
+            raise FileNotFoundError(f'{path} does not exist.')
+        if path.suffix in CHECKPOINTS:
+            from mmseg_fastscnn.deploy.torch_runtime import TorchRuntime
+
+            self.runtime = TorchRuntime(path, config, device, precision)
+        elif path.suffix in RUNTIMES:
+            self.runtime = RUNTIMES[path.suffix](path, device or 'cpu', threads)
+        else:
+            known = ', '.join([*CHECKPOINTS, *RUNTIMES])
+            raise ValueError(f'{path} is of no known kind; known are {known}.')
+        self.description: Description = self.runtime.description
+        fixed = self.description.size
+        if fixed and size and tuple(size) != fixed:
+            raise ValueError(
+                f'{path} was exported for frames of {fixed} (h, w), not {tuple(size)}. '
+                f'Export it for that size, or for any.'
+            )
+        self.size = fixed or size
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.description.classes
+
+    @property
+    def palette(self) -> tuple[tuple[int, int, int], ...]:
+        """(r, g, b) of each class."""
+        return self.description.palette
+
+    def __call__(self, frame: np.ndarray) -> np.ndarray:
+        """Return the class of each pixel, (H, W) uint8.
+
+        Args:
+            frame: (H, W, 3) uint8, BGR as OpenCV reads it; or as many channels as the
+                network reads.
+
+        Raises:
+            ValueError: The frame has another type or shape.
+        """
+        return self.labels(self.run(frame), frame.shape[:2])
+
+    def run(self, frame: np.ndarray) -> np.ndarray:
+        """Return what the file gives for a frame: see `Description.output`.
+
+        Raises:
+            ValueError: See `__call__`.
+        """
+        self._check(frame)
+        size = self.network_size(frame.shape[:2])
+        if size != frame.shape[:2]:
+            frame = cv2.resize(frame, size[::-1])
+        return self.runtime(frame.reshape(1, *size, -1))[0]
+
+    def labels(self, result: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+        """Return the class of each pixel, (H, W) uint8.
+
+        Args:
+            result: What `run` returned.
+            shape: (H, W) of the frame.
+        """
+        if self.description.output == 'labels':
+            if result.shape != shape:
+                method = cv2.INTER_NEAREST_EXACT
+                result = cv2.resize(result, shape[::-1], interpolation=method)
+            return result
+        if self.description.threshold is not None:
+            result = self._with_background(result)
+        return cell_argmax(
+            self._at_network_size(result, shape), shape, self.description.align_corners
+        )
+
+    def stream(self, sources: str | Sequence[str], **options) -> Iterator:
+        """Predict the frames of images, folders, videos or cameras; see `stream`."""
+        from mmseg_fastscnn.deploy.stream import stream
+
+        return stream(self, sources, **options)
+
+    def probabilities(self, result: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+        """Return the probability of each class at each pixel, (C, H, W) float32.
+
+        A network of one channel gives that of class 1 alone, (1, H, W).
+
+        Args:
+            result, shape: See `labels`.
+
+        Raises:
+            ValueError: The file gives labels only.
+        """
+        description = self.description
+        if description.output == 'labels':
+            raise ValueError(
+                'This file gives labels only. Export the checkpoint with --output '
+                'logits (or probabilities).'
+            )
+        scores = self._at_network_size(result, shape)
+        scores = interpolated(scores, shape, description.align_corners)
+        if description.output == 'probabilities':
+            return scores
+        if description.threshold is not None:
+            return 1 / (1 + np.exp(-scores))
+        scores = np.exp(scores - scores.max(0))
+        return scores / scores.sum(0)
+
+    def network_size(self, shape: tuple[int, int]) -> tuple[int, int]:
+        """Return the (h, w) that frames of (H, W) are resized to for the network."""
+        if self.size or self.description.scale is None:
+            return self.size or shape
+        scale = self.description.scale
+        if not self.description.keep_ratio:
+            return scale[::-1]
+        factor = min(max(scale) / max(shape), min(scale) / min(shape))
+        return tuple(int(side * factor + 0.5) for side in shape)
+
+    def _at_network_size(
+        self, scores: np.ndarray, shape: tuple[int, int]
+    ) -> np.ndarray:
+        """Interpolate logits to the network's input, if the frame has another size.
+
+        Prediction in PyTorch goes by these two steps, too.
+        """
+        size = self.network_size(shape)
+        if size == shape or scores.shape[1:] == size:
+            return scores
+        return interpolated(scores, size, self.description.align_corners)
+
+    def _check(self, frame: np.ndarray) -> None:
+        channels = self.description.channels
+        found = frame.shape[2] if frame.ndim == 3 else 1
+        if frame.dtype != np.uint8 or frame.ndim not in (2, 3) or found != channels:
+            raise ValueError(
+                f'The frame is {frame.dtype} of shape {frame.shape}; the network reads '
+                f'(H, W, {channels}) uint8{", BGR" if channels == 3 else ""}.'
+            )
+        if min(frame.shape[:2]) < SMALLEST:
+            raise ValueError(
+                f'The frame is {frame.shape[1]}x{frame.shape[0]} (w x h); it must have '
+                f'at least {SMALLEST} pixels each way.'
+            )
+
+    def _with_background(self, scores: np.ndarray) -> np.ndarray:
+        """Give the scores (1, h, w) a first channel that wins below the threshold."""
+        bar = self.description.threshold
+        if self.description.output == 'logits':
+            bar = math.log(bar / (1 - bar))
+        return np.concatenate([np.full_like(scores, bar), scores])

@@ -1,0 +1,82 @@
+"""What an exported file says of itself, so that it needs no config."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+KEY = 'mmseg_fastscnn'  # under which a format that can holds the description
+FORM = 1  # goes up when a reader of before could not read it
+
+
+@dataclass(frozen=True)
+class Description:
+    """How frames go into an exported network, and what its results mean.
+
+    Attributes:
+        classes: Name of each class.
+        palette: (r, g, b) of each class.
+        output: 'labels' (N, H, W) uint8; 'logits' (N, C, h, w) before they are
+            interpolated to the frame's size; 'probabilities' (N, C, H, W).
+        precision: 'fp32', 'bf16', 'fp16' or 'int8'.
+        channels: Number of channels of a frame; BGR if there are 3.
+        size: (h, w) of all frames where the file is for one size only, else None.
+        scale: (w, h) that frames are fitted into first, as `Resize` of the test
+            pipeline does, or None.
+        keep_ratio: Whether their aspect ratio is kept.
+        align_corners: How logits are to be interpolated.
+        threshold: Probability over which a single channel means class 1; None where
+            there is one channel per class.
+        checkpoint_sha256: Hash of the checkpoint that was exported.
+        version: Version of this project that wrote the file.
+    """
+
+    classes: tuple[str, ...]
+    palette: tuple[tuple[int, int, int], ...]
+    output: str
+    precision: str
+    channels: int
+    size: tuple[int, int] | None
+    scale: tuple[int, int] | None
+    keep_ratio: bool
+    align_corners: bool
+    threshold: float | None
+    checkpoint_sha256: str | None
+    version: str
+
+    def to_json(self) -> str:
+        return json.dumps(dict(form=FORM, **asdict(self)))
+
+    @classmethod
+    def from_json(cls, text: str | None, path: str | Path) -> 'Description':
+        """Read a description that `to_json` wrote.
+
+        Raises:
+            ValueError: There is none, or it is not complete.
+        """
+        advice = 'Export the checkpoint again with tools/export.py.'
+        if not text:
+            raise ValueError(
+                f'{path} does not say how it was made: it is not a file of '
+                f'tools/export.py, or its description was lost. {advice}'
+            )
+        try:
+            content = json.loads(text)
+        except ValueError as error:
+            raise ValueError(f'{path}: its description is damaged. {advice}') from error
+        if not isinstance(content, Mapping) or content.pop('form', None) != FORM:
+            raise ValueError(
+                f'{path} was exported by another version of this project. {advice}'
+            )
+        names = {field.name for field in fields(cls)}
+        if set(content) != names:
+            lacking = sorted(names - set(content))
+            raise ValueError(f'{path}: its description lacks {lacking}. {advice}')
+        return cls(**{name: frozen(value) for name, value in content.items()})
+
+
+def frozen(value: object) -> object:
+    """Return lists as tuples, as before they were written."""
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return tuple(frozen(part) for part in value)
+    return value

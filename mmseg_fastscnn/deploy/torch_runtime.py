@@ -1,0 +1,109 @@
+"""A checkpoint as a runtime, by PyTorch; and what its config says to exported files."""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from mmseg_fastscnn import __version__
+from mmseg_fastscnn.apis import init_model, loaded_dtypes, test_data_of
+from mmseg_fastscnn.deploy.description import Description
+from mmseg_fastscnn.deploy.frame_model import FrameModel
+
+DTYPES = dict(fp32=torch.float32, bf16=torch.bfloat16, fp16=torch.float16)
+
+
+class TorchRuntime:
+    """A checkpoint in PyTorch.
+
+    Args:
+        path: The checkpoint.
+        config: Config of a checkpoint that does not hold its own.
+        device: Device of the model; by default the best there is.
+        precision: 'fp32', 'bf16' or 'fp16'.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        config: str | Path | None = None,
+        device: str | None = None,
+        precision: str = 'fp32',
+    ):
+        model = init_model(config, path, device, dtype=DTYPES[precision])
+        self.model = FrameModel(model, 'logits', 'operator').eval()
+        self.device = next(model.parameters()).device
+        self.description = describe(model, 'logits', precision, checkpoint=path)
+
+    @torch.inference_mode()
+    def __call__(self, frames: np.ndarray) -> np.ndarray:
+        frames = torch.from_numpy(frames).to(self.device)
+        return self.model(frames).cpu().numpy()
+
+
+def describe(
+    model: nn.Module,
+    output: str,
+    precision: str,
+    size: tuple[int, int] | None = None,
+    checkpoint: str | Path | None = None,
+) -> Description:
+    """Describe a model from `init_model` to those who run it without a config.
+
+    Raises:
+        ValueError: The config prepares test images in a way that exported files
+            cannot.
+    """
+    steps = test_data_of(model.cfg).pipeline
+    if 'uint8' not in loaded_dtypes(steps):
+        raise ValueError(
+            'The test pipeline loads images of more than 8 bits; exported files read '
+            'uint8.'
+        )
+    if model.data_preprocessor.test_cfg or model.test_cfg['mode'] != 'whole':
+        raise ValueError(
+            'The config pads test images (data_preprocessor.test_cfg) or predicts in '
+            "windows (model.test_cfg.mode='slide'). An exported file predicts whole "
+            'frames as they are; remove these settings.'
+        )
+    resize = resize_step(steps)
+    digest = None
+    if checkpoint is not None:
+        digest = hashlib.sha256(Path(checkpoint).read_bytes()).hexdigest()
+    return Description(
+        classes=tuple(model.dataset_meta['classes']),
+        palette=tuple(tuple(map(int, c)) for c in model.dataset_meta['palette']),
+        output=output,
+        precision=precision,
+        channels=model.backbone.first_conv.in_channels,
+        size=size,
+        scale=tuple(resize['scale']) if resize.get('scale') else None,
+        keep_ratio=bool(resize.get('keep_ratio', False)),
+        align_corners=model.align_corners,
+        threshold=model.decode_head.threshold if model.out_channels == 1 else None,
+        checkpoint_sha256=digest,
+        version=__version__,
+    )
+
+
+def resize_step(steps: list[Mapping]) -> Mapping:
+    """Return the `Resize` of a test pipeline, {} if it has none.
+
+    Raises:
+        ValueError: There is another step that changes images.
+    """
+    result = {}
+    for step in steps:
+        known = step['type'] in ('LoadImageFromFile', 'LoadAnnotations')
+        if step['type'] == 'Resize' and not result:
+            result = step
+        elif not known and step['type'] != 'PackSegInputs':
+            raise ValueError(
+                f'The test pipeline has {step["type"]}, which exported files cannot '
+                f'do. They resize frames as Resize does, once; give them frames of '
+                f'the right form, and remove the step.'
+            )
+    return result

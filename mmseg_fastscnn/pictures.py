@@ -1,0 +1,52 @@
+"""Pictures of labels. Images are (H, W, 3) uint8 BGR, palettes (r, g, b) per class."""
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+GAP = 4  # pixels of white between the pictures of a panel
+
+
+def overlay(
+    image: np.ndarray,
+    seg_map: np.ndarray,
+    palette: Sequence[Sequence[int]],
+    opacity: float = 0.5,
+) -> np.ndarray:
+    """Blend the colours of the classes into an image.
+
+    Pixels that are of no class stay as they are.
+
+    Args:
+        image: (H, W, 3) uint8 BGR.
+        seg_map: (H, W) uint8 train ids.
+        palette: (r, g, b) of each class.
+        opacity: Opacity of the colours, 0 to 1.
+
+    Returns:
+        The picture, (H, W, 3) uint8 BGR; `image` is not changed.
+
+    Raises:
+        ValueError: Image and label map differ in size.
+    """
+    if image.shape[:2] != seg_map.shape:
+        raise ValueError(
+            f'The image is {image.shape[:2]}, the label map {seg_map.shape} (h, w): '
+            f'they are not of one picture.'
+        )
+    bgr = np.zeros((256, 3), np.uint8)
+    bgr[: len(palette)] = np.asarray(palette, np.uint8)[:, ::-1]
+    colours = cv2.merge([cv2.LUT(seg_map, channel) for channel in bgr.T])
+    result = cv2.addWeighted(image, 1 - opacity, colours, opacity, 0)
+    unknown = seg_map >= len(palette)
+    if unknown.any():
+        result[unknown] = image[unknown]
+    return result
+
+
+def panel(pictures: Sequence[np.ndarray]) -> np.ndarray:
+    """Put pictures of equal height side by side, as in image | truth | prediction."""
+    gap = np.full((pictures[0].shape[0], GAP, 3), 255, np.uint8)
+    row = [part for picture in pictures for part in (picture, gap)]
+    return np.concatenate(row[:-1], axis=1)
