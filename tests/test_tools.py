@@ -316,7 +316,7 @@ def test_a_bad_label_stops_training_with_its_name(streets, tmp_path):
         ok=False,
     )
     assert re.search(
-        r'_gtFine_labelIds\.png: label ids \[99\] are not in label_map',
+        r'99: 49,152 pixels in 6 labels, such as .*_gtFine_labelIds\.png\. Map each',
         printed.strip().splitlines()[-1],
     )
     (log,) = tmp_path.glob('*/*.log')
