@@ -20,6 +20,7 @@ from mmseg_fastscnn.datasets.image_header import (
     pixels_of,
     read_header,
 )
+from mmseg_fastscnn.datasets.label_errors import refuse_damaged
 
 HIGHEST = (1 << 16) - 1  # id that a PNG can hold, and the table of a label map
 
@@ -52,8 +53,7 @@ def read_other_label(data: bytes, path: str, max_pixels: int) -> RawLabel:
     """Read the content of a label file of any kind.
 
     Raises:
-        ValueError: It has too many pixels, or is no label image.
-        OSError, SyntaxError: It is damaged.
+        ValueError: It is damaged, has too many pixels, or is no label image.
     """
     header = read_header(io.BytesIO(data), path)
     if header is not None:
@@ -61,8 +61,11 @@ def read_other_label(data: bytes, path: str, max_pixels: int) -> RawLabel:
         check_header(header, path)
     if data.startswith(NPY):
         return check_kind(read_array(data, path), path)
-    with open_image(io.BytesIO(data)) as image:
-        return raw_label(image, path)
+    try:
+        with open_image(io.BytesIO(data)) as image:
+            return raw_label(image, path)
+    except (OSError, SyntaxError) as error:  # Pillow's errors for damaged files
+        refuse_damaged(path, error)
 
 
 def check_header(header: Header, path: str) -> None:

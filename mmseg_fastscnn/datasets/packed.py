@@ -32,10 +32,9 @@ import numpy as np
 import torch
 from mmengine.logging import MMLogger
 
-from mmseg_fastscnn.datasets.bad_samples import reading
 from mmseg_fastscnn.datasets.image_header import MAX_PIXELS
 from mmseg_fastscnn.datasets.label_map import LabelMap
-from mmseg_fastscnn.datasets.loading import LoadImageFromFile, load_pair
+from mmseg_fastscnn.datasets.loading import LoadImageFromFile, load_pair, reading
 from mmseg_fastscnn.datasets.packed_layout import (
     RECORD,
     digest,
