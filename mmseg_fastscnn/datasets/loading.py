@@ -31,7 +31,7 @@ from mmseg_fastscnn.datasets.image_header import (
 from mmseg_fastscnn.datasets.label_errors import refuse_damaged, refuse_reduction
 from mmseg_fastscnn.datasets.label_file import RawLabel, read_other_label
 from mmseg_fastscnn.datasets.label_map import LabelMap
-from mmseg_fastscnn.datasets.pairs import check_local
+from mmseg_fastscnn.datasets.pairs import by_new_name, check_local
 from mmseg_fastscnn.datasets.same_grid import check_same_grid, read_orientation
 from mmseg_fastscnn.registry import TRANSFORMS
 
@@ -79,9 +79,7 @@ class LoadImageFromFile(BaseTransform):
         self.color_type = color_type
         self.imdecode_backend = imdecode_backend
         self.ignore_empty = ignore_empty
-        self.backend_args = backend_args or file_client_args
-        if self.backend_args and self.backend_args.get('backend') == 'disk':
-            self.backend_args = dict(self.backend_args, backend='local')
+        self.backend_args = by_new_name(backend_args or file_client_args)
 
     def transform(self, results: dict) -> dict | None:
         orientation = 1
@@ -172,16 +170,6 @@ class LoadAnnotations(BaseTransform):
             with reading(path):
                 check_same_grid(label.shape, results)
         return label
-
-
-LOADING = (LoadImageFromFile(), LoadAnnotations())
-
-
-def load_pair(results: dict) -> dict:
-    """Load image and label as by the two steps with their default options."""
-    for step in LOADING:
-        results = step(results)
-    return results
 
 
 @contextmanager

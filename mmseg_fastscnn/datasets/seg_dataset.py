@@ -9,7 +9,7 @@ from mmseg_fastscnn.datasets.class_weights import ids_in_label
 from mmseg_fastscnn.datasets.image_header import MAX_PIXELS
 from mmseg_fastscnn.datasets.join_steps import check_steps, join_loading_steps
 from mmseg_fastscnn.datasets.metainfo import MetaInfo, complete_metainfo, make_label_map
-from mmseg_fastscnn.datasets.packed import PackedCopy
+from mmseg_fastscnn.datasets.packed import PackedCopy, copy_of
 from mmseg_fastscnn.datasets.pairs import (
     IMAGE_SUFFIXES,
     DataPrefix,
@@ -119,14 +119,7 @@ class SegDataset(BaseDataset):
         """List the pairs; open the packed copy, if one is asked for."""
         super().full_init()
         if self.packed_folder is not None and self.packed is None:
-            pairs = [super(SegDataset, self).get_data_info(k) for k in range(len(self))]
-            self.packed = PackedCopy(
-                self.packed_folder,
-                pairs,
-                self.label_map,
-                self.max_pixels,
-                keeps_unreadable=self.bad_samples is not None,
-            )
+            self.packed = copy_of(self, self.packed_folder)
 
     def load_data_list(self) -> list[dict]:
         """Return one dict per pair; see `pairs.py`."""
