@@ -1,15 +1,22 @@
 """One confusion matrix, then ratios."""
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
 import torch
-from mmengine.dist import all_gather_object, all_reduce
+from mmengine.dist import all_reduce
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 from torch import Tensor
 
+from mmseg_fastscnn.evaluation_report import (
+    as_json,
+    check_metric,
+    gathered,
+    refuse_number,
+    refuse_other_ids,
+    say_unmeasured,
+)
 from mmseg_fastscnn.ops import host
 from mmseg_fastscnn.registry import METRICS
 from mmseg_fastscnn.results import ResultFolder
@@ -64,15 +71,7 @@ class IoUMetric(BaseMetric):
     ):
         super().__init__(**kwargs)
         names = [iou_metrics] if isinstance(iou_metrics, str) else iou_metrics
-        unknown = set(names) - {'mIoU', *EXTRA}
-        if unknown:
-            raise ValueError(
-                f'iou_metrics has {sorted(unknown)}; known are mIoU, mDice, mFscore.'
-            )
-        if format_only and output_dir is None:
-            raise ValueError(
-                'IoUMetric has format_only=True but nowhere to write; set output_dir.'
-            )
+        check_metric(set(names) - {'mIoU', *EXTRA}, format_only, output_dir)
         self.ignore_index = ignore_index
         self.columns = ['IoU', 'Acc']
         self.columns += [c for name in names for c in EXTRA.get(name, ())]
@@ -140,17 +139,11 @@ class IoUMetric(BaseMetric):
         all_reduce(total)
         self.matrices = {}
         if self.per_image:
-            ours = {path: m.cpu().numpy() for path, m in self.of_images.items()}
-            for part in all_gather_object(ours):
-                self.matrices |= part
+            self.matrices = gathered(self.of_images)
         self._reset()
         self.num_images = int(total[-1])
         if self.num_images != size:
-            raise RuntimeError(
-                f'{self.num_images} images were evaluated of a data set of {size}. '
-                f'Samplers of several processes must not repeat images: set '
-                f'sampler=dict(round_up=False).'
-            )
+            refuse_number(self.num_images, size)
         counts = total[:-1].view(256, 256).cpu()
         confusion = confusion_matrix(counts, len(self.dataset_meta['classes']))
         self.means = self.compute_metrics(confusion)
@@ -163,16 +156,9 @@ class IoUMetric(BaseMetric):
         Args:
             results: (num_classes, num_classes) pixel counts, [label, prediction].
         """
-        logger = MMLogger.get_current_instance()
         self.per_class = {}
-        if self.format_only:
-            folder = self.folder.folder
-            logger.info(
-                f'Predictions are in {folder}; nothing was measured (format_only).'
-            )
-            return {}
-        if results.sum() == 0:
-            logger.info('There are no labels here, so nothing was measured.')
+        if self.format_only or results.sum() == 0:
+            say_unmeasured(self.folder.folder if self.format_only else None)
             return {}
         table, accuracy = class_ratios(results.double().numpy(), self.beta)
         if self.nan_to_num is not None:
@@ -182,6 +168,7 @@ class IoUMetric(BaseMetric):
             name: {column: float(table[column][k]) for column in self.columns}
             for k, name in enumerate(self.dataset_meta['classes'])
         }
+        logger = MMLogger.get_current_instance()
         logger.info('\n%s', format_table(self.per_class, self.columns))
         means = [float(np.nanmean(table[column])) for column in self.columns]
         return dict(zip(self.mean_names, [*means, accuracy], strict=True))
@@ -192,10 +179,7 @@ class IoUMetric(BaseMetric):
         The means without a prefix, `per_class` and `num_images`. A ratio that is not
         defined, of a class that does not occur, is None.
         """
-        if not self.means:
-            return {}
-        rows = {name: without_nan(row) for name, row in self.per_class.items()}
-        return dict(without_nan(self.means), per_class=rows, num_images=self.num_images)
+        return as_json(self.means, self.per_class, self.num_images)
 
 
 def count_pairs(label: Tensor, pred: Tensor) -> Tensor:
@@ -223,12 +207,7 @@ def confusion_matrix(counts: Tensor, num_classes: int) -> Tensor:
     counted[IGNORED] = 0
     inside = counted[:num_classes, :num_classes]
     if counted.sum() != inside.sum():
-        found = sorted({int(k) for pair in counted.nonzero() for k in pair})
-        raise ValueError(
-            f'Labels or predictions have ids outside 0 to {num_classes - 1}, the '
-            f'classes of the data set: found {found[0]} to {found[-1]}. Correct '
-            f'num_classes or label_map.'
-        )
+        refuse_other_ids(counted, num_classes)
     return inside
 
 
@@ -263,7 +242,3 @@ def format_table(per_class: dict[str, dict[str, float]], columns: Sequence[str])
     for name, row in per_class.items():
         lines.append(f'{name:<{width}}' + ''.join(f'{row[c]:11.2f}' for c in columns))
     return '\n'.join(lines)
-
-
-def without_nan(row: dict[str, float]) -> dict[str, float | None]:
-    return {name: None if math.isnan(v) else v for name, v in row.items()}

@@ -16,7 +16,7 @@ from pairs import LOAD, PIPELINE, dataset, write_pairs
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from mmseg_fastscnn.commands.entrance import mistake
-from mmseg_fastscnn.datasets.bad_samples import reading
+from mmseg_fastscnn.datasets.loading import reading
 
 init_default_scope('mmseg_fastscnn')
 

@@ -15,11 +15,9 @@ from mmengine.logging import MMLogger
 from mmseg_fastscnn.datasets.image_header import (
     DAMAGE,
     MAX_PIXELS,
-    PNG,
     Header,
     UnreadableImage,
     check_pixels,
-    check_png,
     damage_as_os_error,
     open_image,
     read_header,
@@ -171,8 +169,6 @@ def decode_by_pillow(
             f'{path}: has {header.channels} channel(s) of {header.dtype}, which Pillow '
             f"would cut to 8 bits. Leave out imdecode_backend='pillow'."
         )
-    if data.startswith(PNG):
-        check_png(data)
     with open_image(io.BytesIO(data)) as image, damage_as_os_error():
         if color_type == 'color':
             image = image.convert('RGB')

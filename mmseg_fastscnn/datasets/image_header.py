@@ -202,21 +202,6 @@ def open_image(file: BinaryIO) -> Image.Image:
             Image.MAX_IMAGE_PIXELS = limit
 
 
-def check_png(data: bytes) -> None:
-    """Check the check sum of each chunk, which Pillow does not for those of pixels.
-
-    Raises:
-        OSError: One does not fit, or the file ends before its last chunk.
-    """
-    start, view = len(PNG), memoryview(data)
-    while data[start + 4 : start + 8] != b'IEND':
-        end = start + 8 + int.from_bytes(data[start : start + 4], 'big')
-        found = zlib.crc32(view[start + 4 : end])
-        if end + 4 > len(data) or data[end : end + 4] != found.to_bytes(4, 'big'):
-            raise OSError(f'the check sum of the chunk at byte {start} does not fit')
-        start = end + 4
-
-
 @contextmanager
 def damage_as_os_error() -> Iterator[None]:
     """Turn whatever Pillow raises for a damaged file into OSError."""

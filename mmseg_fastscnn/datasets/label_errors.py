@@ -51,6 +51,14 @@ def refuse_damaged(path: str, error: Exception) -> NoReturn:
     ) from error
 
 
+def refuse_unlabelled(image: str) -> NoReturn:
+    """Raise ValueError for an image without a label that is to be cropped."""
+    raise ValueError(
+        f'{image} has no label to crop with it. Set data_prefix.seg_map_path, and '
+        f'LoadAnnotations before RandomCrop.'
+    )
+
+
 def refuse_reduction(asked: bool, of_data_set: bool) -> NoReturn:
     """Raise ValueError where `LoadAnnotations` and the data set do not agree."""
     raise ValueError(

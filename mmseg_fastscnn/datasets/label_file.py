@@ -6,7 +6,7 @@ palette or colours, with 16 or 32 bits, `.npy` files, ...
 
 import io
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -20,6 +20,10 @@ from mmseg_fastscnn.datasets.image_header import (
     pixels_of,
     read_header,
 )
+from mmseg_fastscnn.datasets.label_errors import UNKNOWN, refuse_damaged, refuse_ids
+
+if TYPE_CHECKING:
+    from mmseg_fastscnn.datasets.label_map import LabelMap
 
 HIGHEST = (1 << 16) - 1  # id that a PNG can hold, and the table of a label map
 
@@ -48,12 +52,30 @@ def table_of_raw_ids(ids: Mapping[int, int], ignore_index: int) -> np.ndarray:
     return table
 
 
+def train_ids_of_any_ids(
+    raw: np.ndarray, label_map: 'LabelMap', name: str
+) -> np.ndarray:
+    """Return (H, W) uint8 train ids of integers of any width.
+
+    Raises:
+        ValueError: An id is not in the map.
+    """
+    if raw.min() >= 0 and raw.max() <= HIGHEST:
+        train = label_map.table[raw.astype(np.uint16, copy=False)]
+    else:
+        found, where = np.unique(raw, return_inverse=True)
+        train_ids = [label_map.ids.get(k, UNKNOWN) for k in found.tolist()]
+        train = np.array(train_ids, np.int16)[where].reshape(raw.shape)
+    if train.min() == UNKNOWN:
+        refuse_ids(raw[train == UNKNOWN], label_map, name)
+    return train.astype(np.uint8)
+
+
 def read_other_label(data: bytes, path: str, max_pixels: int) -> RawLabel:
     """Read the content of a label file of any kind.
 
     Raises:
-        ValueError: It has too many pixels, or is no label image.
-        OSError, SyntaxError: It is damaged.
+        ValueError: It is damaged, has too many pixels, or is no label image.
     """
     header = read_header(io.BytesIO(data), path)
     if header is not None:
@@ -61,8 +83,11 @@ def read_other_label(data: bytes, path: str, max_pixels: int) -> RawLabel:
         check_header(header, path)
     if data.startswith(NPY):
         return check_kind(read_array(data, path), path)
-    with open_image(io.BytesIO(data)) as image:
-        return raw_label(image, path)
+    try:
+        with open_image(io.BytesIO(data)) as image:
+            return raw_label(image, path)
+    except (OSError, SyntaxError) as error:  # Pillow's errors for damaged files
+        refuse_damaged(path, error)
 
 
 def check_header(header: Header, path: str) -> None:

@@ -11,9 +11,13 @@ from mmseg_fastscnn.datasets.label_errors import (
     UNKNOWN,
     check_mapping,
     compare_palettes,
-    refuse_ids,
 )
-from mmseg_fastscnn.datasets.label_file import HIGHEST, RawLabel, table_of_raw_ids
+from mmseg_fastscnn.datasets.label_file import (
+    HIGHEST,
+    RawLabel,
+    table_of_raw_ids,
+    train_ids_of_any_ids,
+)
 from mmseg_fastscnn.structures import IGNORED
 
 
@@ -92,12 +96,4 @@ class LabelMap:
     def _encode_ids(self, raw: np.ndarray, name: str) -> np.ndarray:
         if raw.dtype == np.uint8 and not cv2.LUT(raw, self.unknown).any():
             return cv2.LUT(raw, self.table8)  # the fast way of most label files
-        if raw.min() >= 0 and raw.max() <= HIGHEST:
-            train = self.table[raw.astype(np.uint16, copy=False)]
-        else:
-            found, where = np.unique(raw, return_inverse=True)
-            train_ids = [self.ids.get(k, UNKNOWN) for k in found.tolist()]
-            train = np.array(train_ids, np.int16)[where].reshape(raw.shape)
-        if train.min() == UNKNOWN:
-            refuse_ids(raw[train == UNKNOWN], self, name)
-        return train.astype(np.uint8)
+        return train_ids_of_any_ids(raw, self, name)

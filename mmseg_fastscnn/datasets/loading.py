@@ -5,7 +5,10 @@ are read, or refused with the reason, in `decoding.py`, other labels in `label_f
 """
 
 import io
-from collections.abc import Mapping
+import os
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -17,20 +20,18 @@ from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 
-from mmseg_fastscnn.datasets.bad_samples import reading
+from mmseg_fastscnn.datasets.bad_samples import BYTES, SLOTS, being_read, name_file
 from mmseg_fastscnn.datasets.decoding import check_label_backend, checked_flags, decode
 from mmseg_fastscnn.datasets.image_header import (
     DAMAGE,
     MAX_PIXELS,
     PNG,
     UnreadableImage,
-    check_png,
-    pixels_of,
 )
 from mmseg_fastscnn.datasets.label_errors import refuse_damaged, refuse_reduction
-from mmseg_fastscnn.datasets.label_file import RawLabel, raw_label, read_other_label
+from mmseg_fastscnn.datasets.label_file import RawLabel, read_other_label
 from mmseg_fastscnn.datasets.label_map import LabelMap
-from mmseg_fastscnn.datasets.pairs import check_local
+from mmseg_fastscnn.datasets.pairs import by_new_name, check_local
 from mmseg_fastscnn.datasets.same_grid import check_same_grid, read_orientation
 from mmseg_fastscnn.registry import TRANSFORMS
 
@@ -78,9 +79,7 @@ class LoadImageFromFile(BaseTransform):
         self.color_type = color_type
         self.imdecode_backend = imdecode_backend
         self.ignore_empty = ignore_empty
-        self.backend_args = backend_args or file_client_args
-        if self.backend_args and self.backend_args.get('backend') == 'disk':
-            self.backend_args = dict(self.backend_args, backend='local')
+        self.backend_args = by_new_name(backend_args or file_client_args)
 
     def transform(self, results: dict) -> dict | None:
         orientation = 1
@@ -114,6 +113,8 @@ class LoadImageFromFile(BaseTransform):
             image = cv2.imdecode(np.frombuffer(data, np.uint8), self.flags)
             if image is not None:
                 return image, 1
+        if self.imdecode_backend == 'pillow' and (wrong := wrong_sum(data)):
+            raise UnreadableImage(path, wrong)
         options = (self.color_type, self.imdecode_backend, max_pixels, self.to_float32)
         image, header = decode(data, path, *options)
         return image, read_orientation(header, png_exif(data), path)
@@ -161,24 +162,31 @@ class LoadAnnotations(BaseTransform):
         return results
 
     def _read(self, results: dict) -> np.ndarray:
-        limit = results.get('max_pixels', MAX_PIXELS)
-        label = read_label(results['seg_map_path'], results['label_map'], limit)
-        if label.shape != results.get('ori_shape') or 'orientation' in results:
-            if 'ori_shape' not in results:
-                raise ValueError('LoadImageFromFile must come before LoadAnnotations.')
-            with reading(results['seg_map_path']):
+        path, limit = results['seg_map_path'], results.get('max_pixels', MAX_PIXELS)
+        if 'ori_shape' not in results:
+            raise ValueError('LoadImageFromFile must come before LoadAnnotations.')
+        label = read_label(path, results['label_map'], limit)
+        if label.shape != results['ori_shape'] or 'orientation' in results:
+            with reading(path):
                 check_same_grid(label.shape, results)
         return label
 
 
-LOADING = (LoadImageFromFile(), LoadAnnotations())
+@contextmanager
+def reading(path: str) -> Iterator[None]:
+    """Name this file where reading it fails: in errors, and if the process is killed.
 
-
-def load_pair(results: dict) -> dict:
-    """Load image and label as by the two steps with their default options."""
-    for step in LOADING:
-        results = step(results)
-    return results
+    What an option or a later step of the pipeline does wrong is not to be found inside.
+    """
+    pid = os.getpid()
+    being_read[pid % SLOTS].value = f'{pid} {path}'.encode()[: BYTES - 1]
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        name_file(error, path)
+        raise
+    finally:
+        being_read[pid % SLOTS].value = b''
 
 
 def read_label(
@@ -201,17 +209,15 @@ def read_raw_label(path: str, max_pixels: int = MAX_PIXELS) -> RawLabel:
         ValueError: It is unreadable, has too many pixels, or is no label image.
     """
     data = Path(path).read_bytes()
+    if wrong := wrong_sum(data):
+        refuse_damaged(path, OSError(wrong))
     try:
-        if data.startswith(PNG):
-            check_png(data)
         image = open_plain(data, max_pixels)
-        if image is None:
-            return read_other_label(data, path, max_pixels)
-        if image.mode == 'L':
-            return RawLabel(pixels_of(image))
-        return raw_label(image, path)
-    except (OSError, SyntaxError) as error:  # Pillow's errors for damaged files
+        if image is not None and image.mode == 'L':
+            return RawLabel(np.asarray(image))
+    except DAMAGE as error:
         refuse_damaged(path, error)
+    return read_other_label(data, path, max_pixels)
 
 
 def open_plain(data: bytes, max_pixels: int) -> Image.Image | None:
@@ -237,10 +243,26 @@ def open_plain(data: bytes, max_pixels: int) -> Image.Image | None:
 
 def png_exif(data: bytes) -> bytes:
     """Return a PNG's EXIF, which may stand after the pixels; empty if there is none."""
-    start = len(PNG)
+    chunks = png_chunks(data)
+    return next((data[a:b] for kind, a, b in chunks if kind == b'eXIf'), b'')
+
+
+def png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Yield the kind of each chunk of a PNG, and where its data begins and ends."""
+    start = len(PNG) if data.startswith(PNG) else len(data)
     while kind := data[start + 4 : start + 8]:  # chunks of length, kind, data, checksum
         end = start + 8 + int.from_bytes(data[start : start + 4], 'big')
-        if kind == b'eXIf':
-            return data[start + 8 : end]
+        yield kind, start + 8, end
         start = end + 4
-    return b''
+
+
+def wrong_sum(data: bytes) -> str | None:
+    """Say which check sum of a PNG is wrong, if any; Pillow skips those of pixels."""
+    view = memoryview(data)
+    for kind, start, end in png_chunks(data):
+        found = zlib.crc32(view[start - 4 : end]).to_bytes(4, 'big')
+        if data[end : end + 4] != found:
+            return f'the check sum of the chunk at byte {start - 8} does not fit'
+        if kind == b'IEND':
+            return None
+    return 'it ends before its last chunk' if data.startswith(PNG) else None

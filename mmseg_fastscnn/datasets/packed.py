@@ -27,15 +27,15 @@ import os
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from mmengine.logging import MMLogger
 
-from mmseg_fastscnn.datasets.bad_samples import reading
 from mmseg_fastscnn.datasets.image_header import MAX_PIXELS
 from mmseg_fastscnn.datasets.label_map import LabelMap
-from mmseg_fastscnn.datasets.loading import LoadImageFromFile, load_pair
+from mmseg_fastscnn.datasets.loading import LoadImageFromFile, reading
 from mmseg_fastscnn.datasets.packed_layout import (
     RECORD,
     digest,
@@ -44,6 +44,10 @@ from mmseg_fastscnn.datasets.packed_layout import (
     sizes_of,
     write_index,
 )
+from mmseg_fastscnn.datasets.random_crop import load_pair
+
+if TYPE_CHECKING:
+    from mmseg_fastscnn.datasets.seg_dataset import SegDataset
 
 
 class PackedCopy:
@@ -214,3 +218,14 @@ class PackedCopy:
                 f'{path} cannot be written ({error.strerror or error}). Make room, or '
                 f'choose another folder for the packed copy.'
             ) from error
+
+
+def copy_of(dataset: 'SegDataset', folder: str) -> PackedCopy:
+    """Open the packed copy of a data set; create it if there is none yet."""
+    return PackedCopy(
+        folder,
+        [dataset.get_data_info(k) for k in range(len(dataset))],
+        dataset.label_map,
+        dataset.max_pixels,
+        keeps_unreadable=dataset.bad_samples is not None,
+    )

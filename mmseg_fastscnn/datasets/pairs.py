@@ -171,6 +171,13 @@ def without_suffix(name: str, suffixes: Sequence[str]) -> str:
     return name[: len(name) - len(suffix)]
 
 
+def by_new_name(backend_args: dict | None) -> dict | None:
+    """Call the local disk 'local', as mmengine's file backends do, and not 'disk'."""
+    if backend_args and backend_args.get('backend') == 'disk':
+        return dict(backend_args, backend='local')
+    return backend_args
+
+
 def check_local(backend_args: Mapping | None) -> None:
     """Raise ValueError for a file backend that is not the local disk."""
     if backend_args and backend_args.get('backend') not in ('local', 'disk'):

@@ -12,12 +12,14 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 
 from mmseg_fastscnn.datasets.geometry import GROUP, channelwise, warped_window
-from mmseg_fastscnn.datasets.loading import load_pair
+from mmseg_fastscnn.datasets.label_errors import refuse_unlabelled
+from mmseg_fastscnn.datasets.loading import LoadAnnotations, LoadImageFromFile
 from mmseg_fastscnn.registry import TRANSFORMS
 from mmseg_fastscnn.structures import IGNORED
 
 MARGIN = 32  # output pixels that a window may start earlier, to start on a pixel
 CLOSE = 1 / 16  # of an input pixel: how far off that pixel the start may be
+LOADING = (LoadImageFromFile(), LoadAnnotations())
 
 
 @TRANSFORMS.register_module()
@@ -88,10 +90,7 @@ class RandomCrop(BaseTransform):
 def label_to_crop(results: dict) -> np.ndarray:
     """Return `gt_seg_map`; ValueError if the image has none."""
     if 'gt_seg_map' not in results:
-        raise ValueError(
-            f'{results["img_path"]} has no label to crop with it. Set '
-            f'data_prefix.seg_map_path, and LoadAnnotations before RandomCrop.'
-        )
+        refuse_unlabelled(results['img_path'])
     return results['gt_seg_map']
 
 
@@ -146,6 +145,13 @@ class LoadRandomCrop(BaseTransform):
         ratio = low + (high - low) * np.random.random_sample()
         scale = tuple(int(side * ratio) for side in self.scale)
         return mmcv.rescale_size((width, height), scale)[::-1]
+
+
+def load_pair(results: dict) -> dict:
+    """Load image and label as by the two steps with their default options."""
+    for step in LOADING:
+        results = step(results)
+    return results
 
 
 def nearest(size: int, new_size: int) -> np.ndarray:

@@ -2,15 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 from mmengine.dataset import BaseDataset
 
-from mmseg_fastscnn.datasets.bad_samples import BadSamples
+from mmseg_fastscnn.datasets.bad_samples import BadSamples, next_readable
+from mmseg_fastscnn.datasets.class_weights import ids_in_label
 from mmseg_fastscnn.datasets.image_header import MAX_PIXELS
 from mmseg_fastscnn.datasets.join_steps import check_steps, join_loading_steps
-from mmseg_fastscnn.datasets.loading import read_label
 from mmseg_fastscnn.datasets.metainfo import MetaInfo, complete_metainfo, make_label_map
-from mmseg_fastscnn.datasets.packed import PackedCopy
+from mmseg_fastscnn.datasets.packed import PackedCopy, copy_of
 from mmseg_fastscnn.datasets.pairs import (
     IMAGE_SUFFIXES,
     DataPrefix,
@@ -120,14 +119,7 @@ class SegDataset(BaseDataset):
         """List the pairs; open the packed copy, if one is asked for."""
         super().full_init()
         if self.packed_folder is not None and self.packed is None:
-            pairs = [super(SegDataset, self).get_data_info(k) for k in range(len(self))]
-            self.packed = PackedCopy(
-                self.packed_folder,
-                pairs,
-                self.label_map,
-                self.max_pixels,
-                keeps_unreadable=self.bad_samples is not None,
-            )
+            self.packed = copy_of(self, self.packed_folder)
 
     def load_data_list(self) -> list[dict]:
         """Return one dict per pair; see `pairs.py`."""
@@ -154,21 +146,14 @@ class SegDataset(BaseDataset):
         return info
 
     def prepare_data(self, idx: int) -> dict | None:
-        """Return what the pipeline makes of a pair, or of the next that can be read.
-
-        Which one replaces a pair follows from its index alone, so that a run with the
-        same seed sees the same images.
-        """
-        for other in range(idx, idx + len(self)):
-            other %= len(self)
-            try:
-                data = super().prepare_data(other)
-            except (ValueError, OSError) as error:
-                self.leave_out(other, error)
-                continue
+        """Return what the pipeline makes of a pair, or of the next that can be read."""
+        try:
+            data = super().prepare_data(idx)
             if data is not None or self.test_mode:
                 return data
-        raise ValueError(f'None of the {len(self)} images can be read.')
+        except (ValueError, OSError) as error:
+            self.leave_out(idx, error)
+        return next_readable(self, super().prepare_data, idx)
 
     def leave_out(self, idx: int, error: Exception) -> None:
         """Go on without a pair; raise the error where it must not be left out."""
@@ -178,15 +163,4 @@ class SegDataset(BaseDataset):
 
     def get_cat_ids(self, idx: int) -> list[int]:
         """Return the train ids in a label, for mmengine's `ClassBalancedDataset`."""
-        info = super().get_data_info(idx)
-        if 'seg_map_path' not in info:
-            raise ValueError(
-                f'{info["img_path"]} has no label, so there are no classes to balance. '
-                f'Set data_prefix.seg_map_path.'
-            )
-        try:
-            label = read_label(info['seg_map_path'], self.label_map, self.max_pixels)
-        except (ValueError, OSError) as error:
-            self.leave_out(idx, error)
-            return []
-        return [k for k in np.unique(label).tolist() if k != self.ignore_index]
+        return ids_in_label(self, idx)

@@ -14,7 +14,7 @@ from mmseg_fastscnn.models.checks import (
     refuse_several_sizes,
     refuse_size,
 )
-from mmseg_fastscnn.models.photometric import build_photometric
+from mmseg_fastscnn.models.photometric import build_photometric, seeds_of
 from mmseg_fastscnn.models.views import note_padding
 from mmseg_fastscnn.ops import host
 from mmseg_fastscnn.ops.image_batch import (
@@ -101,7 +101,8 @@ class SegDataPreProcessor(BaseDataPreprocessor):
         pads_labels = training and self.size is not None
         size = tuple(self.size) if pads_labels else self._common_size(images)
         how = self._normalisation(images, size, training)
-        how = how._replace(seeds=seeds_of(samples))
+        if how.colours is not None:
+            how = how._replace(seeds=seeds_of(samples))
         if samples is not None:
             samples = self._moved(samples, size if pads_labels else None)
         before = tuple(images[0].shape[1:])
@@ -175,9 +176,3 @@ class SegDataPreProcessor(BaseDataPreprocessor):
                     channel.sub_(how.mean[at]).div_(how.std[at])
                 place[k, : image.shape[1], : image.shape[2]] = channel
         return result
-
-
-def seeds_of(samples: Sequence[SegDataSample] | None) -> list[int] | None:
-    """Return the `seed` of each sample; None if not all of them have one."""
-    seeds = [sample.get('seed') for sample in samples or ()]
-    return None if None in seeds else seeds or None

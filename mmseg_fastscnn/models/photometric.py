@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from mmseg_fastscnn.ops.image_batch import without_waiting
+from mmseg_fastscnn.structures import SegDataSample
 
 OPTIONS = ('brightness_delta', 'contrast_range', 'saturation_range', 'hue_delta')
 
@@ -158,3 +159,9 @@ def shifted_colours(
     hues = (hues if is_rgb else hues.flip(0)).view(1, 3, 1, 1)
     distance = ((sextant - hues + 3).remainder(6) - 3).abs()
     return value - chroma * (distance - 1).clamp(0, 1)
+
+
+def seeds_of(samples: Sequence[SegDataSample] | None) -> list[int] | None:
+    """Return the `seed` of each sample; None if not all of them have one."""
+    seeds = [sample.get('seed') for sample in samples or ()]
+    return None if None in seeds else seeds or None

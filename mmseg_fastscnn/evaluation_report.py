@@ -1,0 +1,88 @@
+"""What `evaluation.py` seldom needs: mistakes, nothing measured, JSON, each image."""
+
+import math
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import NoReturn
+
+import numpy as np
+from mmengine.dist import all_gather_object
+from mmengine.logging import MMLogger
+from torch import Tensor
+
+
+def check_metric(
+    unknown: Collection[str], format_only: bool, output_dir: str | None
+) -> None:
+    """Raise ValueError if options of `IoUMetric` do not fit.
+
+    Args:
+        unknown: Names in `iou_metrics` that it does not know.
+        format_only, output_dir: See `IoUMetric`.
+    """
+    if unknown:
+        raise ValueError(
+            f'iou_metrics has {sorted(unknown)}; known are mIoU, mDice, mFscore.'
+        )
+    if format_only and output_dir is None:
+        raise ValueError(
+            'IoUMetric has format_only=True but nowhere to write; set output_dir.'
+        )
+
+
+def refuse_number(found: int, size: int) -> NoReturn:
+    """Raise RuntimeError where the processes saw other than all images once."""
+    raise RuntimeError(
+        f'{found} images were evaluated of a data set of {size}. '
+        f'Samplers of several processes must not repeat images: set '
+        f'sampler=dict(round_up=False).'
+    )
+
+
+def gathered(of_images: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
+    """Return the matrices of the images of all processes, by relative path."""
+    ours = {path: matrix.cpu().numpy() for path, matrix in of_images.items()}
+    return {path: m for part in all_gather_object(ours) for path, m in part.items()}
+
+
+def refuse_other_ids(counted: Tensor, num_classes: int) -> NoReturn:
+    """Raise ValueError for ids that are of no class.
+
+    Args:
+        counted: (256, 256) pixel counts, [label, prediction].
+        num_classes: Classes of the data set.
+    """
+    found = sorted({int(k) for pair in counted.nonzero() for k in pair})
+    raise ValueError(
+        f'Labels or predictions have ids outside 0 to {num_classes - 1}, the '
+        f'classes of the data set: found {found[0]} to {found[-1]}. Correct '
+        f'num_classes or label_map.'
+    )
+
+
+def say_unmeasured(folder: Path | None) -> None:
+    """Log why there are no results: only predictions were asked for, or no labels.
+
+    Args:
+        folder: Where the predictions are, if only these were asked for.
+    """
+    text = 'There are no labels here, so nothing was measured.'
+    if folder is not None:
+        text = f'Predictions are in {folder}; nothing was measured (format_only).'
+    MMLogger.get_current_instance().info(text)
+
+
+def as_json(
+    means: Mapping[str, float],
+    per_class: Mapping[str, Mapping[str, float]],
+    num_images: int,
+) -> dict:
+    """Return results as JSON can hold them, with None for nan; {} without means."""
+    if not means:
+        return {}
+    rows = {name: without_nan(row) for name, row in per_class.items()}
+    return dict(without_nan(means), per_class=rows, num_images=num_images)
+
+
+def without_nan(row: Mapping[str, float]) -> dict[str, float | None]:
+    return {name: None if math.isnan(v) else v for name, v in row.items()}
