@@ -129,7 +129,15 @@ def test_all_processes_stop_in_the_same_iteration(tmp_path):
         assert (tmp_path / str(number)).read_text() == str([6, 12, 128 + 10])
 
 
-def test_a_second_signal_ends_a_process_at_once():
+@pytest.fixture
+def ctrl_c():
+    """SIGINT as a terminal has it: a shell's `&` has the tests ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_a_second_signal_ends_a_process_at_once(ctrl_c):
     runner = SimpleNamespace(register_hook=lambda hook: None)
     former = [signal.getsignal(number) for number in SIGNALS]
     child = os.fork()

@@ -17,7 +17,7 @@ from mmseg_fastscnn.apis import init_model
 from mmseg_fastscnn.commands import options
 from mmseg_fastscnn.commands.entrance import run_command
 from mmseg_fastscnn.config import load_config, require
-from mmseg_fastscnn.datasets.loading import load_pair
+from mmseg_fastscnn.datasets.random_crop import load_pair
 from mmseg_fastscnn.deploy.backends import Predictor
 from mmseg_fastscnn.deploy.check import compare
 from mmseg_fastscnn.deploy.export import PRECISIONS, check_free, check_packages, export
