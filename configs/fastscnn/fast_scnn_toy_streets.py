@@ -1,7 +1,8 @@
 """Fast-SCNN on generated street scenes, to see that everything works: `make demo`.
 
 Cityscapes' 19 classes; 300 scenes of 512x256 to train on, 40 from other seeds to
-evaluate. 1.7 minutes on 2 CPU cores give 52.5 mIoU, 53.9 with ms+flip, within 2 or so.
+evaluate. 2 to 4 minutes on 2 CPU cores give 53.6 mIoU, 55.3 with ms+flip, within 2 or
+so.
 
 Run:
     python tools/make_toy_streets.py data/toy_streets
