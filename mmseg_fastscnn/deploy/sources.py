@@ -66,7 +66,7 @@ def read_frames(
             depth), videos, numbers of cameras, addresses of network streams, or `-`
             for a list of these on the standard input, one per line.
         problem: Is told of each file and video that cannot be read (to the end).
-        every: Of a video, take one frame of so many.
+        every: Take only every Nth frame of a video.
 
     Raises:
         FileNotFoundError: A source does not exist, or a pattern or a folder has no

@@ -50,7 +50,7 @@ def stream(
         predictor: The predictor.
         sources: See `read_frames`.
         problem: Is told of what cannot be read and is skipped.
-        every: Of a video, take one frame of so many.
+        every: Take only every Nth frame of a video.
         smooth: Weight of the frames before in the logits of a video, 0 to under 1.
         rate: Frames per second for which the network's resolution is lowered.
         stages: Where the time of each stage is counted.

@@ -51,7 +51,7 @@ def examine(
         source: What the report calls the data.
         splits: Name of each split ('train', 'val', 'test') -> its data sets of files,
             not listed yet (`lazy_init=True`).
-        mean_and_std: Of the config's data preprocessor, as for images in BGR.
+        mean_and_std: Those of the config's data preprocessor, in BGR order.
         processes: How many processes look at files.
         progress: Called with (images looked at, images in all) after each image.
 

@@ -87,9 +87,9 @@ def normalisation(
     another range, such as 0 to 1, or much darker or brighter images.
 
     Args:
-        facts: Of the training images.
-        mean: Of the config's data_preprocessor, in the order of the files (BGR).
-        std: The same.
+        facts: Facts about the training images.
+        mean: The data preprocessor's, in the order of the files (BGR).
+        std: The data preprocessor's, in the same order.
     """
     found = facts.mean_and_std()
     if found is None or len(mean) not in (1, len(found[0])):
