@@ -16,7 +16,7 @@ from mmseg_fastscnn.deploy.runtimes import RUNTIMES
 from mmseg_fastscnn.ops.cell_argmax import cell_argmax, interpolated
 
 CHECKPOINTS = ('.pth', '.pt', '.safetensors')
-SMALLEST = 33  # pixels each way, of any exported file
+SMALLEST = 33  # pixels each way: torch.export takes one more than the network's 32
 
 
 class Predictor:

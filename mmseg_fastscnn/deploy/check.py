@@ -1,15 +1,16 @@
 """Hold an exported file against the checkpoint it was made from."""
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
+import torch
+from torch import Tensor
 
 from mmseg_fastscnn.deploy.backends import SMALLEST, Predictor
-from mmseg_fastscnn.evaluation import class_ratios
-from mmseg_fastscnn.structures import IGNORED
+from mmseg_fastscnn.evaluation import class_ratios, count_pairs
 
 # (h, w): the smallest, odd ones, and ones that no grid of the pyramid divides
 SIZES = ((SMALLEST, SMALLEST), (97, 131), (128, 256), (203, 333), (360, 641))
@@ -94,7 +95,8 @@ def compare(
     """
     predictors = (before, after)
     equal, seconds, difference = [], ([], []), None
-    counts = np.zeros((2, len(before.classes), len(before.classes)))
+    classes = len(before.classes)
+    counts = torch.zeros(2, classes, classes, dtype=torch.int64)
     for frame, label in pairs:
         answers = []
         for predictor, times in zip(predictors, seconds, strict=True):
@@ -104,7 +106,8 @@ def compare(
         equal.append((answers[0] == answers[1]).mean())
         if label is not None:
             for count, answer in zip(counts, answers, strict=True):
-                add_pixels(count, label, answer)
+                both = torch.from_numpy(label), torch.from_numpy(answer)
+                count += count_pairs(*both)[:classes, :classes]
         last = frame
     if not equal:
         raise ValueError('There are no images to check the exported file with.')
@@ -126,13 +129,6 @@ def compare(
     )
 
 
-def add_pixels(counts: np.ndarray, label: np.ndarray, answer: np.ndarray) -> None:
-    """Count the pixels of each pair of label and answer in (C, C)."""
-    counted = label != IGNORED
-    classes = len(counts)
-    code = label[counted].astype(np.int64) * classes + answer[counted]
-    counts += np.bincount(code, minlength=classes**2).reshape(classes, classes)
-
-
-def mean_iou(counts: Sequence) -> float:
-    return float(np.nanmean(class_ratios(counts)[0]['IoU']))
+def mean_iou(counts: Tensor) -> float:
+    """Return mIoU in percent, from pixel counts [label, prediction]."""
+    return float(np.nanmean(class_ratios(counts.double().numpy())[0]['IoU']))

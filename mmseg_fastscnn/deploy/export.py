@@ -13,10 +13,10 @@ import torch
 from torch import nn
 from torch.export import Dim
 
+from mmseg_fastscnn.deploy.backends import SMALLEST
 from mmseg_fastscnn.deploy.description import KEY, Description
 from mmseg_fastscnn.deploy.frame_model import FrameModel
 
-SMALLEST = 33  # torch.export takes one pixel more than the network's 32
 PRECISIONS = dict(
     onnx=('fp32', 'fp16'),
     openvino=('fp32', 'bf16'),

@@ -13,10 +13,10 @@ import numpy as np
 from mmseg_fastscnn.deploy.description import KEY, Description
 
 
-def needed(module: str, package: str) -> ModuleType:
+def needed(package: str) -> ModuleType:
     """Import a runtime; ImportError that says what to install if it is not there."""
     try:
-        return import_module(module)
+        return import_module(package)
     except ImportError as error:
         raise ImportError(
             f'{package} is not installed: pip install {package}'
@@ -27,7 +27,7 @@ class OnnxRuntime:
     """An `.onnx` file in onnxruntime, on CUDA if `device` says so."""
 
     def __init__(self, path: Path, device: str = 'cpu', threads: int | None = None):
-        onnxruntime = needed('onnxruntime', 'onnxruntime')
+        onnxruntime = needed('onnxruntime')
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads or 0
         provider = 'CPU' if device == 'cpu' else 'CUDA'
@@ -53,7 +53,7 @@ class OpenVino:
     HINTS = dict(fp32='f32', bf16='bf16', fp16='f16', int8='bf16')
 
     def __init__(self, path: Path, device: str = 'cpu', threads: int | None = None):
-        openvino = needed('openvino', 'openvino')
+        openvino = needed('openvino')
         core = openvino.Core()
         try:
             model = core.read_model(path)
@@ -76,7 +76,7 @@ class Ncnn:
     """A `.param` file (with its `.bin` and `.json`) in ncnn, in float32."""
 
     def __init__(self, path: Path, device: str = 'cpu', threads: int | None = None):
-        ncnn = needed('ncnn', 'ncnn')
+        ncnn = needed('ncnn')
         self.description = Description.from_json(text_beside(path), path)
         self.net = ncnn.Net()
         options = self.net.opt
