@@ -41,6 +41,30 @@ def init_model(
     """Build a segmentor and load its weights, ready for `inference_model`.
 
     Args:
+        config, checkpoint, device, cfg_options, weights: See `load_model`.
+        dtype: Type of the network's weights and activations, e.g. `torch.bfloat16`.
+
+    Returns:
+        What `load_model` returns, with batch normalisation folded.
+
+    Raises:
+        FileNotFoundError, ValueError: See `load_model`.
+    """
+    warn_of_slow_bfloat16(dtype)
+    model = load_model(config, checkpoint, device, cfg_options, weights)
+    return model.for_inference(dtype)
+
+
+def load_model(
+    config: str | Path | Config,
+    checkpoint: str | Path | None = None,
+    device: str | None = None,
+    cfg_options: dict | None = None,
+    weights: str = 'ema',
+) -> nn.Module:
+    """Build a segmentor and load its weights; it can be trained further.
+
+    Args:
         config: A config, or the path of its file; or a checkpoint that holds its
             config, as training writes it, which is read without being run.
         checkpoint: A checkpoint file; without one the weights are random.
@@ -48,12 +72,10 @@ def init_model(
         cfg_options: Settings that change the config, by dotted key.
         weights: Which weights to load where the checkpoint has both: 'ema' (averaged)
             or 'raw' (trained).
-        dtype: Type of the network's weights and activations, e.g. `torch.bfloat16`.
 
     Returns:
-        The model in evaluation mode, with batch normalisation folded. It has `cfg` and
-        `dataset_meta` (`classes` and `palette`, from the checkpoint or else from the
-        config's data set).
+        The model in evaluation mode. It has `cfg` and `dataset_meta` (`classes` and
+        `palette`, from the checkpoint or else from the config's data set).
 
     Raises:
         FileNotFoundError: The config or the checkpoint does not exist.
@@ -74,9 +96,7 @@ def init_model(
         meta = content['meta'].get('dataset_meta') or {}
     model.cfg = config
     model.dataset_meta = meta if meta.get('classes') else metainfo_of(config)
-    warn_of_slow_bfloat16(dtype)
-    model = revert_sync_batchnorm(model).to(find_device(device)).eval()
-    return model.for_inference(dtype)
+    return revert_sync_batchnorm(model).to(find_device(device)).eval()
 
 
 def is_checkpoint(source: str | Path | Config) -> bool:
