@@ -10,10 +10,12 @@ model('street.jpg').save('street.png')
 """
 
 import logging
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import PIL.Image
@@ -24,7 +26,8 @@ from mmengine.structures import PixelData
 from torch import Tensor, nn
 
 from mmseg_fastscnn import apis
-from mmseg_fastscnn.config.read import SHIPPED, read_config
+from mmseg_fastscnn.config.read import read_config
+from mmseg_fastscnn.config.shipped import SHIPPED
 from mmseg_fastscnn.datasets.metainfo import complete_metainfo
 from mmseg_fastscnn.datasets.picture import read_picture
 from mmseg_fastscnn.datasets.seg_dataset import SegDataset
@@ -34,7 +37,9 @@ from mmseg_fastscnn.results import write_picture
 from mmseg_fastscnn.structures import SegDataSample
 
 Image = str | Path | np.ndarray | Tensor | PIL.Image.Image
-NETWORK = SHIPPED.parent / '_base_/models/fast_scnn.py'
+REPOSITORY = re.compile(r'[\w.\-]+/[\w.\-]+')  # USER/NAME on the hub
+NETWORK = SHIPPED / '_base_/models/fast_scnn.py'
+PUBLISHED = 'model.safetensors'  # of `fastscnn share`
 
 
 @dataclass(frozen=True)
@@ -131,6 +136,27 @@ class FastSCNN(nn.Module):
         self._meta = self.segmentor.dataset_meta
         return self.train(trainable)
 
+    @classmethod
+    def from_pretrained(cls, source: str | Path, **options) -> 'FastSCNN':
+        """Load a model that `fastscnn share` wrote.
+
+        Args:
+            source: The folder; or USER/NAME on the hub, which needs huggingface_hub.
+            options: `device` and `trainable`; see `load`.
+
+        Raises:
+            FileNotFoundError: It is neither a folder nor a name.
+            ImportError: huggingface_hub is needed and not installed.
+        """
+        folder = Path(source)
+        if not folder.is_dir():
+            if not REPOSITORY.fullmatch(str(source)):
+                raise FileNotFoundError(
+                    f'{source} is no folder, and no name USER/NAME on the hub.'
+                )
+            folder = Path(hub().snapshot_download(str(source)))
+        return cls.load(folder / PUBLISHED, **options)
+
     @property
     def classes(self) -> tuple[str, ...]:
         return tuple(self._meta['classes'])
@@ -214,6 +240,22 @@ class FastSCNN(nn.Module):
             )
         images = images.to(self.device).flip(1)  # the preprocessor takes BGR
         return self.segmentor.data_preprocessor(dict(inputs=list(images)))['inputs']
+
+
+def hub() -> ModuleType:
+    """Import huggingface_hub.
+
+    Raises:
+        ImportError: It is not installed.
+    """
+    try:
+        import huggingface_hub
+    except ImportError as error:
+        raise ImportError(
+            "The hub needs huggingface_hub: pip install 'mmseg-fastscnn[hub]', or "
+            'pip install huggingface_hub'
+        ) from error
+    return huggingface_hub
 
 
 @contextmanager
