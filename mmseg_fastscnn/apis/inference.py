@@ -28,6 +28,7 @@ from mmseg_fastscnn.structures import SegDataSample
 
 Image = str | Path | np.ndarray
 CHECKPOINTS = ('.pth', '.pt', '.safetensors')
+EXPORTED = ('.onnx', '.xml', '.param', '.pte', '.pt2')
 
 
 def init_model(
@@ -58,8 +59,10 @@ def init_model(
     Raises:
         FileNotFoundError: The config or the checkpoint does not exist.
         ValueError: The config or the checkpoint cannot be used (see `load_config`,
-            `read_checkpoint` and `load_weights`), or there is no such device.
+            `read_checkpoint` and `load_weights`), or there is no such device; or one
+            of them is an exported file.
     """
+    refuse_exported(config, checkpoint)
     if checkpoint is None and is_checkpoint(config):
         config, checkpoint = None, config
     content = None if checkpoint is None else read_checkpoint(checkpoint, weights)
@@ -81,6 +84,17 @@ def init_model(
 def is_checkpoint(source: str | Path | Config) -> bool:
     """Return whether `init_model` got a checkpoint in place of a config."""
     return not isinstance(source, Config) and Path(source).suffix in CHECKPOINTS
+
+
+def refuse_exported(*sources: str | Path | Config | None) -> None:
+    """Raise ValueError if `init_model` got an exported file: they are no modules."""
+    for source in sources:
+        if isinstance(source, str | Path) and Path(source).suffix in EXPORTED:
+            raise ValueError(
+                f'{source} is an exported file, which needs no config and no torch: '
+                f'mmseg_fastscnn.deploy.backends.Predictor({str(source)!r}) predicts '
+                f'with it.'
+            )
 
 
 def embedded_config(content: Mapping, path: str | Path) -> Config:
@@ -196,6 +210,7 @@ def show_result_pyplot(
     opacity: float = 0.5,
     show: bool = True,
     out_file: str | Path | None = None,
+    wait_time: float = 0,
 ) -> np.ndarray:
     """Blend the colours of the predicted classes into the image.
 
@@ -207,6 +222,7 @@ def show_result_pyplot(
         show: Whether to open a window with matplotlib.
         out_file: Where to write the picture, if anywhere: `.png` or `.jpg`, which may
             replace an earlier picture, or another kind that OpenCV writes.
+        wait_time: Seconds for which the window is shown; 0 for until it is closed.
 
     Returns:
         The picture, (H, W, 3) uint8 RGB.
@@ -230,5 +246,9 @@ def show_result_pyplot(
 
         pyplot.imshow(picture)
         pyplot.axis('off')
-        pyplot.show()
+        if wait_time:
+            pyplot.pause(wait_time)
+            pyplot.close()
+        else:
+            pyplot.show()
     return picture
