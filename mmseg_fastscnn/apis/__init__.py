@@ -1,6 +1,7 @@
 """Use a trained model from Python, as in mmsegmentation."""
 
 from .inference import (
+    config_in,
     embedded_config,
     inference_model,
     init_model,
@@ -12,6 +13,7 @@ from .inferencer import MMSegInferencer
 
 __all__ = [
     'MMSegInferencer',
+    'config_in',
     'embedded_config',
     'inference_model',
     'init_model',

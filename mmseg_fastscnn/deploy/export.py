@@ -17,11 +17,6 @@ from mmseg_fastscnn.deploy.backends import SMALLEST
 from mmseg_fastscnn.deploy.description import KEY, Description
 from mmseg_fastscnn.deploy.frame_model import FrameModel
 
-PRECISIONS = dict(
-    onnx=('fp32', 'fp16'),
-    openvino=('fp32', 'bf16'),
-    ncnn=('fp32', 'bf16', 'fp16'),
-)
 PACKAGES = {
     '.onnx': ('onnx', 'onnxscript', 'onnxruntime'),
     '.xml': ('onnx', 'onnxscript', 'openvino'),
