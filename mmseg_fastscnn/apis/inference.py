@@ -28,6 +28,7 @@ from mmseg_fastscnn.structures import SegDataSample
 
 Image = str | Path | np.ndarray
 CHECKPOINTS = ('.pth', '.pt', '.safetensors')
+EXPORTED = ('.onnx', '.xml', '.param', '.pte', '.pt2')
 
 
 def init_model(
@@ -80,8 +81,10 @@ def load_model(
     Raises:
         FileNotFoundError: The config or the checkpoint does not exist.
         ValueError: The config or the checkpoint cannot be used (see `load_config`,
-            `read_checkpoint` and `load_weights`), or there is no such device.
+            `read_checkpoint` and `load_weights`), or there is no such device; or one
+            of them is an exported file.
     """
+    refuse_exported(config, checkpoint)
     if checkpoint is None and is_checkpoint(config):
         config, checkpoint = None, config
     content = None if checkpoint is None else read_checkpoint(checkpoint, weights)
@@ -102,6 +105,17 @@ def load_model(
 def is_checkpoint(source: str | Path | Config) -> bool:
     """Return whether `init_model` got a checkpoint in place of a config."""
     return not isinstance(source, Config) and Path(source).suffix in CHECKPOINTS
+
+
+def refuse_exported(*sources: str | Path | Config | None) -> None:
+    """Raise ValueError if `init_model` got an exported file: they are no modules."""
+    for source in sources:
+        if isinstance(source, str | Path) and Path(source).suffix in EXPORTED:
+            raise ValueError(
+                f'{source} is an exported file, which needs no config and no torch: '
+                f'mmseg_fastscnn.deploy.backends.Predictor({str(source)!r}) predicts '
+                f'with it.'
+            )
 
 
 def config_in(checkpoint: str | Path) -> Config:
@@ -226,6 +240,7 @@ def show_result_pyplot(
     opacity: float = 0.5,
     show: bool = True,
     out_file: str | Path | None = None,
+    wait_time: float = 0,
 ) -> np.ndarray:
     """Blend the colours of the predicted classes into the image.
 
@@ -237,6 +252,7 @@ def show_result_pyplot(
         show: Whether to open a window with matplotlib.
         out_file: Where to write the picture, if anywhere: `.png` or `.jpg`, which may
             replace an earlier picture, or another kind that OpenCV writes.
+        wait_time: Seconds for which the window is shown; 0 for until it is closed.
 
     Returns:
         The picture, (H, W, 3) uint8 RGB.
@@ -260,5 +276,9 @@ def show_result_pyplot(
 
         pyplot.imshow(picture)
         pyplot.axis('off')
-        pyplot.show()
+        if wait_time:
+            pyplot.pause(wait_time)
+            pyplot.close()
+        else:
+            pyplot.show()
     return picture
