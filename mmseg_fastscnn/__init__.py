@@ -7,7 +7,7 @@ __all__ = ['FastSCNN', 'Segmentation']
 def __getattr__(name: str):
     """Import the library only where it is used: commands answer --help at once."""
     if name in __all__:
-        from mmseg_fastscnn import library
+        from mmseg_fastscnn import apis
 
-        return getattr(library, name)
+        return getattr(apis, name)
     raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

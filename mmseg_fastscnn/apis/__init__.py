@@ -1,10 +1,12 @@
-"""Use a trained model from Python, as in mmsegmentation."""
+"""Use a model from Python: by mmsegmentation's functions, or as a plain module."""
 
+from .fast_scnn import FastSCNN, Segmentation
 from .inference import (
     config_in,
     embedded_config,
     inference_model,
     init_model,
+    load_model,
     loaded_dtypes,
     show_result_pyplot,
     test_data_of,
@@ -12,11 +14,14 @@ from .inference import (
 from .inferencer import MMSegInferencer
 
 __all__ = [
+    'FastSCNN',
     'MMSegInferencer',
+    'Segmentation',
     'config_in',
     'embedded_config',
     'inference_model',
     'init_model',
+    'load_model',
     'loaded_dtypes',
     'show_result_pyplot',
     'test_data_of',

@@ -54,7 +54,7 @@ def main(args: Namespace) -> None:
         write_folder(args, Path(args.target))
         print(f"To load it: FastSCNN.from_pretrained('{args.target}')")
         return
-    from mmseg_fastscnn.library import hub
+    from mmseg_fastscnn.apis.fast_scnn import hub
 
     api = hub().HfApi()
     with tempfile.TemporaryDirectory() as folder:
@@ -73,9 +73,9 @@ def write_folder(args: Namespace, folder: Path) -> None:
     """
     import hashlib
 
+    from mmseg_fastscnn.apis.fast_scnn import PUBLISHED, FastSCNN
     from mmseg_fastscnn.checkpoint import read_checkpoint, write_weights
     from mmseg_fastscnn.config.publishable import without_paths
-    from mmseg_fastscnn.library import PUBLISHED, FastSCNN
     from mmseg_fastscnn.report.model_card import model_card
     from mmseg_fastscnn.writing import whole_file
 

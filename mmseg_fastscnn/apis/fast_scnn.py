@@ -25,7 +25,7 @@ from mmengine.model import revert_sync_batchnorm
 from mmengine.structures import PixelData
 from torch import Tensor, nn
 
-from mmseg_fastscnn import apis
+from mmseg_fastscnn.apis.inference import inference_model, init_model, load_model
 from mmseg_fastscnn.config.read import read_config
 from mmseg_fastscnn.config.shipped import SHIPPED
 from mmseg_fastscnn.datasets.metainfo import complete_metainfo
@@ -127,11 +127,11 @@ class FastSCNN(nn.Module):
                 brought into the form that predicts fastest.
 
         Raises:
-            FileNotFoundError, ValueError: See `apis.init_model`.
+            FileNotFoundError, ValueError: See `load_model`.
         """
         self = cls.__new__(cls)
         nn.Module.__init__(self)
-        build = apis.load_model if trainable else apis.init_model
+        build = load_model if trainable else init_model
         self.segmentor = build(config, checkpoint, device)
         self._meta = self.segmentor.dataset_meta
         return self.train(trainable)
@@ -218,7 +218,7 @@ class FastSCNN(nn.Module):
         was_training = self.training
         self.eval()
         if hasattr(self.segmentor, 'cfg'):
-            sample = apis.inference_model(self.segmentor, image)
+            sample = inference_model(self.segmentor, image)
         else:
             planes = torch.from_numpy(image[..., ::-1].copy()).permute(2, 0, 1)
             (sample,) = self.segmentor.predict(self._inputs(planes[None]))
