@@ -29,6 +29,7 @@ setup(
         'numpy>=1.24',
         'opencv-python>=4.8',
         'pillow>=9.1',
+        'rich>=12',
         'safetensors>=0.4',
         'setuptools; python_version >= "3.12"',  # mmengine imports distutils
     ],
@@ -36,7 +37,7 @@ setup(
         'torchvision': ['torchvision'],
         'deploy': [
             *('onnx', 'onnxscript', 'onnxruntime>=1.18'),
-            *('openvino>=2024.4', 'ncnn', 'pnnx'),
+            *('openvino>=2024.4', 'ncnn', 'pnnx', 'av>=12'),
         ],
         'hub': ['huggingface_hub'],
         'test': ['pytest', 'pytest-xdist', 'ruff'],

@@ -1,17 +1,22 @@
 """Results are written never over a file of the user, told by what is in the file."""
 
+from __future__ import annotations
+
 import json
 import os
 import struct
 import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
-from mmseg_fastscnn.structures import SegDataSample
 from mmseg_fastscnn.writing import whole_file
+
+if TYPE_CHECKING:  # it brings torch, which predicting with exported files does without
+    from mmseg_fastscnn.structures import SegDataSample
 
 
 def png_chunk(kind: bytes, content: bytes) -> bytes:
@@ -20,28 +25,34 @@ def png_chunk(kind: bytes, content: bytes) -> bytes:
     return struct.pack('>I', len(content)) + kind + content + struct.pack('>I', check)
 
 
-# What tells our files from a user's: a PNG ends in a text chunk, a JPEG begins with a
-# comment, metrics have these keys, a config begins with this line.
+# What tells our files from a user's: a PNG ends in a text chunk, an array in our name,
+# a video in a box that players skip; a JPEG begins with a comment, a config with this
+# line, and metrics have these keys.
+NAME = b'mmseg_fastscnn'
 END = png_chunk(b'IEND', b'')
-SIGNATURE = png_chunk(b'tEXt', b'Software\0mmseg_fastscnn') + END
-COMMENT = b'\xff\xd8' + b'\xff\xfe\0\x10mmseg_fastscnn'
-METRICS = {'num_images', 'config', 'checkpoint'}
+SIGNATURE = png_chunk(b'tEXt', b'Software\0' + NAME) + END
+VIDEO_MARK = struct.pack('>I', 8 + len(NAME)) + b'free' + NAME
+COMMENT = b'\xff\xd8' + b'\xff\xfe\0\x10' + NAME
 CONFIG = b'# The whole config of a run, written by mmseg_fastscnn.\n'
+METRICS = {'num_images', 'config', 'checkpoint'}
+FIRST_BYTES = {'.jpg': COMMENT, '.jpeg': COMMENT, '.py': CONFIG}
+LAST_BYTES = {'.png': SIGNATURE, '.mp4': VIDEO_MARK, '.npy': NAME}
 
 
 def is_ours(path: Path) -> bool:
     """Return whether a file's content says that this program wrote it."""
-    content = path.read_bytes()
-    if path.suffix == '.png':
-        return content.endswith(SIGNATURE)
-    if path.suffix in ('.jpg', '.jpeg'):
-        return content.startswith(COMMENT)
-    if path.suffix == '.py':
-        return content.startswith(CONFIG)
-    try:
-        return path.suffix == '.json' and set(json.loads(content)) >= METRICS
-    except (ValueError, TypeError):  # no JSON, or one number
+    if path.suffix == '.json':
+        try:
+            return set(json.loads(path.read_bytes())) >= METRICS
+        except (ValueError, TypeError):  # no JSON, or one number
+            return False
+    mark = FIRST_BYTES.get(path.suffix) or LAST_BYTES.get(path.suffix)
+    if mark is None:
         return False
+    with path.open('rb') as file:  # which may be a video of gigabytes
+        if path.suffix in LAST_BYTES:
+            file.seek(max(0, path.stat().st_size - len(mark)))
+        return file.read(len(mark)) == mark
 
 
 def check_may_write(path: Path) -> None:

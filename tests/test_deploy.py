@@ -1,7 +1,6 @@
 """Exported files give the checkpoint's answers, without a config and without torch."""
 
 import json
-import re
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -114,8 +113,8 @@ def test_onnx_runs_without_torch(exported, tmp_path):
         f'import sys; sys.path += {[str(packages), str(ROOT)]}\n'
         'import cv2\n'
         'from mmseg_fastscnn.deploy.backends import Predictor\n'
-        f'labels = Predictor({str(exported[".onnx"])!r})(cv2.imread("frame.png"))\n'
-        'cv2.imwrite("labels.png", labels)\n'
+        f'(one,) = Predictor({str(exported[".onnx"])!r}).stream("frame.png")\n'
+        'cv2.imwrite("labels.png", one.labels)\n'
         'import torch\n'
     )
     # -I and -S: no packages but those on the path above
@@ -184,34 +183,3 @@ def test_files_that_are_no_exports_are_refused(exported, tmp_path):
         predictor(np.zeros((64, 64, 3)))
     with pytest.raises(ValueError, match='at least 33'):
         predictor(np.zeros((20, 64, 3), np.uint8))
-
-
-def test_predict_command(checkpoint, tmp_path):
-    """A folder with an image, a broken one and a video gives the same tree."""
-    frames = frames_of([(96, 160)] * 3)
-    frames[1], frames[2] = frames[1][::-1].copy(), frames[2][:, ::-1].copy()
-    source, out = tmp_path / 'source', tmp_path / 'out'
-    (source / 'a').mkdir(parents=True)
-    cv2.imwrite(str(source / 'a/street.png'), frames[0])
-    (source / 'broken.png').write_bytes(b'no image')
-    code = cv2.VideoWriter.fourcc(*'mp4v')
-    video = cv2.VideoWriter(str(source / 'drive.mp4'), code, 10, (160, 96))
-    for frame in frames:
-        video.write(frame)
-    video.release()
-    command = ['tools/predict.py', checkpoint, source, '--config', TOY, '--out', out]
-    said = run(*command, '--save', 'overlay', 'labels')
-    assert '4 frames' in said
-    assert re.search(r'broken\.png cannot be read as an image', said)
-    model = init_model(TOY, checkpoint, 'cpu')
-    expected = inference_model(model, frames[0]).pred_sem_seg.data[0].numpy()
-    found = cv2.imread(str(out / 'labels/a/street.png'), cv2.IMREAD_UNCHANGED)
-    assert (found == expected).mean() > 0.999
-    assert len(list((out / 'labels/drive').iterdir())) == 3
-    shown = cv2.VideoCapture(str(out / 'overlay/drive.mp4'))
-    assert shown.get(cv2.CAP_PROP_FRAME_COUNT) == 3
-    assert (out / 'overlay/a/street.png').exists()
-    said = run(*command, '--save', 'overlay', ok=False)
-    assert 'drive.mp4 exists and is not a result' in said
-    said = run('tools/predict.py', checkpoint, tmp_path / 'none.png', ok=False)
-    assert 'holds no config' in said

@@ -1,38 +1,42 @@
 """Predict images, folders, videos and cameras, and save what was found.
 
-MODEL is a checkpoint or an exported file (.onnx, .xml, .param); a checkpoint that
-does not hold its config needs --config.
+MODEL is a checkpoint or an exported file (.onnx, .xml, .param).
 
 Example: fastscnn predict best_mIoU_iter_4000.pth drive.mp4 photos/ --out predictions
+
+Exit status: 0 if all is predicted, 1 if something that is named was skipped, 2 if
+nothing could be predicted.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-import time
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmseg_fastscnn.deploy.formats import SAVED
 
 if TYPE_CHECKING:
-    from mmseg_fastscnn.deploy.stages import Stages
     from mmseg_fastscnn.deploy.stream import Prediction
-    from mmseg_fastscnn.deploy.video import Flicker
+
+MISTAKE, SOME_SKIPPED = 2, 1  # exit statuses
 
 
 def parse_args(parser: ArgumentParser, words: Sequence[str] | None) -> Namespace:
     parser.add_argument('model', help='checkpoint or exported file')
+    parser.add_argument(
+        'config', nargs='?', help='config of a checkpoint that has none inside'
+    )
     parser.add_argument(
         'source',
         nargs='+',
         help='images, patterns, folders, videos, the number of a camera, the address '
         'of a stream, or - for a list of these, one per line, on the standard input',
     )
-    parser.add_argument('--config', help='config of a checkpoint that has none inside')
     parser.add_argument(
         '--out', type=Path, default=Path('predictions'), help='folder of what is saved'
     )
@@ -56,8 +60,7 @@ def parse_args(parser: ArgumentParser, words: Sequence[str] | None) -> Namespace
     parser.add_argument(
         '--precision',
         choices=['fp32', 'bf16', 'fp16'],
-        default='fp32',
-        help='of a checkpoint; exported files have their own',
+        help='of a checkpoint, default fp32; exported files have their own',
     )
     parser.add_argument(
         '--smooth',
@@ -73,10 +76,15 @@ def parse_args(parser: ArgumentParser, words: Sequence[str] | None) -> Namespace
     )
     parser.add_argument('--show', action='store_true', help='show it in a window')
     args = parser.parse_args(words)
+    args.config, args.source = config_and_sources([args.config, *args.source])
+    if not args.source:
+        parser.error(f'{args.config} is a config; name a source after it.')
     if not 0 <= args.alpha <= 1:
         parser.error(f'--alpha is {args.alpha}; it must be from 0 to 1.')
     if args.every < 1:
         parser.error(f'--every is {args.every}; it must be at least 1.')
+    if not 0 <= args.smooth < 1:
+        parser.error(f'--smooth is {args.smooth}; it must be from 0 to under 1.')
     if args.keep_rate is not None and args.keep_rate <= 0:
         parser.error(f'--keep-rate is {args.keep_rate}; it must be above 0.')
     if args.keep_rate and 'probabilities' in args.save:
@@ -90,52 +98,61 @@ def parse_args(parser: ArgumentParser, words: Sequence[str] | None) -> Namespace
     return args
 
 
+def config_and_sources(words: list[str | None]) -> tuple[str | None, list[str]]:
+    """Tell a config from sources: argparse takes whatever comes first for it."""
+    words = [word for word in words if word is not None]
+    is_config = Path(words[0]).suffix in ('.py', '.yaml', '.yml', '.json')
+    return (words[0], words[1:]) if is_config else (None, words)
+
+
 def main(args: Namespace) -> None:
     from mmseg_fastscnn.deploy.backends import Predictor
+    from mmseg_fastscnn.deploy.frames import silence_opencv
+    from mmseg_fastscnn.deploy.progress import FrameProgress
     from mmseg_fastscnn.deploy.saving import Saving
-    from mmseg_fastscnn.deploy.sources import is_live
+    from mmseg_fastscnn.deploy.sources import find_sources
     from mmseg_fastscnn.deploy.stages import Stages
+    from mmseg_fastscnn.deploy.stopping import StopSignals
     from mmseg_fastscnn.deploy.stream import stream
     from mmseg_fastscnn.deploy.video import Flicker
 
+    silence_opencv()
+    sources = find_sources(args.source, print_note)
     size = tuple(args.size) if args.size else None
     predictor = Predictor(
         args.model, args.config, size, args.device, precision=args.precision
     )
-    problems: list[str] = []
+    flicker = Flicker()
+    with StopSignals() as stop, FrameProgress(sources) as progress:
+        saving = Saving(
+            args.out, sources, predictor, args.save, args.alpha, progress.note
+        )
+        stages = Stages(ahead=1 if any(source.is_live for source in sources) else 3)
+        options = dict(every=args.every, smooth=args.smooth, rate=args.keep_rate)
+        predictions = stream(
+            predictor, sources, progress.problem, stages=stages, **options
+        )
+        drawn = stages.apply('draw', lambda p: (p, saving.draw(p)), predictions)
+        with closing(drawn), closing(saving):
+            for prediction, made in drawn:
+                with stages.timed('write'):
+                    saving.write(prediction.frame, made)
+                if prediction.frame.video is not None:
+                    flicker.see(prediction.frame.source, prediction.labels)
+                progress.advance(prediction.frame)
+                if stop.number or (args.show and not show(prediction, made)):
+                    break
+    if progress.count:
+        progress.report(stages)
+        for source, share in flicker.means().items():
+            print(f'{source}: {100 * share:.2f} % of pixels change per frame.')
+        if args.save:
+            print(f'Saved in {args.out}: {", ".join(args.save)}')
+    sys.exit(status(progress.count, progress.problems, stop.number))
 
-    def tell(text: str) -> None:
-        problems.append(text)
-        print(text, file=sys.stderr, flush=True)
 
-    saving = Saving(args.out, predictor, args.save, args.alpha, tell)
-    stages = Stages(ahead=1 if any(map(is_live, args.source)) else 3)
-    predictions = stream(
-        predictor,
-        args.source,
-        tell,
-        every=args.every,
-        smooth=args.smooth,
-        rate=args.keep_rate,
-        stages=stages,
-    )
-    drawn = stages.apply('draw', lambda p: (p, saving.draw(p)), predictions)
-    began, count, flicker = time.perf_counter(), 0, Flicker()
-    try:
-        for prediction, made in drawn:
-            with stages.timed('write'):
-                saving.write(prediction.frame, made)
-            if prediction.frame.video is not None:
-                flicker.see(prediction.labels)
-            count += 1
-            show_progress(count, began)
-            if args.show and not show(prediction, made):
-                break
-    except KeyboardInterrupt:
-        tell('Stopped by Ctrl-C; what was written so far is complete.')
-    finally:
-        saving.close()
-    report(count, time.perf_counter() - began, stages, flicker, problems, args)
+def print_note(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 def show(prediction: Prediction, made: dict) -> bool:
@@ -146,32 +163,20 @@ def show(prediction: Prediction, made: dict) -> bool:
     return cv2.waitKey(1) & 0xFF not in (ord('q'), 27)
 
 
-def show_progress(count: int, began: float) -> None:
-    """Keep one line on a terminal up to date."""
-    if sys.stderr.isatty():
-        rate = count / (time.perf_counter() - began)
-        print(f'\r{count} frames, {rate:.1f} per second', end='', file=sys.stderr)
+def status(count: int, problems: int, signal: int) -> int:
+    """Return the exit status, and say in a line what it means.
 
-
-def report(
-    count: int,
-    seconds: float,
-    stages: Stages,
-    flicker: Flicker,
-    problems: list[str],
-    args: Namespace,
-) -> None:
-    """Print what was done, and how long each stage has worked."""
-    print(f'\n{count} frames in {seconds:.1f} s: {count / seconds:.1f} per second')
-    for name, spent in stages.seconds.items():
-        print(f'  {name:<20}{1e3 * spent / max(count, 1):8.1f} ms per frame')
-    if flicker.shares:
-        print(f'{100 * flicker.mean:.2f} % of pixels change from frame to frame.')
-        if 'overlay' in args.save:
-            print('Videos are written without sound.')
-    if args.save and count:
-        print(f'Saved in {args.out}: {", ".join(args.save)}')
+    Args:
+        count: Number of frames that were predicted.
+        problems: Number of sources and frames that were skipped.
+        signal: The signal that ended the run, or 0.
+    """
     if problems:
-        print(f'{len(problems)} problems, named above.')
+        print_note(f'{problems} problems, named above.')
+    if signal:
+        print_note('Stopped by a signal; what was written is complete.')
+        return 128 + signal
     if not count:
-        sys.exit(1)
+        print_note('Nothing was predicted.')
+        return MISTAKE
+    return SOME_SKIPPED if problems else 0

@@ -31,7 +31,7 @@ class Predictor:
         device: 'cpu' or 'cuda'; by default the CPU for exported files and the best
             device for checkpoints.
         threads: Number of CPU threads; by default the runtime's own choice.
-        precision: 'fp32', 'bf16' or 'fp16', of a checkpoint; files have their own.
+        precision: 'fp32' (by default), 'bf16' or 'fp16', of a checkpoint.
 
     Attributes:
         description: What the file says of itself.
@@ -49,7 +49,7 @@ class Predictor:
         size: tuple[int, int] | None = None,
         device: str | None = None,
         threads: int | None = None,
-        precision: str = 'fp32',
+        precision: str | None = None,
     ):
         path = Path(file)
         if not path.exists():
@@ -57,8 +57,13 @@ class Predictor:
         if path.suffix in CHECKPOINTS:
             from mmseg_fastscnn.deploy.torch_runtime import TorchRuntime
 
-            self.runtime = TorchRuntime(path, config, device, precision)
+            self.runtime = TorchRuntime(path, config, device, precision or 'fp32')
         elif path.suffix in RUNTIMES:
+            if config or precision:
+                raise ValueError(
+                    f'{path} was exported: what it needs of a config and its precision '
+                    f'are inside. Leave out config and precision.'
+                )
             self.runtime = RUNTIMES[path.suffix](path, device or 'cpu', threads)
         else:
             known = ', '.join([*CHECKPOINTS, *RUNTIMES])
@@ -69,6 +74,11 @@ class Predictor:
             raise ValueError(
                 f'{path} was exported for frames of {fixed} (h, w), not {tuple(size)}. '
                 f'Export it for that size, or for any.'
+            )
+        if size and min(size) < SMALLEST:
+            raise ValueError(
+                f'The size is {tuple(size)} (h, w); the network needs at least '
+                f'{SMALLEST} pixels each way.'
             )
         self.size = fixed or size
 
@@ -99,7 +109,8 @@ class Predictor:
         Raises:
             ValueError: See `__call__`.
         """
-        self._check(frame)
+        if wrong := self.misfit(frame):
+            raise ValueError(wrong)
         size = self.network_size(frame.shape[:2])
         if size != frame.shape[:2]:
             frame = cv2.resize(frame, size[::-1])
@@ -177,19 +188,21 @@ class Predictor:
             return scores
         return interpolated(scores, size, self.description.align_corners)
 
-    def _check(self, frame: np.ndarray) -> None:
+    def misfit(self, frame: np.ndarray) -> str | None:
+        """Say why a frame cannot be predicted; None if it can."""
         channels = self.description.channels
         found = frame.shape[2] if frame.ndim == 3 else 1
         if frame.dtype != np.uint8 or frame.ndim not in (2, 3) or found != channels:
-            raise ValueError(
+            return (
                 f'The frame is {frame.dtype} of shape {frame.shape}; the network reads '
                 f'(H, W, {channels}) uint8{", BGR" if channels == 3 else ""}.'
             )
         if min(frame.shape[:2]) < SMALLEST:
-            raise ValueError(
+            return (
                 f'The frame is {frame.shape[1]}x{frame.shape[0]} (w x h); it must have '
                 f'at least {SMALLEST} pixels each way.'
             )
+        return None
 
     def _with_background(self, scores: np.ndarray) -> np.ndarray:
         """Give the scores (1, h, w) a first channel that wins below the threshold."""

@@ -1,16 +1,17 @@
 """Save predictions under the names and in the folders of their inputs."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from mmseg_fastscnn.deploy.backends import Predictor
-from mmseg_fastscnn.deploy.sources import Frame
+from mmseg_fastscnn.deploy.frames import Frame
+from mmseg_fastscnn.deploy.sources import Source, Tell
 from mmseg_fastscnn.deploy.stream import Prediction
-from mmseg_fastscnn.deploy.video import VideoFile
+from mmseg_fastscnn.deploy.video_file import VideoFile
 from mmseg_fastscnn.pictures import overlay
-from mmseg_fastscnn.results import ResultFolder
+from mmseg_fastscnn.results import NAME, ResultFolder, write_png
 from mmseg_fastscnn.writing import whole_file
 
 
@@ -23,36 +24,57 @@ class Saving:
 
     Args:
         folder: The folder.
+        sources: What is predicted, in whose place nothing is written.
         predictor: What predicts; gives palette and probabilities.
         kinds: Which of `SAVED`.
         alpha: Opacity of the colours in an overlay, 0 to 1.
-        tell: Is told of what differs from what was asked.
+        note: Is told what videos are coded in.
 
     Raises:
-        ValueError: A result would lie among the inputs, replace the result of another
-            input, or replace a file that is not a result.
+        ValueError: A result would replace an input, or a file that is not a result.
     """
 
     def __init__(
         self,
         folder: Path,
+        sources: Sequence[Source],
         predictor: Predictor,
         kinds: Sequence[str],
         alpha: float,
-        tell: Callable[[str], None],
+        note: Tell,
     ):
         self.folders = {kind: ResultFolder(folder / kind) for kind in kinds}
+        self.inputs = {Path(s.place).resolve() for s in sources if not s.is_live}
         self.predictor = predictor
         self.alpha = alpha
-        self.tell = tell
+        self.note = note
         self.video: tuple[str, VideoFile] | None = None
+        self.paths: dict[tuple[str, Path, bool], Path] = {}
+        for source in sources:  # so that a mistake is found before any work
+            for kind in kinds:
+                if source.is_image or kind == 'overlay':
+                    key = (kind, source.name, source.is_image)
+                    self.paths[key] = self._claim(*key)
+
+    def _claim(self, kind: str, name: Path, is_image: bool) -> Path:
+        """Return where a result goes, after it was checked that it may go there."""
+        folder = self.folders[kind]
+        suffix = '.npy' if kind == 'probabilities' else '.png' if is_image else '.mp4'
+        path = folder.claim(dict(rel_path=f'{name}.png'), folder.written, suffix)
+        if path.resolve() in self.inputs:
+            raise ValueError(
+                f'The result would be written over the input {path}. Choose another '
+                f'--out.'
+            )
+        return path
 
     def draw(self, prediction: Prediction) -> dict[str, np.ndarray]:
         """Make what is to be written of a prediction, by kind."""
         made = {}
         if 'overlay' in self.folders:
             palette, labels = self.predictor.palette, prediction.labels
-            made['overlay'] = overlay(prediction.image, labels, palette, self.alpha)
+            image = as_bgr(prediction.image)
+            made['overlay'] = overlay(image, labels, palette, self.alpha)
         if 'labels' in self.folders:
             made['labels'] = prediction.labels
         if 'probabilities' in self.folders:
@@ -65,32 +87,40 @@ class Saving:
     def write(self, frame: Frame, made: dict[str, np.ndarray]) -> None:
         """Write what `draw` made of a frame."""
         for kind, array in made.items():
-            folder, name = self.folders[kind], frame.name
             if frame.video is not None and kind == 'overlay':
-                self._add_to_video(folder, frame, array)
+                self._add_to_video(frame, array)
                 continue
-            if frame.video is not None:
-                name = name / f'{frame.number:06}'
-            sample = dict(rel_path=f'{name}.png', img_path=frame.source)
+            path = self.paths.get((kind, frame.name, frame.video is None))
+            if path is None:
+                path = self._claim(kind, frame.name / f'{frame.number:06}', True)
             if kind == 'probabilities':
-                path = folder.claim(sample, folder.written, '.npy')
                 with whole_file(path) as file:
                     np.save(file, array)
+                    file.write(NAME)  # readers stop after the array
             else:
-                folder.write(sample, array)
+                write_png(path, array)
 
-    def _add_to_video(
-        self, folder: ResultFolder, frame: Frame, image: np.ndarray
-    ) -> None:
+    def _add_to_video(self, frame: Frame, image: np.ndarray) -> None:
+        video = frame.video
         if self.video is None or self.video[0] != frame.source:
             self.close()
-            sample = dict(rel_path=f'{frame.name}.mp4', img_path=frame.source)
-            path = folder.claim(sample, folder.written, '.mp4')
-            self.video = (frame.source, VideoFile(path, frame.video, self.tell))
-        self.video[1].write(image)
+            path = self.paths['overlay', frame.name, False]
+            file = VideoFile(path, image.shape[:2], video.rate / video.every)
+            self.video = (frame.source, file)
+            self.note(f'{path}: {file.codec}, without sound.')
+            if not file.codec.startswith('H.264'):
+                self.note('For H.264, which browsers play: pip install av')
+        self.video[1].write(image, frame.number // video.every)
 
     def close(self) -> None:
         """Complete the video that is being written, so that it is playable."""
         if self.video is not None:
             self.video[1].close()
             self.video = None
+
+
+def as_bgr(image: np.ndarray) -> np.ndarray:
+    """Return an image of any number of channels as one to draw on."""
+    if image.ndim == 3 and image.shape[2] >= 3:
+        return np.ascontiguousarray(image[..., :3])
+    return np.repeat(image.reshape(*image.shape[:2], -1)[..., :1], 3, axis=2)

@@ -1,176 +1,193 @@
-"""Frames from anything: image files, folders, videos, cameras, network streams."""
+"""What a user names as sources of frames, and what their results are called."""
 
 import glob
+import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import takewhile
 from pathlib import Path
+from typing import NamedTuple
 
-import cv2
-import numpy as np
+from mmseg_fastscnn.results import is_ours
 
 IMAGES = ('.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')
 VIDEOS = ('.avi', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.webm')
 STREAMS = ('rtsp://', 'rtmp://', 'http://', 'https://')
 
-Problem = Callable[[str], None]  # what is told of a file or a frame that is skipped
+Tell = Callable[[str], None]  # what is told of something, in one sentence
 
 
-@dataclass(frozen=True)
-class Video:
-    """What a video or a camera says of itself.
-
-    Attributes:
-        rate: Frames per second.
-        size: (h, w) of its frames.
-        is_live: Whether frames come as time passes, from a camera or a network stream.
-    """
-
-    rate: float
-    size: tuple[int, int]
-    is_live: bool
-
-
-@dataclass(frozen=True)
-class Frame:
-    """An image, and where it comes from.
+class Source(NamedTuple):
+    """A file, a camera or a network stream.
 
     Attributes:
-        image: (H, W, 3) uint8, BGR.
-        source: The file, camera or address.
-        name: Relative path of results, without suffix: a file's place in the folder
-            that was given, or else its name.
-        number: Which frame of a video it is, from 0.
-        video: The video that it is of, if it is of one.
+        place: Path of the file, number of the camera or address of the stream.
+        name: Relative path of its results, without suffix.
     """
 
-    image: np.ndarray
-    source: str
+    place: str
     name: Path
-    number: int = 0
-    video: Video | None = None
+
+    @property
+    def is_camera(self) -> bool:
+        return self.place.isdecimal()
+
+    @property
+    def is_live(self) -> bool:
+        """Whether its frames come as time passes."""
+        return self.is_camera or self.place.startswith(STREAMS)
+
+    @property
+    def is_image(self) -> bool:
+        return not self.is_live and Path(self.place).suffix.lower() in IMAGES
 
 
-def is_live(source: str) -> bool:
-    """Return whether frames of a source come as time passes."""
-    return source.isdecimal() or source.startswith(STREAMS)
+Words = str | Path | int | Source | Sequence[str | Path | int | Source]
 
 
-def read_frames(
-    sources: Sequence[str], problem: Problem, every: int = 1
-) -> Iterator[Frame]:
-    """Read frames one after the other, in the order in which sources are given.
+def find_sources(words: Words, note: Tell) -> list[Source]:
+    """Return the sources that a user names, each once, in the order given.
+
+    Results are called after a file's place in the folder that was given, or in the part
+    of a pattern before its first wildcard, else after the file. Where two would have
+    the same name, it is made longer: by the suffix, or by folders above.
 
     Args:
-        sources: Files, patterns, folders (all images and videos in them, at any
-            depth), videos, numbers of cameras, addresses of network streams, or `-`
-            for a list of these on the standard input, one per line.
-        problem: Is told of each file and video that cannot be read (to the end).
-        every: Take only every Nth frame of a video.
+        words: Files, patterns, folders (all images and videos in them, at any depth,
+            but hidden ones and results of this program), numbers of cameras, addresses
+            of network streams, or `-` for a list of these on the standard input, one
+            per line.
+        note: Is told which files of a folder are left out.
 
     Raises:
         FileNotFoundError: A source does not exist, or a pattern or a folder has no
-            images.
-        ValueError: A source is of no known kind, or a camera cannot be opened.
+            images and no videos.
+        ValueError: A file is of no known kind.
     """
-    for source, name in named_sources(sources):
-        suffix = Path(source).suffix.lower()
-        if suffix in IMAGES:
-            image = cv2.imread(source)
-            if image is None:
-                problem(f'{source} cannot be read as an image; it is skipped.')
-            else:
-                yield Frame(image, source, name)
+    found: list[Source] = []
+    for word in listed(words):
+        if isinstance(word, Source):
+            found.append(word)
+        elif word.isdecimal():
+            found.append(Source(word, Path(f'camera_{word}')))
+        elif word.startswith(STREAMS):
+            found.append(Source(word, Path(name_of_address(word))))
+        elif Path(word).is_dir():
+            found += in_folder(Path(word), Path(word), note)
+        elif Path(word).exists():
+            found.append(known_file(Path(word), Path(Path(word).name)))
         else:
-            yield from video_frames(source, name, problem, every)
+            found += in_pattern(word, note)
+    by_place = {source.place: source for source in found}  # each once
+    return told_apart(list(by_place.values()))
 
 
-def named_sources(sources: Sequence[str]) -> list[tuple[str, Path]]:
-    """Return each file, camera or stream with the name of its results.
+def listed(words: Words) -> Iterator[str | Source]:
+    """Yield the words, with the standard input's lines in place of `-`."""
+    several = isinstance(words, Iterable) and not isinstance(words, str | Source)
+    for word in words if several else [words]:
+        if word == '-':
+            yield from filter(None, (line.strip() for line in sys.stdin))
+        else:
+            yield word if isinstance(word, Source) else str(word)
+
+
+def name_of_address(address: str) -> str:
+    """Return a name for a stream, without its password and without slashes."""
+    place = address.partition('://')[2].rpartition('@')[2]
+    return re.sub(r'\W', '_', place)
+
+
+def in_folder(folder: Path, root: Path, note: Tell) -> list[Source]:
+    """Return the images and videos below a folder, named after their place in `root`.
 
     Raises:
-        FileNotFoundError, ValueError: See `read_frames`.
+        FileNotFoundError: It has none.
     """
-    found: list[tuple[str, Path]] = []
-    for source in listed(sources):
-        if source.isdecimal():
-            found.append((source, Path(f'camera_{source}')))
-        elif is_live(source):  # its name has no password and no slashes
-            address = source.partition('://')[2].rpartition('@')[2]
-            name = ''.join(c if c.isalnum() else '_' for c in address)
-            found.append((source, Path(name)))
-        elif Path(source).is_dir():
-            found += in_folder(Path(source))
-        elif Path(source).exists():
-            found.append((source, Path(Path(source).stem)))
-        else:
-            matches = sorted(glob.glob(source, recursive=True))
-            if not matches:
-                raise FileNotFoundError(f'{source} does not exist, nor does it match.')
-            found += [(match, Path(Path(match).stem)) for match in matches]
-    for source, _ in found:
-        known = Path(source).suffix.lower() in IMAGES + VIDEOS
-        if not (known or is_live(source)):
-            raise ValueError(
-                f'{source} is of no known kind; known are images ({" ".join(IMAGES)}), '
-                f'videos ({" ".join(VIDEOS)}), folders, numbers of cameras and '
-                f'addresses of streams ({" ".join(STREAMS)}).'
-            )
+    files = [
+        path
+        for path in sorted(folder.rglob('*'))
+        if path.suffix.lower() in IMAGES + VIDEOS and path.is_file()
+        # hidden ones are drafts, thumbnails and what other systems leave beside files
+        if not any(part.startswith('.') for part in path.relative_to(folder).parts)
+    ]
+    results = {path for path in files if is_ours(path)}
+    if results:
+        note(f'{folder}: {len(results)} results of this program are left out.')
+    if len(files) == len(results):
+        raise FileNotFoundError(
+            f'{folder} has no images and no videos ({" ".join(IMAGES + VIDEOS)})'
+            f'{", only results of this program" if results else ""}.'
+        )
+    return [
+        known_file(path, path.relative_to(root))
+        for path in files
+        if path not in results
+    ]
+
+
+def in_pattern(pattern: str, note: Tell) -> list[Source]:
+    """Return the files that a pattern matches, and those in folders that it matches.
+
+    Raises:
+        FileNotFoundError: There are none.
+    """
+    parts = Path(pattern).parts
+    root = Path(*takewhile(lambda part: not re.search(r'[*?[]', part), parts))
+    found = []
+    for match in map(Path, sorted(glob.glob(pattern, recursive=True))):
+        if match.is_dir() and '**' not in pattern:
+            found += in_folder(match, root, note)
+        elif not match.is_dir():
+            found.append(known_file(match, match.relative_to(root)))
+    if not found:
+        raise FileNotFoundError(f'{pattern} does not exist, and no file matches it.')
     return found
 
 
-def listed(sources: Sequence[str]) -> Iterator[str]:
-    """Yield the sources, with the standard input's lines in place of `-`."""
-    for source in sources:
-        if source == '-':
-            yield from filter(None, (line.strip() for line in sys.stdin))
-        else:
-            yield source
-
-
-def in_folder(folder: Path) -> list[tuple[str, Path]]:
-    """Return the images and videos of a folder, with their places in it."""
-    files = sorted(
-        path
-        for path in folder.rglob('*')
-        if path.suffix.lower() in IMAGES + VIDEOS and path.is_file()
-    )
-    if not files:
-        raise FileNotFoundError(f'{folder} has no images and no videos.')
-    return [(str(file), file.relative_to(folder).with_suffix('')) for file in files]
-
-
-def video_frames(
-    source: str, name: Path, problem: Problem, every: int
-) -> Iterator[Frame]:
-    """Yield the frames of a video, a camera or a stream."""
-    is_camera = source.isdecimal()
-    capture = cv2.VideoCapture(int(source) if is_camera else source)
-    try:
-        if not capture.isOpened():
-            raise ValueError(
-                f'There is no camera {source}, or another program uses it.'
-                if is_camera
-                else f'{source} cannot be opened as a video: it is damaged, or this '
-                f'OpenCV lacks its codec (cv2.getBuildInformation() lists them).'
-            )
-        size = tuple(
-            int(capture.get(k))
-            for k in (cv2.CAP_PROP_FRAME_HEIGHT, cv2.CAP_PROP_FRAME_WIDTH)
+def known_file(path: Path, name: Path) -> Source:
+    """Return the source of a file; ValueError if it is of no known kind."""
+    if path.suffix.lower() not in IMAGES + VIDEOS:
+        raise ValueError(
+            f'{path} is of no known kind. Known are images ({" ".join(IMAGES)}), '
+            f'videos ({" ".join(VIDEOS)}), folders (whose other files are left '
+            f'aside), numbers of cameras and addresses of streams '
+            f'({" ".join(STREAMS)}).'
         )
-        rate = capture.get(cv2.CAP_PROP_FPS) or 25
-        video = Video(rate / every, size, is_live(source))
-        stated = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
-        number = 0
-        while capture.grab():
-            if number % every == 0:
-                ok, image = capture.retrieve()
-                if ok:
-                    yield Frame(image, source, name, number, video)
-                else:
-                    problem(f'{source}: frame {number} cannot be decoded; skipped.')
-            number += 1
-        if number == 0 or (not video.is_live and number < stated):
-            problem(f'{source} ends after {number} frames of {stated}.')
-    finally:
-        capture.release()
+    return Source(str(path), name.with_suffix(''))
+
+
+def told_apart(sources: list[Source]) -> list[Source]:
+    """Make equal names of results longer until they differ.
+
+    An image and a video may have the same name: their results have other suffixes.
+    """
+
+    def common(sources: list[Source]) -> set[tuple[Path, bool]]:
+        count = Counter((source.name, source.is_image) for source in sources)
+        return {key for key, times in count.items() if times > 1}
+
+    longest = max(
+        (len(Path(source.place).resolve().parts) for source in sources), default=0
+    )
+    for length in range(longest):
+        same = common(sources)
+        if not same:
+            break
+        sources = [
+            source._replace(name=longer(source, length))
+            if (source.name, source.is_image) in same
+            else source
+            for source in sources
+        ]
+    return sources
+
+
+def longer(source: Source, length: int) -> Path:
+    """Return a longer name for a file: with its suffix, then with folders above it."""
+    path = Path(source.place)
+    if length == 0:
+        return source.name.with_name(path.name)
+    parts = path.resolve().parts[1:]
+    return Path(*parts[-len(source.name.parts) - 1 :])

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TypeVar
@@ -39,10 +39,13 @@ class Stages:
         """Run a further stage: a function of each item."""
 
         def results() -> Iterator[U]:
-            for item in items:
-                with self.timed(name):
-                    result = work(item)
-                yield result
+            try:
+                for item in items:
+                    with self.timed(name):
+                        result = work(item)
+                    yield result
+            finally:
+                close(items)
 
         return in_thread(results(), self.ahead)
 
@@ -54,12 +57,15 @@ class Stages:
         self.seconds[name] += time.perf_counter() - began
 
     def _timed_items(self, name: str, iterator: Iterator[T]) -> Iterator[T]:
-        while True:
-            with self.timed(name):
-                item = next(iterator, END)
-            if item is END:
-                return
-            yield item
+        try:
+            while True:
+                with self.timed(name):
+                    item = next(iterator, END)
+                if item is END:
+                    return
+                yield item
+        finally:
+            close(iterator)
 
 
 def in_thread(items: Iterator[T], ahead: int) -> Iterator[T]:
@@ -76,22 +82,35 @@ def in_thread(items: Iterator[T], ahead: int) -> Iterator[T]:
         finally:
             for future in pending:
                 future.cancel()
-            thread.submit(getattr(items, 'close', lambda: None))
+            thread.submit(close, items)
 
 
-def newest(items: Iterator[T]) -> Iterator[T]:
+def close(items: Iterable) -> None:
+    """End a generator, so that it closes what it reads; other iterables have no end."""
+    if isinstance(items, Generator):
+        items.close()
+
+
+def newest(items: Iterator[T]) -> Iterator[tuple[T, int]]:
     """Yield the newest item whenever one is asked for, and skip those in between.
 
-    So a live source never lags, however slow its frames are used.
+    So a live source never lags, however slowly its frames are used.
+
+    Yields:
+        The item, and how many were skipped since the one before.
     """
-    changed, latest, over = threading.Condition(), deque(maxlen=1), threading.Event()
+    changed, over = threading.Condition(), threading.Event()
+    latest: list[T] = []
+    skipped = 0
     errors: list[Exception] = []
 
     def follow() -> None:
+        nonlocal skipped
         try:
             for item in items:
                 with changed:
-                    latest.append(item)
+                    skipped += len(latest)
+                    latest[:] = [item]
                     changed.notify()
                 if over.is_set():
                     return
@@ -102,16 +121,18 @@ def newest(items: Iterator[T]) -> Iterator[T]:
                 over.set()
                 changed.notify()
 
-    threading.Thread(target=follow, daemon=True).start()
+    thread = threading.Thread(target=follow, daemon=True)
+    thread.start()
     try:
         while True:
             with changed:
                 changed.wait_for(lambda: latest or over.is_set())
                 if not latest:
                     break
-                item = latest.popleft()
-            yield item
+                item, count, skipped = latest.pop(), skipped, 0
+            yield item, count
         if errors:
             raise errors[0]
     finally:
         over.set()
+        thread.join()  # so that nobody closes a source while it is read

@@ -2,14 +2,15 @@
 
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from mmseg_fastscnn.deploy.backends import Predictor
-from mmseg_fastscnn.deploy.sources import Frame, Problem, is_live, read_frames
-from mmseg_fastscnn.deploy.stages import Stages, newest
+from mmseg_fastscnn.deploy.frames import Frame, read_frames
+from mmseg_fastscnn.deploy.sources import Tell, Words, find_sources
+from mmseg_fastscnn.deploy.stages import Stages
 from mmseg_fastscnn.deploy.video import FrameRate, Smoothing
 
 
@@ -35,8 +36,8 @@ class Prediction:
 
 def stream(
     predictor: Predictor,
-    sources: str | Sequence[str],
-    problem: Problem = warnings.warn,
+    sources: Words,
+    problem: Tell = warnings.warn,
     every: int = 1,
     smooth: float = 0,
     rate: float | None = None,
@@ -48,18 +49,17 @@ def stream(
 
     Args:
         predictor: The predictor.
-        sources: See `read_frames`.
-        problem: Is told of what cannot be read and is skipped.
+        sources: See `find_sources`.
+        problem: Is told of what cannot be read or predicted and is skipped.
         every: Take only every Nth frame of a video.
         smooth: Weight of the frames before in the logits of a video, 0 to under 1.
         rate: Frames per second for which the network's resolution is lowered.
         stages: Where the time of each stage is counted.
 
     Raises:
-        FileNotFoundError, ValueError: See `read_frames`; or the options need another
+        FileNotFoundError, ValueError: See `find_sources`; or the options need another
             kind of file.
     """
-    sources = [sources] if isinstance(sources, str) else list(sources)
     if smooth and predictor.description.output != 'logits':
         raise ValueError(
             'Smoothing averages logits. Give a checkpoint, or a file exported with '
@@ -70,34 +70,57 @@ def stream(
             f'The file is for frames of {predictor.description.size} (h, w) only, so '
             f'its resolution cannot be lowered to keep a frame rate.'
         )
-    live = any(map(is_live, sources))
-    stages = stages or Stages(ahead=1 if live else 3)
-    frames = read_frames(sources, problem, every)
-    frames = stages.read('decode', newest(frames) if live else frames)
-    work = worker(predictor, smooth, rate)
-    return stages.apply('network and labels', work, frames)
+    found = find_sources(sources, problem)
+    stages = stages or Stages(ahead=1 if any(s.is_live for s in found) else 3)
+    channels = predictor.description.channels
+    frames = stages.read('decode', read_frames(found, problem, every, channels))
+    work = worker(predictor, problem, smooth, rate)
+    return without_skipped(predictor, stages.apply('network and labels', work, frames))
+
+
+def without_skipped(
+    predictor: Predictor, predictions: Iterator[Prediction | None]
+) -> Iterator[Prediction]:
+    """Yield the predictions that there are, then give the predictor its size back."""
+    size = predictor.size
+    try:
+        for prediction in predictions:
+            if prediction is not None:
+                yield prediction
+    finally:
+        predictions.close()
+        predictor.size = size
 
 
 def worker(
-    predictor: Predictor, smooth: float, rate: float | None
-) -> Callable[[Frame], Prediction]:
-    """Return what predicts one frame after the other."""
+    predictor: Predictor, problem: Tell, smooth: float, rate: float | None
+) -> Callable[[Frame], Prediction | None]:
+    """Return what predicts one frame after the other; None for one that is skipped."""
+    size, told = predictor.size, set()
     of_source: dict[str, tuple[Smoothing | None, FrameRate | None]] = {}
 
-    def predict(frame: Frame) -> Prediction:
+    def predict(frame: Frame) -> Prediction | None:
         shape = frame.image.shape[:2]
+        if wrong := predictor.misfit(frame.image):
+            if frame.source not in told:  # of a video once
+                told.add(frame.source)
+                problem(f'{frame.source} is skipped. {wrong}')
+            return None
         if frame.source not in of_source:
             of_source.clear()
+            predictor.size = size
             is_video = frame.video is not None
             of_source[frame.source] = (
                 Smoothing(smooth) if smooth and is_video else None,
-                FrameRate(rate, predictor.network_size(shape)) if rate else None,
+                FrameRate(rate, predictor.network_size(shape))
+                if rate and is_video
+                else None,
             )
         smoothing, budget = of_source[frame.source]
         began = time.perf_counter()
         result = predictor.run(frame.image)
         if smoothing is not None:
-            result = smoothing(result).copy()
+            result = smoothing(result)
         labels = predictor.labels(result, shape)
         if budget is not None:
             predictor.size = budget.after(time.perf_counter() - began)

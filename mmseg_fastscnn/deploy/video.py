@@ -1,14 +1,9 @@
-"""What video adds to prediction: calm labels, a frame rate that is kept, a file."""
+"""What video adds to prediction: calm labels, and a frame rate that is kept."""
 
-from collections.abc import Callable
-from pathlib import Path
+import math
+from collections import defaultdict
 
-import cv2
 import numpy as np
-
-from mmseg_fastscnn.deploy.sources import Video
-
-CODECS = ('avc1', 'mp4v')  # H.264, and what every OpenCV can write
 
 
 class Smoothing:
@@ -20,7 +15,7 @@ class Smoothing:
 
     def __init__(self, keep: float):
         if not 0 <= keep < 1:
-            raise ValueError(f'--smooth is {keep}; it must be from 0 to under 1.')
+            raise ValueError(f'The smoothing is {keep}; it must be from 0 to under 1.')
         self.keep = keep
         self.mean: np.ndarray | None = None
 
@@ -30,24 +25,26 @@ class Smoothing:
             self.mean = logits.copy()
         else:
             self.mean += (1 - self.keep) * (logits - self.mean)
-        return self.mean
+        return self.mean.copy()
 
 
 class Flicker:
     """Share of pixels whose label changes from one frame of a video to the next."""
 
     def __init__(self):
-        self.before: np.ndarray | None = None
-        self.shares: list[float] = []
+        self.before: dict[str, np.ndarray] = {}
+        self.shares: defaultdict[str, list[float]] = defaultdict(list)
 
-    def see(self, labels: np.ndarray) -> None:
-        if self.before is not None and self.before.shape == labels.shape:
-            self.shares.append(float((self.before != labels).mean()))
-        self.before = labels
+    def see(self, source: str, labels: np.ndarray) -> None:
+        """Take note of the labels of the next frame of a source."""
+        before = self.before.get(source)
+        if before is not None and before.shape == labels.shape:
+            self.shares[source].append(float((before != labels).mean()))
+        self.before = {source: labels}
 
-    @property
-    def mean(self) -> float:
-        return float(np.mean(self.shares)) if self.shares else 0.0
+    def means(self) -> dict[str, float]:
+        """Return the mean share of each source, 0 to 1."""
+        return {source: float(np.mean(s)) for source, s in self.shares.items()}
 
 
 class FrameRate:
@@ -64,46 +61,16 @@ class FrameRate:
     def __init__(self, rate: float, shape: tuple[int, int], least: float = 0.25):
         self.budget = 1 / rate
         self.shape = shape
-        self.least = least
-        self.factor = 1.0
+        self.most_steps = int(math.log(least) / math.log(self.STEP))
+        self.steps = 0
 
     def after(self, seconds: float) -> tuple[int, int]:
         """Return the (h, w) for the next frame, after one that took `seconds`."""
         if seconds > self.budget:
-            self.factor = max(self.least, self.factor * self.STEP)
+            self.steps = min(self.most_steps, self.steps + 1)
         elif seconds < self.budget * self.STEP**3:  # so that it does not go to and fro
-            self.factor = min(1.0, self.factor / self.STEP)
-        return tuple(max(64, int(side * self.factor) // 32 * 32) for side in self.shape)
-
-
-class VideoFile:
-    """A video that is written frame by frame and playable whenever it is closed.
-
-    Args:
-        path: The file, `.mp4`.
-        video: Rate and size of the frames.
-        tell: Is told when H.264 is not to be had.
-
-    Raises:
-        ValueError: This OpenCV can write no known kind of video.
-    """
-
-    def __init__(self, path: Path, video: Video, tell: Callable[[str], None]):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        for codec in CODECS:
-            code = cv2.VideoWriter.fourcc(*codec)
-            self.writer = cv2.VideoWriter(str(path), code, video.rate, video.size[::-1])
-            if self.writer.isOpened():
-                if codec != CODECS[0]:
-                    tell(f'{path} is MPEG-4 video: this OpenCV cannot write H.264.')
-                return
-        raise ValueError(
-            f'{path}: this OpenCV can write neither H.264 nor MPEG-4. Save pictures '
-            f'instead (--frames).'
-        )
-
-    def write(self, image: np.ndarray) -> None:
-        self.writer.write(image)
-
-    def close(self) -> None:
-        self.writer.release()
+            self.steps = max(0, self.steps - 1)
+        if self.steps == 0:
+            return self.shape
+        factor = self.STEP**self.steps
+        return tuple(max(64, int(side * factor) // 32 * 32) for side in self.shape)
