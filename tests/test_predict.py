@@ -19,7 +19,6 @@ from test_deploy import checkpoint, frames_of  # noqa: F401, a fixture
 from mmseg_fastscnn.commands import run
 from mmseg_fastscnn.deploy import frames, video_file
 from mmseg_fastscnn.deploy.backends import Predictor
-from mmseg_fastscnn.deploy.inferencer import MMSegInferencer
 from mmseg_fastscnn.deploy.sources import find_sources
 from mmseg_fastscnn.deploy.stages import newest
 from mmseg_fastscnn.deploy.video import Flicker, FrameRate, Smoothing
@@ -369,28 +368,3 @@ def test_the_resolution_keeps_a_frame_rate(predictor, tmp_path):
     results = [one.result for one in predictor.stream(tmp_path / 'drive.avi', rate=1e6)]
     assert results[-1].shape[1:] < results[0].shape[1:] == (24, 40)
     assert predictor.size is None
-
-
-def test_mmsegmentations_inferencer(checkpoint, predictor, tmp_path):  # noqa: F811
-    images = moving(2)
-    for k, image in enumerate(images):
-        cv2.imwrite(str(tmp_path / f'{k}.png'), image)
-    inferencer = MMSegInferencer(str(ROOT / TOY), str(checkpoint), device='cpu')
-    result = inferencer(images[0])
-    np.testing.assert_array_equal(result['predictions'], predictor(images[0]))
-    out = tmp_path / 'out'
-    paths = [str(tmp_path / '0.png'), str(tmp_path / '1.png')]
-    result = inferencer(paths, out_dir=str(out), return_vis=True, opacity=1)
-    labels = result['predictions'][1]
-    np.testing.assert_array_equal(labels, predictor(images[1]))
-    assert files_below(out) == {
-        *('vis/0.png', 'vis/1.png', 'pred/00000001_pred.png', 'pred/00000002_pred.png')
-    }
-    saved = cv2.imread(str(out / 'pred/00000002_pred.png'), cv2.IMREAD_UNCHANGED)
-    np.testing.assert_array_equal(saved, labels)
-    colours = np.array(predictor.palette, np.uint8)[labels]
-    np.testing.assert_array_equal(result['visualization'][1], colours)
-    sample = inferencer(str(tmp_path / '0.png'), return_datasamples=True)
-    np.testing.assert_array_equal(sample.pred_sem_seg.data[0], predictor(images[0]))
-    with pytest.raises(ValueError, match='at least 33'):
-        inferencer(images[0][:20])
