@@ -1,6 +1,5 @@
 """mmengine's Runner with safe checkpoint loading and a readable terminal."""
 
-import copy
 import logging
 import os
 import warnings
@@ -20,6 +19,7 @@ from torch.utils.data import DataLoader
 from mmseg_fastscnn.checkpoint import load_weights, read_checkpoint
 from mmseg_fastscnn.checkpoint.classes import carry_over_classes
 from mmseg_fastscnn.checkpoint.load import inflate_first_convolution
+from mmseg_fastscnn.config.text import QuickConfig
 from mmseg_fastscnn.datasets.sampler import RunSampler
 from mmseg_fastscnn.engine.agreement import AgreementHook, check_config_and_code
 from mmseg_fastscnn.engine.bad_steps import MAX_BAD_STEPS, BadStepsHook
@@ -110,7 +110,7 @@ class SegRunner(Runner):
         The order of images and the seeds of workers follow from the seed, so it must be
         known before the parts are built.
         """
-        cfg = copy.deepcopy(cfg)
+        cfg = QuickConfig(cfg.to_dict(), filename=cfg.filename)
         asked = cfg.get('randomness', {}).get('seed')
         if cfg.get('resume'):
             if not cfg.get('load_from'):
