@@ -16,8 +16,9 @@ STRIDE = 32  # of the network's coarsest level
 LONGEST_ON_CPU, LONGEST_ON_GPU = 640, 2048  # longer side that images are resized to
 SMALLEST = 0.8  # factor of the smallest random size, which still fills the crop
 BATCH, EPOCHS, LEAST, MOST = 8, 90, 1000, 20_000
-VALIDATIONS, WARM_UP = 10, 100
-BYTES_PER_PIXEL = 1000  # of memory that a training step takes
+VALIDATIONS, SHORTEST = 10, 10  # in a run; iterations from one to the next
+WARM_UP, UNKNOWN_WARM_UP = 100, 30  # the latter if the length is not known yet
+BYTES_PER_PIXEL = 700  # of memory that a training step takes
 
 
 @dataclass
@@ -79,14 +80,18 @@ def choose(
     if minutes is not None:
         why = f'--minutes {minutes:g}: fitted after the first steps'
     choices.iterations = length = max(length, 2)
-    choices.warm_up = min(WARM_UP, length // 10)
-    choices.interval = math.ceil(length / VALIDATIONS)
+    choices.warm_up, warm = min(WARM_UP, length // 10), f'a tenth, at most {WARM_UP}'
+    if minutes is not None:
+        choices.warm_up, warm = UNKNOWN_WARM_UP, 'few, as the length is not known yet'
+    choices.interval = min(max(math.ceil(length / VALIDATIONS), SHORTEST), length)
     reasons = choices.reasons
     at_first = 'at first ' if minutes is not None else ''
     epochs_text = f'{length / per_epoch:.0f} times each image'
     reasons['schedule'] = f'{at_first}{length} iterations ({epochs_text}): {why}'
-    reasons['warm-up'] = f'{choices.warm_up} iterations: a tenth, at most {WARM_UP}'
-    reasons['validation'] = f'every {choices.interval} iterations: {VALIDATIONS} times'
+    reasons['warm-up'] = f'{choices.warm_up} iterations: {warm}'
+    reasons['validation'] = (
+        f'every {choices.interval} iterations: up to {VALIDATIONS} times'
+    )
     return choices
 
 

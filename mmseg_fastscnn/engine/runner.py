@@ -29,6 +29,7 @@ from mmseg_fastscnn.engine.hooks import DataWaitHook, PlainCheckpointHook
 from mmseg_fastscnn.engine.inference_form import InferenceFormHook
 from mmseg_fastscnn.engine.interruption import shielded
 from mmseg_fastscnn.engine.log_files import write_lines_or_warn
+from mmseg_fastscnn.engine.next_steps import NextStepsHook
 from mmseg_fastscnn.engine.predictions import ResultCheckHook
 from mmseg_fastscnn.engine.processes import (
     check_launcher,
@@ -110,7 +111,8 @@ class SegRunner(Runner):
         The order of images and the seeds of workers follow from the seed, so it must be
         known before the parts are built.
         """
-        cfg = QuickConfig(cfg.to_dict(), filename=cfg.filename)
+        text = cfg.text or ' '  # so that the file is not read again
+        cfg = QuickConfig(cfg.to_dict(), cfg_text=text, filename=cfg.filename)
         asked = cfg.get('randomness', {}).get('seed')
         if cfg.get('resume'):
             if not cfg.get('load_from'):
@@ -195,6 +197,7 @@ class SegRunner(Runner):
         self.register_hook(AgreementHook())
         self.register_hook(StartupCheckHook())
         self.register_hook(RunHeaderHook())
+        self.register_hook(NextStepsHook())
         self.register_hook(ResultCheckHook())
         self.register_hook(RunStateHook())
         self.register_hook(PlainCheckpointHook())
