@@ -154,7 +154,8 @@ def voc(root: Path, scenes: list) -> None:
         save(root / f'JPEGImages/{k}.jpg', image)
         label = label.copy()
         label[0] = 255
-        save(root / f'SegmentationClass/{k}.png', label, COLOURS + [(9, 9, 9)] * 253)
+        palette = [(1, 1, 1), *COLOURS[1:], *[(9, 9, 9)] * 253]  # not quite VOC's
+        save(root / f'SegmentationClass/{k}.png', label, palette)
     for split, names in (('train', '0\n1\n2\n3'), ('val', '4\n5')):
         path = root / f'ImageSets/Segmentation/{split}.txt'
         path.parent.mkdir(parents=True, exist_ok=True)

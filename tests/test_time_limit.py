@@ -121,6 +121,13 @@ def test_a_run_ends_on_time(monkeypatch, minutes, scheduler):
     assert max(falls) <= 0 and min(falls) > -0.1  # without a jump
 
 
+def test_a_run_without_validation_ends_on_time(monkeypatch):
+    run = Run(monkeypatch, 10, uneven)
+    run.val_loop = None
+    assert abs(run.train() / 600 - 1) < 0.05
+    assert len(run.saved) == 10 and run.saved[-1][0]['meta']['iter'] == run.iter
+
+
 def test_a_resumed_run_gets_what_is_left(monkeypatch):
     whole = Run(monkeypatch, 10, uneven)
     whole.killed_at = 900

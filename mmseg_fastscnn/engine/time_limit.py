@@ -74,7 +74,7 @@ class TimeLimitHook(Hook):
         self.steps: deque[float] = deque(maxlen=200)
         self.overhead = 0.0  # seconds of a checkpoint and a validation
         self.ended: float | None = None
-        self.validates_from = 0.0
+        self.cycle_ends: float | None = None  # when the steps of a cycle were done
 
     def spent(self) -> float:
         """Return the seconds since the beginning of the run."""
@@ -121,7 +121,9 @@ class TimeLimitHook(Hook):
         self.ended = now
         if done == self.next:
             self.checkpoints.save(runner)
-            self.validates_from, self.ended = now, None
+            self.cycle_ends, self.ended = now, None
+            if runner.val_loop is None:
+                self.next_cycle(runner, done)
         elif done == self.first:
             self.first_plan(runner, done)
         elif done == self.corrected_at:
@@ -129,12 +131,17 @@ class TimeLimitHook(Hook):
             self.plan(runner, done)
 
     def after_val_epoch(self, runner, metrics=None) -> None:
-        if self.validates_from:
-            self.overhead = time.monotonic() - self.validates_from
-            self.cycles -= 1
-            self.left_of_cycle = 1.0
-            if self.cycles > 0:
-                self.plan(runner, runner.iter)
+        if self.cycle_ends is not None:
+            self.next_cycle(runner, runner.iter)
+
+    def next_cycle(self, runner, done: int) -> None:
+        """Plan again after a checkpoint and a validation."""
+        self.overhead = time.monotonic() - self.cycle_ends
+        self.cycle_ends = None
+        self.cycles -= 1
+        self.left_of_cycle = 1.0
+        if self.cycles > 0:
+            self.plan(runner, done)
 
     def first_plan(self, runner, done: int) -> None:
         """Plan from the first steps and the time of a few validation images."""

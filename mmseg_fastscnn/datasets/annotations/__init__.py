@@ -20,7 +20,8 @@ READERS = (read_labelme, read_coco, read_yolo, read_label_images)
 EXPECTED = """What is read (SPLIT: train, val, test, or no such folder):
   LabelMe      a JSON file per image, beside it or in a folder of its own
   COCO         a JSON file with images, annotations and categories
-  YOLO         images/SPLIT, labels/SPLIT with a text file per image, and data.yaml
+  YOLO         images/SPLIT, labels/SPLIT with a text file per image; data.yaml, or
+               classes.txt with one name per line
   label images of the images' names in images/SPLIT and labels/SPLIT (also masks,
                annotations, SegmentationClass, ...), SPLIT and SPLITannot, SPLIT/images
                and SPLIT/masks, or NAME.jpg and NAME_mask.png in one folder"""

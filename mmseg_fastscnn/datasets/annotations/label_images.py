@@ -131,6 +131,13 @@ def by_list(found: Found, values: Values, known: ClassList) -> None:
     found.label_map = {value: ids.get(name, IGNORED) for value, name in mapping.items()}
     if known.colours:
         found.palette = [known.colours[name] for name in found.classes]
+    elif values.palette:  # another one would contradict the files
+        by_name = {mapping[k]: c for k, c in values.palette.items() if k in mapping}
+        others = voc_palette(len(found.classes))
+        found.palette = [
+            by_name.get(name, colour)
+            for name, colour in zip(found.classes, others, strict=True)
+        ]
 
 
 def by_values(found: Found, values: Values) -> None:

@@ -44,7 +44,8 @@ def read_labelme(folder: Folder) -> Found | None:
             image = image_of(name, content, endings) or by_name.get(name)
             if image is None:
                 raise ValueError(
-                    f'its image {content.get("imagePath")!r} is not in the folder'
+                    f'its image {content.get("imagePath")!r} is not in the folder, and '
+                    f'none has the name of this file'
                 )
             drawing = drawing_of(content, folder, image, without_area)
             found.pairs.append(Pair(image, drawing, split_of(image, name)))
