@@ -29,6 +29,7 @@ HOOKS = _child(
     *('engine.hooks', 'engine.header', 'engine.startup', 'engine.predictions'),
     *('engine.class_weights', 'engine.inference_form', 'engine.checkpoints'),
     'engine.run_state',
+    'engine.time_limit',
 )
 OPTIM_WRAPPERS = _child(parent.OPTIM_WRAPPERS, 'engine.amp')
 LOOPS = _child(parent.LOOPS, 'engine.loops')

@@ -5,6 +5,7 @@ from conftest import ROOT
 from mmengine.registry import init_default_scope
 
 from mmseg_fastscnn.config import all_datasets, load_config
+from mmseg_fastscnn.config.text import as_text, config_text
 from mmseg_fastscnn.registry import DATASETS, MODELS
 
 CONFIGS = sorted((ROOT / 'configs/fastscnn').glob('*.py'))
@@ -108,3 +109,14 @@ def test_camvid_config_reads_the_frames(camvid):
     item = data[0]
     assert item['inputs'].shape[0] == 3
     assert item['data_samples'].gt_sem_seg.data.shape[1:] == item['inputs'].shape[1:]
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
+def test_the_text_of_a_config_gives_its_values(path):
+    config, values = load_config(path), {}
+    text = config_text(config)
+    exec(text, {}, values)
+    assert values == config.to_dict()
+    assert max(map(len, text.splitlines())) <= 88
+    odd = dict(label_map={(1, 2, 3): 0, 7: (1,)}, class_names={'a b': [], 'if': {}})
+    assert eval(as_text(odd)) == odd

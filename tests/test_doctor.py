@@ -17,13 +17,15 @@ from PIL import Image
 
 from mmseg_fastscnn.commands import check as command
 from mmseg_fastscnn.commands.entrance import mistake
-from mmseg_fastscnn.datasets import CityscapesDataset, SegDataset
+from mmseg_fastscnn.config import load_config
+from mmseg_fastscnn.datasets import CityscapesDataset
+from mmseg_fastscnn.datasets.annotations import read_folder
 from mmseg_fastscnn.datasets.class_weights import balanced_weights, class_pixel_counts
 from mmseg_fastscnn.datasets.doctor import facts as facts_of_files
 from mmseg_fastscnn.datasets.doctor.copies import find_copies, small_grey
 from mmseg_fastscnn.datasets.doctor.facts import Look, PairFacts
-from mmseg_fastscnn.datasets.doctor.layouts import LAYOUTS, datasets_in
 from mmseg_fastscnn.datasets.toy_streets import draw_scene
+from mmseg_fastscnn.registry import DATASETS
 
 init_default_scope('mmseg_fastscnn')
 CLASSES = ('road', 'sidewalk', 'building', 'rest')
@@ -418,33 +420,54 @@ def test_copies_in_two_splits_are_named(folder, capsys):
         assert words in finding['text']
 
 
-@pytest.mark.parametrize('layout', LAYOUTS, ids=str)
-def test_folders_without_a_config(folder, scenes, tmp_path, layout):
-    """The layout is found, and the settings that are named read the labels."""
+LAYOUTS = (
+    ('leftImg8bit/{}', 'gtFine/{}', ''),
+    ('images/{}', 'labels/{}', ''),
+    ('img_dir/{}', 'ann_dir/{}', ''),
+    ('images/{}', 'masks/{}', ''),
+    ('images/{}', 'annotations/{}', ''),
+    ('{}', '{}annot', ''),
+    ('{}/images', '{}/labels', ''),
+    ('{}/images', '{}/masks', ''),
+    ('JPEGImages', 'SegmentationClass', 'ImageSets/Segmentation/{}.txt'),
+    ('images', 'labels', '{}.txt'),
+    ('images', 'labels', ''),
+    ('images', 'masks', ''),
+    ('pictures', 'annotations', ''),
+    ('JPEGImages', 'SegmentationClass', ''),
+)
+
+
+@pytest.mark.parametrize('layout', LAYOUTS, ids=' '.join)
+def test_folders_without_a_config(scenes, tmp_path, layout):
+    """The layout is found, and with it which image has which label."""
     root = tmp_path / 'moved'
     for split, first in (('train', 0), ('val', 6)):
         images, labels, ann_file = (root / part.format(split) for part in layout)
         for k in range(first, first + 3):
             names = f'{k}.png', f'{k}_mask.png'
-            if 'leftImg8bit' in layout.images:
+            if 'leftImg8bit' in layout[0]:
                 names = f'{k}_leftImg8bit.png', f'{k}_gtFine_labelTrainIds.png'
             for place, name, pixels in zip(
                 (images, labels), names, scenes[k], strict=False
             ):
                 place.mkdir(parents=True, exist_ok=True)
                 cv2.imwrite(str(place / name), pixels)
-        if layout.ann_file:
+        if layout[2]:
             ann_file.parent.mkdir(parents=True, exist_ok=True)
             ann_file.write_text(''.join(f'{first + k}\n' for k in range(3)))
-    found, splits = datasets_in(str(root))
-    assert found is layout
-    lengths = {split: len(data) for split, (data,) in splits.items()}
-    is_split = '{}' in layout.images + layout.ann_file
-    assert lengths == ({'train': 3, 'val': 3} if is_split else {'all': 6})
+    found = read_folder(str(root))
+    assert len(found.pairs) == 6 and not found.problems
+    for pair in found.pairs:
+        number = Path(pair.image).name[0]
+        assert Path(pair.label).name[0] == number
+        if '{}' in ''.join(layout):
+            assert pair.split == ('train' if int(number) < 6 else 'val')
+    assert {pair.split for pair in found.pairs} == {'train', 'val'}
 
 
 def test_classes_that_are_not_known(folder, capsys):
-    """The settings that are named for the ids or colours read the labels."""
+    """The label map that is written for the ids or colours reads the labels."""
     colours = np.array([[1, 2, 3], [40, 5, 6], [70, 8, 90], [0, 0, 0]], np.uint8)
     originals = {path: path.read_bytes() for path in folder.glob('labels/*/*.png')}
     for change, values in (
@@ -455,24 +478,18 @@ def test_classes_that_are_not_known(folder, capsys):
     ):
         change_labels(folder, change)
         check(folder)
-        printed = capsys.readouterr().out
-        label_map = eval(re.search(r'label_map=(.*),$', printed, re.MULTILINE)[1])
-        assert sorted(label_map) == values
-        data = SegDataset(
-            data_root=str(folder),
-            data_prefix=dict(img_path='images/train', seg_map_path='labels/train'),
-            metainfo=dict(classes=[str(k) for k in {*label_map.values()} - {255}]),
-            label_map=label_map,
-        )
-        assert class_pixel_counts(data)[0].min() > 0
+        config = load_config(folder.with_name('data.fastscnn') / 'data.py')
+        dataset = DATASETS.build(dict(config.train_dataloader.dataset, pipeline=[]))
+        assert sorted(config.train_dataloader.dataset.label_map) == values
+        assert class_pixel_counts(dataset)[0].min() > 0
         for path, content in originals.items():
             path.write_bytes(content)
     change_labels(folder, lambda label: label * 0)
     (finding,) = check(folder, status=1)['findings']
-    assert 'all labels hold nothing but 0' in finding['text']
-    (folder / 'images').rename(folder / 'pictures')
+    assert 'nothing to tell apart' in finding['text']
+    (folder / 'images').rename(folder / 'somewhere')
     said = refused(folder)
-    assert 'no images with labels in any of these' in said and 'SPLITannot' in said
+    assert 'no annotations of a known kind' in said and 'SPLITannot' in said
 
 
 def test_names_and_files_of_strangers(folder, tmp_path, capsys):

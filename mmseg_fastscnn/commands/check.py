@@ -4,15 +4,20 @@ Looks at every image and label: what cannot be read, ids outside of the label ma
 images and videos that stand in two splits, classes that do not occur, sizes, mean and
 deviation. Ends with exit status 1 if training could not work with this data.
 
+Of a folder it finds out how it is to be read (LabelMe, COCO, YOLO, label images of any
+kind), and writes into FOLDER.fastscnn, beside it: label PNGs drawn from polygons, lists
+of the splits, the whole config of a run, and a picture of the first images.
+
 Example: fastscnn check photos --html report.html
 """
 
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,6 +45,17 @@ def parse_args(parser: ArgumentParser, words: Sequence[str] | None) -> Namespace
         metavar='N',
         help='how many processes look at files (default: one per core)',
     )
+    parser.add_argument(
+        '--out',
+        metavar='DIR',
+        help='of a folder: where labels, lists, config and picture are written '
+        '(default: FOLDER.fastscnn)',
+    )
+    parser.add_argument(
+        '--config-out',
+        metavar='FILE',
+        help='of a folder: the config (default: in --out)',
+    )
     parser.add_argument('--json', metavar='FILE', help='write the report as JSON')
     parser.add_argument(
         '--html', metavar='FILE', help='write the report as a page with pictures'
@@ -49,6 +65,8 @@ def parse_args(parser: ArgumentParser, words: Sequence[str] | None) -> Namespace
         parser.error(f'--processes is {args.processes}; it must be at least 1.')
     if Path(args.source).is_dir() and (args.cfg_options or args.data_root):
         parser.error('--cfg-options and --data-root need a config, not a folder.')
+    if not Path(args.source).is_dir() and (args.out or args.config_out):
+        parser.error('--out and --config-out need a folder, not a config.')
     if (
         args.json
         and args.html
@@ -85,20 +103,66 @@ def main(args: Namespace) -> None:
 
 def check(args: Namespace) -> Report:
     """Examine the data of a config or of a folder."""
-    from mmengine.utils import ProgressBar
-
     from mmseg_fastscnn.config import load_config
+
+    if Path(args.source).is_dir():
+        return check_folder(args)
+    config = load_config(args.source, args.cfg_options, args.data_root)
+    return examine_data(args, config)
+
+
+def check_folder(args: Namespace) -> Report:
+    """Find out how a folder is to be read, write its config, and examine the data."""
+    from mmseg_fastscnn.config import load_config
+    from mmseg_fastscnn.datasets.doctor.examine import Report
+    from mmseg_fastscnn.engine.choices import choose
+    from mmseg_fastscnn.engine.folder_config import (
+        config_name,
+        folder_config,
+        sizes_of,
+        write_config,
+    )
+    from mmseg_fastscnn.engine.own_data import read_own_data
+    from mmseg_fastscnn.report.dataset_text import printable
+    from mmseg_fastscnn.report.folder_picture import write_picture_of
+
+    data = read_own_data(args.source, args.out, progress_bar())
+    for line in data.lines():
+        print(printable(line))
+    sizes = sizes_of(data)
+    if not data.can_train or not sizes:
+        return Report(args.source, {}, data.findings())
+    config = folder_config(data, choose(sizes))
+    path = Path(args.config_out or data.out / config_name(data.folder))
+    write_config(config, path)
+    report = examine_data(args, load_config(path))
+    report.source = args.source
+    report.findings[:0] = data.findings()
+    report.findings.sort(key=lambda found: not found.stops)
+    picture = data.out / 'labels.jpg'
+    write_picture_of(report, picture)
+    print(f'Some images with their labels: {picture}')
+    print(f'Config that reads this data: {path}')
+    print(f'Next: fastscnn train {shlex.quote(args.source)}\n')
+    return report
+
+
+def examine_data(args: Namespace, config: Config) -> Report:
+    """Look at all files of a config's data sets."""
     from mmseg_fastscnn.datasets.doctor.examine import examine
-    from mmseg_fastscnn.datasets.doctor.layouts import datasets_in
     from mmseg_fastscnn.machine import cores_per_process
 
-    mean_and_std = None
-    if Path(args.source).is_dir():
-        layout, splits = datasets_in(args.source)
-        print(f'{args.source}: read as {layout}')
-    else:
-        config = load_config(args.source, args.cfg_options, args.data_root)
-        splits, mean_and_std = splits_of(config), mean_and_std_of(config)
+    splits, mean_and_std = splits_of(config), mean_and_std_of(config)
+    processes = args.processes or cores_per_process()
+    return examine(args.source, splits, mean_and_std, processes, progress_bar())
+
+
+def progress_bar() -> Callable[[int, int], None] | None:
+    """Return a function that shows how much is done; None if nobody would see it."""
+    from mmengine.utils import ProgressBar
+
+    if not sys.stderr.isatty():
+        return None
     bar: list[ProgressBar] = []
 
     def progress(done: int, total: int) -> None:
@@ -108,9 +172,7 @@ def check(args: Namespace) -> Report:
         if done == total:
             print(file=sys.stderr)
 
-    processes = args.processes or cores_per_process()
-    shown = progress if sys.stderr.isatty() else None
-    return examine(args.source, splits, mean_and_std, processes, shown)
+    return progress
 
 
 def splits_of(config: Config) -> dict[str, list]:

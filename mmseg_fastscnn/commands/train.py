@@ -1,5 +1,9 @@
-"""Train a segmentor from a config file.
+"""Train a segmentor from a config file, or on a folder of annotated images.
 
+For a folder, crop, batch and schedule are chosen from the images and the machine, and
+each choice is said with its reason. What can be read: see `fastscnn check`.
+
+Example: fastscnn train photos --minutes 20
 Example: fastscnn train fast_scnn_camvid.py --data-root data/camvid --amp
 """
 
@@ -8,6 +12,7 @@ from __future__ import annotations
 import os
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmseg_fastscnn.commands import options
@@ -20,7 +25,31 @@ NEEDED = ('train_dataloader', 'train_cfg', 'optim_wrapper')
 
 def parse_args(parser: ArgumentParser, words: Sequence[str] | None) -> Namespace:
     options.add_run(parser, 'folder for checkpoints and logs')
-    parser.add_argument('--load-from', metavar='CKPT', help='start from these weights')
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument(
+        '--minutes',
+        type=float,
+        metavar='M',
+        help='fit the schedule so that the run ends after so many minutes',
+    )
+    length.add_argument(
+        '--iterations', type=int, metavar='N', help='of a folder: length of the run'
+    )
+    length.add_argument(
+        '--epochs', type=float, metavar='E', help='of a folder: length of the run'
+    )
+    parser.add_argument(
+        '--patience',
+        type=int,
+        metavar='N',
+        help='stop after N validations in a row without a better mIoU',
+    )
+    parser.add_argument(
+        *('--load-from', '--from'),
+        dest='load_from',
+        metavar='CKPT',
+        help='start from these weights',
+    )
     parser.add_argument(
         '--classes-from',
         metavar='NAMES',
@@ -94,6 +123,17 @@ def parse_args(parser: ArgumentParser, words: Sequence[str] | None) -> Namespace
         parser.error(f'--skip-bad is {args.skip_bad}; it must be 0 or more.')
     if args.save_every is not None and not args.save_every > 0:
         parser.error(f'--save-every is {args.save_every:g}; it must be over 0 minutes.')
+    for name in ('minutes', 'iterations', 'epochs', 'patience'):
+        value = getattr(args, name)
+        if value is not None and not value > 0:
+            parser.error(f'--{name} is {value:g}; it must be over 0.')
+    if not Path(args.config).is_dir() and (args.iterations or args.epochs):
+        parser.error(
+            '--iterations and --epochs are for folders; of a config, set train_cfg and '
+            'param_scheduler by --cfg-options, or give --minutes.'
+        )
+    if Path(args.config).is_dir() and args.data_root:
+        parser.error('--data-root needs a config, not a folder.')
     return args
 
 
@@ -105,8 +145,10 @@ def main(args: Namespace) -> None:
     from mmseg_fastscnn.engine.skipped_samples import skip_bad_samples
     from mmseg_fastscnn.engine.work_dir import RemoveEarlierRun, check_work_dir
 
+    is_folder = Path(args.config).is_dir()
+    source = config_of_folder(args) if is_folder else args.config
     config = load_config(
-        args.config, args.cfg_options, args.data_root, args.work_dir, args.launcher
+        source, args.cfg_options, args.data_root, args.work_dir, args.launcher
     )
     require(config, NEEDED, 'training')
     choose_checkpoint(config, args)
@@ -122,6 +164,42 @@ def main(args: Namespace) -> None:
         runner.register_hook(RemoveEarlierRun())
     with stop_on_signals(runner, args.save_every):
         runner.train()
+
+
+def config_of_folder(args: Namespace) -> Config | Path:
+    """Return the config of a run on a folder; a run that goes on keeps its own.
+
+    Raises:
+        ValueError: Some files cannot be used; all of them are named.
+    """
+    from mmengine.config import Config
+
+    from mmseg_fastscnn.config.text import config_text
+    from mmseg_fastscnn.engine.choices import choose
+    from mmseg_fastscnn.engine.folder_config import (
+        config_name,
+        folder_config,
+        sizes_of,
+    )
+    from mmseg_fastscnn.engine.own_data import read_own_data
+
+    name = config_name(Path(args.config).resolve())
+    work_dir = Path(args.work_dir or f'work_dirs/{Path(name).stem}')
+    if args.resume and (work_dir / name).is_file():
+        return work_dir / name
+    data = read_own_data(args.config)
+    sizes = sizes_of(data)
+    if data.found.problems or not data.can_train or not sizes:
+        raise ValueError(
+            '\n'.join(data.found.problems or [f'{args.config}: no images to train on.'])
+            + f'\nfastscnn check {args.config} says more.'
+        )
+    choices = choose(sizes, args.iterations, args.epochs, args.minutes)
+    for line in (*data.lines(), *data.found.left_out, *choices.lines()):
+        print(line)
+    config = folder_config(data, choices, bool(args.load_from))
+    # the text stands for a file, which the run writes into its work dir
+    return Config(config.to_dict(), cfg_text=config_text(config), filename=name)
 
 
 def choose_checkpoint(config: Config, args: Namespace) -> None:
@@ -159,6 +237,16 @@ def apply_settings(config: Config, args: Namespace) -> None:
         config.auto_scale_lr.enable = False
     if args.max_bad_steps is not None:
         config.max_bad_steps = args.max_bad_steps
+    hooks = list(config.get('custom_hooks') or ())
+    if args.minutes is not None:
+        hooks = [hook for hook in hooks if hook['type'] != 'TimeLimitHook']
+        hooks.append(dict(type='TimeLimitHook', minutes=args.minutes))
+    if args.patience is not None:
+        hooks = [hook for hook in hooks if hook['type'] != 'EarlyStoppingHook']
+        hooks.append(
+            dict(type='EarlyStoppingHook', monitor='mIoU', patience=args.patience)
+        )
+    config.custom_hooks = hooks
     randomness = {'seed': None, **config.get('randomness', {})}
     if args.seed is not None:
         randomness['seed'] = args.seed

@@ -39,7 +39,11 @@ class TrainLoop(BaseLoop):
         images: Number of images that the run has drawn.
         validated: Number of iterations after which the last validation ended.
         stop_training: Whether to stop before the end of the schedule.
+        next_validation: Iteration of the next validation, where a plan says it instead
+            of `val_interval`.
     """
+
+    next_validation: int | None = None
 
     def __init__(
         self,
@@ -100,6 +104,8 @@ class TrainLoop(BaseLoop):
         current = bisect.bisect(self.dynamic_milestones, done + 1) - 1
         self.val_interval = self.dynamic_intervals[current]
         due = done % self.val_interval == 0 or done == length
+        if self.next_validation is not None:
+            due = done in (self.next_validation, length)
         if (
             self.runner.val_loop is not None
             and done >= max(self.val_begin, 1)

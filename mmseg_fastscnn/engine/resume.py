@@ -76,6 +76,16 @@ def is_early_stopping(value: object) -> bool:
     )
 
 
+def is_time_limit(value: object) -> bool:
+    return (
+        isinstance(value, Mapping)
+        and set(value) == {'spent', 'cycles', 'end', 'next'}
+        and all(is_count(value[key]) for key in ('cycles', 'end', 'next'))
+        and isinstance(value['spent'], float)
+        and 0 <= value['spent'] < math.inf
+    )
+
+
 def known_meta(meta: Mapping, path: str | Path) -> dict:
     """Return how far a run is; files of earlier versions lack some of it.
 
@@ -84,7 +94,8 @@ def known_meta(meta: Mapping, path: str | Path) -> dict:
     """
     counts = ('epoch', 'iter', 'seed', 'images_per_step', 'validated')
     counts += ('images', 'dataset_size', 'order_seed')
-    forms = dict.fromkeys(counts, is_count) | {'early_stopping': is_early_stopping}
+    forms = dict.fromkeys(counts, is_count)
+    forms |= {'early_stopping': is_early_stopping, 'time_limit': is_time_limit}
     result = {key: meta[key] for key in forms if meta.get(key) is not None}
     for key in {**result, 'epoch': None, 'iter': None}:
         if not forms[key](result.get(key)):

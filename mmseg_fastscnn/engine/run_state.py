@@ -91,6 +91,10 @@ class EarlyStoppingHook(EarlyStoppingHookOfMMEngine):
 
     priority = 'LOW'  # before CheckpointHook, whose files have its count
 
+    def before_run(self, runner) -> None:
+        if runner.trains:  # a test has no loop that could stop
+            super().before_run(runner)
+
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
         checkpoint['meta']['early_stopping'] = dict(
             wait_count=self.wait_count, best_score=float(self.best_score)

@@ -1,6 +1,5 @@
 """mmengine's Runner with safe checkpoint loading and a readable terminal."""
 
-import copy
 import logging
 import os
 import warnings
@@ -17,6 +16,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from mmseg_fastscnn.checkpoint import load_weights
+from mmseg_fastscnn.config.text import QuickConfig
 from mmseg_fastscnn.datasets.sampler import RunSampler
 from mmseg_fastscnn.engine.agreement import AgreementHook, check_config_and_code
 from mmseg_fastscnn.engine.bad_steps import MAX_BAD_STEPS, BadStepsHook
@@ -26,6 +26,7 @@ from mmseg_fastscnn.engine.header import RunHeaderHook
 from mmseg_fastscnn.engine.hooks import DataWaitHook, PlainCheckpointHook
 from mmseg_fastscnn.engine.inference_form import InferenceFormHook
 from mmseg_fastscnn.engine.log_files import write_lines_or_warn
+from mmseg_fastscnn.engine.next_steps import NextStepsHook
 from mmseg_fastscnn.engine.predictions import ResultCheckHook
 from mmseg_fastscnn.engine.processes import (
     check_launcher,
@@ -103,7 +104,8 @@ class SegRunner(Runner):
         The order of images and the seeds of workers follow from the seed, so it must be
         known before the parts are built.
         """
-        cfg = copy.deepcopy(cfg)
+        text = cfg.text or ' '  # so that the file is not read again
+        cfg = QuickConfig(cfg.to_dict(), cfg_text=text, filename=cfg.filename)
         asked = cfg.get('randomness', {}).get('seed')
         if cfg.get('resume'):
             if not cfg.get('load_from'):
@@ -188,6 +190,7 @@ class SegRunner(Runner):
         self.register_hook(AgreementHook())
         self.register_hook(StartupCheckHook())
         self.register_hook(RunHeaderHook())
+        self.register_hook(NextStepsHook())
         self.register_hook(ResultCheckHook())
         self.register_hook(RunStateHook())
         self.register_hook(PlainCheckpointHook())

@@ -78,7 +78,7 @@ def parts_of_page(report: Report, mark: str) -> Iterator[str]:
 def legend(report: Report) -> Iterator[str]:
     """Yield the names of the classes, each beside its colour."""
     parts = [part for facts in report.facts.values() for part in facts.parts]
-    named = [part.metainfo for part in parts if part.label_map is not None]
+    named = [part.metainfo for part in parts]
     if named:
         colours = zip(named[0]['classes'], named[0]['palette'], strict=True)
         for name, (red, green, blue) in colours:
@@ -126,7 +126,7 @@ def drawn(pair: PairFacts, facts: DatasetFacts) -> np.ndarray:
     if pair.label is None or pair.errors.keys() & {'label', 'grid'}:
         return small(image)
     raw = read_raw_label(pair.label, part.max_pixels)
-    if part.label_map is not None and not pair.unknown:
+    if not pair.unknown:
         train, palette = (
             part.label_map.encode(raw, pair.label),
             part.metainfo['palette'],

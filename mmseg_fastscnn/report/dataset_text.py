@@ -8,8 +8,7 @@ from mmseg_fastscnn.datasets.class_weights import FORMS, balanced_weights
 from mmseg_fastscnn.datasets.doctor.crops import sizes_line
 from mmseg_fastscnn.datasets.doctor.examine import TRAINING, Report
 from mmseg_fastscnn.datasets.doctor.findings import Finding
-from mmseg_fastscnn.datasets.doctor.reading_lines import lines_for_unknown_classes
-from mmseg_fastscnn.datasets.doctor.survey import DatasetFacts, sum_counts
+from mmseg_fastscnn.datasets.doctor.survey import DatasetFacts
 
 
 def printable(text: str) -> str:
@@ -26,6 +25,8 @@ def lines_of(report: Report) -> Iterator[str]:
     yield ''
     for finding in report.findings:
         yield f'{grade_of(finding)}: {printable(finding.text)}'
+        if finding.stops:  # every file, not only those that the text names
+            yield from (f'    {printable(str(file))}' for file in finding.files)
     yield verdict(report)
 
 
@@ -36,10 +37,6 @@ def facts_lines(report: Report) -> Iterator[str]:
     yield from class_table(report)
     for facts in training(report):
         yield from mean_and_std_lines(facts)
-    if not any(facts.classes for facts in report.facts.values()):
-        values = sum_counts(facts.raw_values for facts in report.facts.values())
-        if values:
-            yield from lines_for_unknown_classes(values)
 
 
 def grade_of(finding: Finding) -> str:

@@ -15,7 +15,7 @@ from mmseg_fastscnn.datasets.doctor.unusual import (
     without_labels,
 )
 
-TRAINING = ('train', 'all')  # what a network learns from; 'all' where nothing is split
+TRAINING = ('train',)  # what a network learns from
 
 
 @dataclass

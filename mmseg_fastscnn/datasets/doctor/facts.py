@@ -175,14 +175,11 @@ def look_at_item(part: TorchvisionDataset, index: int) -> PairFacts:
 
 
 def count_label(part: Part, raw: RawLabel, name: str, facts: PairFacts) -> None:
-    """Count a label's values and, if there is a label map, its classes."""
+    """Count a label's values and its classes."""
     values = count_values(raw.values)
     kept = sorted(values, key=values.get, reverse=True)[:KEPT]
     facts.values = {value: values[value] for value in sorted(kept, key=str)}
     facts.has_palette = raw.palette is not None
-    if part.label_map is None:
-        facts.pixels = {}
-        return
     try:
         train = part.label_map.encode(raw, name)
     except ValueError as error:

@@ -120,9 +120,6 @@ def learnable(facts: DatasetFacts) -> Iterator[Finding]:
     yield from file_findings(facts)
     if not facts.labelled:
         return
-    if not facts.classes:
-        yield from one_value(facts)
-        return
     seen = f'{facts.labelled} {facts.name} labels looked at, of {facts.total}'
     pixels = facts.pixels
     occurring = [name for name, count in pixels.items() if count]
@@ -143,15 +140,3 @@ def learnable(facts: DatasetFacts) -> Iterator[Finding]:
         )
     elif absent:
         yield Finding(False, f'no pixel of {", ".join(absent)} in {seen}.')
-
-
-def one_value(facts: DatasetFacts) -> Iterator[Finding]:
-    """Find labels that all hold the same, where the classes are not known."""
-    values = facts.raw_values
-    if len(values) == 1:
-        yield Finding(
-            True,
-            f'{facts.name}: all labels hold nothing but {next(iter(values))}, so there '
-            f'is nothing to tell apart. Are these the label files?',
-            pairs=facts.pairs,
-        )

@@ -1,4 +1,4 @@
-"""The lines of a config that would read labels, from the values in their files."""
+"""The label map that would read labels, from the values in their files."""
 
 from collections.abc import Mapping
 
@@ -68,25 +68,3 @@ def as_ids(values: Mapping) -> dict:
     if colours and not gray:  # ids beside them would be of another kind of label
         values = {colour: values[colour] for colour in colours}
     return dict(sorted(values.items()))
-
-
-def lines_for_unknown_classes(values: Mapping) -> list[str]:
-    """Return what a config needs to read labels whose classes are not known yet."""
-    ids, mapping = as_ids(values), reading_map(values)
-    if mapping is None:
-        return [
-            f'The labels hold {len(ids)} different values, too many for classes: they '
-            f'may be photos, or masks that were smoothed or saved as JPEG. Save masks '
-            f'as PNG, and resize them without interpolation.'
-        ]
-    kind = 'Colours' if isinstance(next(iter(ids)), tuple) else 'Ids'
-    total = sum(ids.values())
-    found = ', '.join(f'{v} ({100 * n / total:.2f} %)' for v, n in ids.items())
-    train_ids = sorted(set(mapping.values()) - {IGNORED})
-    names = ', '.join(f"'class {k}'" for k in train_ids)
-    return [
-        f'{kind} in the labels: {found}.',
-        'Settings of the data set that read them (write the names of your classes):',
-        f'    metainfo=dict(classes=[{names}]),',
-        f'    label_map={mapping},',
-    ]

@@ -30,8 +30,8 @@ def between_splits(facts: Mapping[str, DatasetFacts]) -> Iterator[Finding]:
 
 def different_parts(facts: DatasetFacts) -> Iterator[Finding]:
     """Find data sets of one split that do not have the same classes."""
-    named = [part for part in facts.parts if part.label_map is not None]
-    classes = list(dict.fromkeys(tuple(part.metainfo['classes']) for part in named))
+    parts = facts.parts
+    classes = list(dict.fromkeys(tuple(part.metainfo['classes']) for part in parts))
     if len(classes) > 1:
         yield Finding(
             facts.name != 'test',

@@ -57,8 +57,8 @@ class DatasetFacts:
 
     @property
     def classes(self) -> list[str]:
-        """Names of all classes; none if they are not known."""
-        known = [p.metainfo['classes'] for p in self.parts if p.label_map is not None]
+        """Names of all classes."""
+        known = [part.metainfo['classes'] for part in self.parts]
         return list(dict.fromkeys(name for names in known for name in names))
 
     @property

@@ -1,0 +1,120 @@
+"""Files that tools write beside label images: which value is which class."""
+
+import csv
+import re
+from collections.abc import Callable
+from typing import NamedTuple
+
+from mmseg_fastscnn.datasets.annotations.found import Folder
+from mmseg_fastscnn.datasets.annotations.shapes import IGNORE
+from mmseg_fastscnn.datasets.cityscapes import (
+    CLASSES,
+    LABEL_IDS,
+    RAW_SUFFIX,
+    TRAIN_SUFFIX,
+)
+
+Colour = tuple[int, int, int]  # (r, g, b)
+
+
+class ClassList(NamedTuple):
+    """What a file says.
+
+    Attributes:
+        source: Its path below the user's folder.
+        values: Raw id, or colour in the label images -> name.
+        colours: Name -> colour, for pictures, where the file has any.
+    """
+
+    source: str
+    values: dict[int | Colour, str]
+    colours: dict[str, Colour]
+
+
+def read_labelmap(folder: Folder, name: str) -> dict[Colour, str]:
+    """Read CVAT's labelmap.txt: `name:r,g,b:parts:actions`."""
+    values = {}
+    for line in folder.lines(name):
+        if not line.startswith('#'):
+            parts = line.split(':')
+            colour = re.fullmatch(r'(\d+),\s*(\d+),\s*(\d+)', ':'.join(parts[1:2]))
+            values[colour_of(colour, folder, name, line)] = parts[0].strip()
+    return values
+
+
+def read_label_colors(folder: Folder, name: str) -> dict[Colour, str]:
+    """Read CamVid's label_colors.txt: `r g b name`."""
+    values = {}
+    for line in folder.lines(name):
+        if not line.startswith('#'):
+            match = re.fullmatch(r'(\d+)[\s,]+(\d+)[\s,]+(\d+)[\s,]+(.+)', line)
+            colour = colour_of(match, folder, name, line)
+            values[colour] = match[4].strip()
+    return values
+
+
+def colour_of(match: re.Match | None, folder: Folder, name: str, line: str) -> Colour:
+    colour = tuple(map(int, match.groups()[:3])) if match else (256,)
+    if max(colour) > 255:
+        raise ValueError(
+            f'{folder.root / name}: the line {line!r} names no colour of three numbers '
+            f'from 0 to 255 and no class.'
+        )
+    return colour
+
+
+def read_roboflow(folder: Folder, name: str) -> dict[int, str]:
+    """Read Roboflow's _classes.csv: `id, name`, below a line of titles."""
+    values = {}
+    for row in list(csv.reader(folder.lines(name), skipinitialspace=True))[1:]:
+        if len(row) < 2 or not row[0].strip().isdigit():
+            raise ValueError(
+                f'{folder.root / name}: the line {",".join(row)!r} has not the form '
+                f'"Pixel Value, Class".'
+            )
+        values[int(row[0])] = row[1].strip()
+    return values
+
+
+def read_names(folder: Folder, name: str) -> dict[int, str]:
+    """Read one name per line, in the order of the ids."""
+    return dict(enumerate(names_of_lines(folder, name)))
+
+
+def names_of_lines(folder: Folder, name: str) -> list[str]:
+    """Return the names in a file of one per line.
+
+    LabelMe's own files begin with one for what is not counted, which has no id.
+    """
+    return [line for line in folder.lines(name) if line not in IGNORE]
+
+
+READERS: dict[str, Callable[[Folder, str], dict]] = {
+    'labelmap.txt': read_labelmap,
+    'label_colors.txt': read_label_colors,
+    '_classes.csv': read_roboflow,
+    'classes.txt': read_names,
+    'class_names.txt': read_names,
+}
+
+
+def class_list(folder: Folder) -> ClassList | None:
+    """Return what a file of the folder says about its values, if one does.
+
+    Raises:
+        ValueError: The file is damaged.
+    """
+    for name, read in READERS.items():
+        path = folder.named(name)
+        if path is not None:
+            values = read(folder, path)
+            colours = {v: k for k, v in reversed(values.items()) if type(k) is tuple}
+            return ClassList(path, values, colours)
+    colours = {name: colour for name, _, colour in CLASSES}
+    if any(name.endswith(RAW_SUFFIX) for name in folder.images):
+        values = {raw: name for name, raw, _ in CLASSES}
+        values = values | {raw: IGNORE[0] for raw in LABEL_IDS if raw not in values}
+        return ClassList("Cityscapes' labelIds", values, colours)
+    if any(name.endswith(TRAIN_SUFFIX) for name in folder.images):
+        return ClassList("Cityscapes' trainIds", dict(enumerate(colours)), colours)
+    return None

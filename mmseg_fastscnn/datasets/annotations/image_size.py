@@ -1,0 +1,48 @@
+"""Size of an annotated image, as its tool shows it."""
+
+from pathlib import Path
+
+from mmseg_fastscnn.datasets.image_header import MAX_PIXELS, check_pixels, read_header
+
+
+def shown_size(path: str | Path) -> tuple[tuple[int, int], int]:
+    """Return (h, w) of an image as annotation tools show it, and EXIF's orientation.
+
+    Where EXIF only mirrors an image or turns it by 180 degrees, it is taken for one
+    that is shown as it is stored; the check of the data set names such images.
+
+    Raises:
+        ValueError: It is no image that can be read, or has too many pixels.
+        OSError: The file cannot be opened.
+    """
+    with open(path, 'rb') as file:
+        header = read_header(file, str(path))
+    if header is None:
+        raise ValueError(f'{path} is no image that can be read.')
+    check_pixels(header, str(path), MAX_PIXELS)
+    size = header.height, header.width
+    return (size[::-1], header.exif) if header.exif >= 5 else (size, 1)
+
+
+def check_size(
+    told: tuple[object, object], size: tuple[int, int], orientation: int
+) -> tuple[tuple[int, int], int]:
+    """Return on which grid shapes were drawn: its size, and how the file is turned.
+
+    Args:
+        told: (h, w) that the annotations say; None where they say nothing.
+        size: (h, w) of the image as it is shown.
+        orientation: EXIF's, by which the stored image is turned to `size`.
+
+    Raises:
+        ValueError: It is neither the size of the image as shown nor as stored.
+    """
+    told = tuple(told)
+    if None in told or told == size:
+        return size, orientation
+    if orientation != 1 and told == size[::-1]:
+        return size[::-1], 1
+    raise ValueError(
+        f'it was drawn on an image of {told[0]}x{told[1]}, the file is '
+        f'{size[0]}x{size[1]} (h x w)'
+    )

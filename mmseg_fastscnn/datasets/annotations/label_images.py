@@ -1,0 +1,189 @@
+"""Label images: ids, palettes, colours, and masks of 0 and 255."""
+
+from collections import Counter
+from collections.abc import Mapping
+from multiprocessing.pool import ThreadPool
+from typing import NamedTuple
+
+from mmseg_fastscnn.datasets.annotations.class_lists import (
+    IGNORE,
+    ClassList,
+    class_list,
+)
+from mmseg_fastscnn.datasets.annotations.found import Folder, Found, Pair
+from mmseg_fastscnn.datasets.annotations.places import (
+    OTHERS,
+    match,
+    place_of,
+    split_of,
+)
+from mmseg_fastscnn.datasets.cityscapes import RAW_SUFFIX, TRAIN_SUFFIX
+from mmseg_fastscnn.datasets.doctor.reading_lines import as_ids, reading_map
+from mmseg_fastscnn.datasets.image_header import MAX_PIXELS
+from mmseg_fastscnn.datasets.label_errors import count_values, shorten
+from mmseg_fastscnn.datasets.loading import read_raw_label
+from mmseg_fastscnn.datasets.metainfo import voc_palette
+from mmseg_fastscnn.datasets.split_file import ends_in
+from mmseg_fastscnn.machine import cores_per_process
+from mmseg_fastscnn.structures import IGNORED
+
+PHOTOS = ('.jpg', '.jpeg', '.webp')  # beside which PNGs of the same names are labels
+
+
+class Values(NamedTuple):
+    """What the label files hold.
+
+    Attributes:
+        counts: Raw id, or colour in a colour image -> pixels.
+        palette: Index -> colour, of files with a palette.
+    """
+
+    counts: Counter
+    palette: dict[int, tuple[int, int, int]]
+
+
+def read_label_images(folder: Folder) -> Found | None:
+    """Read a folder of images and label images; None if there are no such pairs."""
+    images, labels, others = roles(folder.images)
+    pairs, problems = match(images, labels)
+    if not pairs:
+        return None
+    found = Found('label images', [], problems=problems)
+    found.pairs = [
+        Pair(image, label, split_of(image, label)) for image, label in pairs.items()
+    ]
+    used = set(pairs.values())
+    for names, what in (
+        ([name for name in images if name not in pairs], 'images have no label'),
+        ([name for name in labels if name not in used], 'labels have no image'),
+        (others, 'pictures are of instances or for people'),
+    ):
+        if names:
+            found.left_out.append(f'{len(names)} {what}: {shorten(names)}.')
+    values = values_in(folder, sorted(used))
+    known = class_list(folder)
+    if known is None:
+        by_values(found, values)
+    else:
+        by_list(found, values, known)
+    return found
+
+
+def roles(paths: list[str]) -> tuple[list[str], list[str], list[str]]:
+    """Tell images, label images and other pictures by where they are.
+
+    Where no folder and no name says which is a label, PNGs that stand beside photos of
+    the same names are.
+    """
+    others = [path for path in paths if OTHERS.search(path)]
+    if any(path.endswith(RAW_SUFFIX) for path in paths):  # the other ids beside it
+        others += [path for path in paths if path.endswith(TRAIN_SUFFIX)]
+    rest = set(others)
+    paths = [path for path in paths if path not in rest]
+    labels = [path for path in paths if place_of(path).role == 'label']
+    images = [path for path in paths if place_of(path).role != 'label']
+    if not labels:
+        photos = {p.rpartition('.')[0] for p in images if ends_in(p, *PHOTOS)}
+        labels = [
+            p for p in images if ends_in(p, '.png') and p.rpartition('.')[0] in photos
+        ]
+        images = [path for path in images if path not in set(labels)]
+    return images, labels, others
+
+
+def values_in(folder: Folder, labels: list[str]) -> Values:
+    """Count the values in all label files; those that cannot be read are passed over.
+
+    The check of the data set names them.
+    """
+    result = Values(Counter(), {})
+
+    def read(name: str) -> tuple[dict, list | None]:
+        try:
+            raw = read_raw_label(str(folder.root / name), MAX_PIXELS)
+        except (ValueError, OSError):
+            return {}, None
+        return count_values(raw.values), raw.palette
+
+    with ThreadPool(cores_per_process()) as pool:
+        for counts, palette in pool.imap_unordered(read, labels, chunksize=4):
+            result.counts.update(counts)
+            if palette is not None:
+                used = {k: palette[k] for k in counts if k < len(palette)}
+                result.palette.update(used)
+    return result
+
+
+def by_list(found: Found, values: Values, known: ClassList) -> None:
+    """Read values as a file of the user's folder says."""
+    found.form += f', values as in {known.source}'
+    mapping = dict(known.values)
+    for index, colour in values.palette.items():  # files of indices, a list of colours
+        if colour in known.values:
+            mapping[index] = known.values[colour]
+    names = list(dict.fromkeys(n for n in mapping.values() if n not in IGNORE))
+    occurring = {mapping[value] for value in values.counts if value in mapping}
+    absent = [name for name in names if name not in occurring]
+    found.classes = [name for name in names if name in occurring]
+    if absent:
+        found.notes.append(f'{", ".join(absent)}: in no label, so no class.')
+    ids = {name: k for k, name in enumerate(found.classes)}
+    found.label_map = {value: ids.get(name, IGNORED) for value, name in mapping.items()}
+    if known.colours:
+        found.palette = [known.colours[name] for name in found.classes]
+    elif values.palette:  # another one would contradict the files
+        by_name = {mapping[k]: c for k, c in values.palette.items() if k in mapping}
+        others = voc_palette(len(found.classes))
+        found.palette = [
+            by_name.get(name, colour)
+            for name, colour in zip(found.classes, others, strict=True)
+        ]
+
+
+def by_values(found: Found, values: Values) -> None:
+    """Give each value a class, where nothing says what the values mean."""
+    ids = as_ids(values.counts)
+    mapping = reading_map(values.counts)
+    if mapping is None:
+        found.problems.append(
+            f'The labels hold {len(ids)} different values, too many for classes: they '
+            f'may be photos, or masks that were smoothed or saved as JPEG. Save masks '
+            f'as PNG, and resize them without interpolation.'
+        )
+        return
+    found.form += f' of {describe(ids, values)}'
+    found.label_map = mapping
+    count = len(set(mapping.values()) - {IGNORED})
+    found.classes = [f'class {k}' for k in range(count)]
+    if count == 2 and next(iter(mapping)) in (0, (0, 0, 0)):
+        found.classes = ['background', 'foreground']
+    of_class = {train_id: value for value, train_id in mapping.items()}
+    colours = [
+        value if isinstance(value, tuple) else values.palette.get(value)
+        for value in (of_class[k] for k in range(count))
+    ]
+    if all(colours):
+        found.palette = colours
+    else:
+        found.palette = voc_palette(count)
+    if list(ids) == [0, IGNORED]:
+        found.notes.append(
+            'The labels hold 0 and 255 and nothing else: two classes, 0 is background '
+            'and 255 is foreground.'
+        )
+    elif IGNORED in mapping or (255, 255, 255) in mapping:
+        found.notes.append('255 (white in colours) is taken for pixels not labelled.')
+    found.notes.append(
+        f'Nothing says what the values mean, so the classes are '
+        f'{", ".join(found.classes)}. A file classes.txt with one name per line, in '
+        f'the order of the values, names them; so does _classes.csv (value, name), or '
+        f'label_colors.txt (r g b name).'
+    )
+
+
+def describe(ids: Mapping, values: Values) -> str:
+    """Say of which kind values are, and how many pixels each has."""
+    total = sum(ids.values())
+    shown = ', '.join(f'{v} ({100 * n / total:.2f} %)' for v, n in ids.items())
+    kind = 'palette indices' if values.palette else 'ids'
+    return f'{"colours" if isinstance(next(iter(ids)), tuple) else kind} {shown}'
