@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+import shutil
 from argparse import ArgumentParser
 from pathlib import Path
 
@@ -304,10 +305,14 @@ def test_bad_lines_and_lists_are_named(scenes, tmp_path):
     content['annotations'][0]['segmentation'] = []
     content['annotations'][3]['image_id'] = 99
     content['annotations'][4]['segmentation']['counts'] = [5, 5]
+    content['annotations'].append(dict(image_id=[], category_id=1))
     path.write_text(json.dumps(content))
+    shutil.copy(path, path.with_name('again.json'))
     said = texts(check(tmp_path / 'coco', status=1))
     assert '0.png: annotation 9: it has no polygon and no mask' in said
     assert 'an annotation is of image 99, which is not listed' in said
+    assert 'an annotation is of image [], which is not listed' in said
+    assert 'train/3.png is annotated in 2 files; keep one of them' in said
     assert '2.png: annotation 9: a run-length mask has 10 pixels, its size is' in said
 
 

@@ -143,7 +143,9 @@ def check_folder(args: Namespace) -> Report:
     write_picture_of(report, picture)
     print(f'Some images with their labels: {picture}')
     print(f'Config that reads this data: {path}')
-    print(f'Next: fastscnn train {shlex.quote(args.source)}\n')
+    if report.works:
+        print(f'Next: fastscnn train {shlex.quote(args.source)}')
+    print()
     return report
 
 

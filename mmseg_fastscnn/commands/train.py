@@ -182,6 +182,7 @@ def config_of_folder(args: Namespace) -> Config | Path:
         sizes_of,
     )
     from mmseg_fastscnn.engine.own_data import read_own_data
+    from mmseg_fastscnn.report.dataset_text import printable
 
     name = config_name(Path(args.config).resolve())
     work_dir = Path(args.work_dir or f'work_dirs/{Path(name).stem}')
@@ -195,8 +196,9 @@ def config_of_folder(args: Namespace) -> Config | Path:
             + f'\nfastscnn check {args.config} says more.'
         )
     choices = choose(sizes, args.iterations, args.epochs, args.minutes)
-    for line in (*data.lines(), *data.found.left_out, *choices.lines()):
-        print(line)
+    left_out = [f'  left out: {text}' for text in data.found.left_out]
+    for line in (*data.lines(), *left_out, *choices.lines()):
+        print(printable(line))
     config = folder_config(data, choices, bool(args.load_from))
     # the text stands for a file, which the run writes into its work dir
     return Config(config.to_dict(), cfg_text=config_text(config), filename=name)

@@ -8,6 +8,8 @@ Shapes (`shapes.py`) are drawn once, as label PNGs in a folder of ours
 `folder_split.py` does.
 """
 
+from collections import Counter
+
 from mmseg_fastscnn.datasets.annotations.coco import read_coco
 from mmseg_fastscnn.datasets.annotations.folder_split import give_splits
 from mmseg_fastscnn.datasets.annotations.found import Folder, Found
@@ -50,9 +52,14 @@ def read_folder(root: str) -> Found:
         for name, content in folder.json_files.items()
         if isinstance(content, Exception)
     ]
+    counts = Counter(pair.image for pair in found.pairs)
+    found.problems += [
+        f'{folder.root / image} is annotated in {count} files; keep one of them.'
+        for image, count in counts.items()
+        if count > 1
+    ]
     if not isinstance(found.pairs and found.pairs[0].label, str):
-        taken = {pair.image for pair in found.pairs}
-        without = [name for name in folder.images if name not in taken]
+        without = [name for name in folder.images if name not in counts]
         if without:
             found.left_out.append(
                 f'{len(without)} images have no annotation that can be used: '

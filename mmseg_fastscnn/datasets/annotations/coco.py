@@ -35,7 +35,7 @@ def read_coco(folder: Folder) -> Found | None:
         by_image: dict = {number: [] for number in listed}
         for one in content['annotations']:
             number = one.get('image_id') if isinstance(one, Mapping) else None
-            if number not in by_image:
+            if not isinstance(number, int | str) or number not in by_image:
                 found.problems.append(
                     f'{folder.root / name}: an annotation is of image {number!r}, '
                     f'which is not listed.'
@@ -63,7 +63,7 @@ def add(
     endings: dict,
 ) -> None:
     """Add an image with its shapes, or what is wrong with it."""
-    told = str(listed.get('file_name'))
+    told = str(listed.get('file_name') if isinstance(listed, Mapping) else listed)
     try:
         image = named_image(told, endings, name)
         if image is None:
@@ -78,7 +78,7 @@ def add(
             shapes += shapes_of(one, names, size)
         drawing = Drawing(size, tuple(shapes), orientation)
         found.pairs.append(Pair(image, drawing, split_of(image, name)))
-    except (ValueError, OSError, TypeError, KeyError) as error:
+    except (ValueError, OSError, TypeError, AttributeError) as error:
         found.problems.append(f'{folder.root / name}, {told}: {error}.')
 
 
