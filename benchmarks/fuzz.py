@@ -49,7 +49,7 @@ from mmseg_fastscnn.engine.resume_state import check_state
 
 FAULTS = ('executed', 'crashed', 'hung', 'unnamed', 'different')
 OUTCOMES = ('refused', 'same', 'other', *FAULTS)
-SECONDS, MEMORY = 10, 8 * 2**30  # limits of one case and of the process that reads it
+SECONDS, MEMORY = 60, 8 * 2**30  # limits of one case and of the process that reads it
 # What nobody who reads a file has reason to do.
 ACTIONS = {
     *('os.system', 'os.exec', 'os.posix_spawn', 'os.fork', 'subprocess.Popen'),

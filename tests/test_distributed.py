@@ -272,13 +272,23 @@ def test_a_killed_process_starts_again_from_the_last_checkpoint(start, tmp_path)
 
 
 def test_two_machines_of_which_one_comes_late(start, tmp_path):
-    """Two addresses of this machine."""
+    """Two addresses of this machine; a signal to one torchrun ends the whole run."""
     place = dict(NNODES='2', MASTER_ADDR='127.0.0.2', PORT=free_port())
-    second = start(2, 1, NODE_RANK='1', **place)
+    second = start(1000, 1, NODE_RANK='1', **place)
     with pytest.raises(subprocess.TimeoutExpired):
         second.wait(timeout=3)  # for the first one
-    first = start(2, 1, NODE_RANK='0', **place)
-    printed = first.communicate(timeout=300)[0]
-    assert first.returncode == 0 == second.wait(timeout=300), printed
+    first = start(1000, 1, NODE_RANK='0', **place)
+    printed = ''
+    for line in first.stdout:
+        printed += line
+        if re.search(r'Iter\(train\) \[ *2/1000\]', line):
+            first.send_signal(signal.SIGTERM)
+            break
+    printed += first.communicate(timeout=300)[0]
+    ending = second.communicate(timeout=300)[0]
     assert '2 images x 2 processes' in printed
-    assert steps_taken(tmp_path / 'run/iter_2.pth') == {2}
+    assert 'Traceback' not in printed + ending
+    assert first.returncode == second.returncode == 128 + signal.SIGTERM, printed
+    last = re.search(r'Stopped by SIGTERM after iteration (\d+) of', printed)[1]
+    assert steps_taken(tmp_path / f'run/iter_{last}.pth') == {int(last)}
+    assert 'ended with exit status 143' in ending

@@ -9,7 +9,6 @@ Example: fastscnn train fast_scnn_camvid.py --data-root data/camvid --amp
 
 from __future__ import annotations
 
-import os
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from pathlib import Path
@@ -210,7 +209,7 @@ def choose_checkpoint(config: Config, args: Namespace) -> None:
     What torchrun starts again goes on from the run's last checkpoint, if it wrote one.
     """
     from mmseg_fastscnn.checkpoint.classes import read_classes
-    from mmseg_fastscnn.engine.processes import restarts
+    from mmseg_fastscnn.engine.processes import is_first, restarts
     from mmseg_fastscnn.engine.work_dir import checkpoint_to_resume
 
     if args.load_from:
@@ -221,9 +220,9 @@ def choose_checkpoint(config: Config, args: Namespace) -> None:
     if restarts() or checkpoint == 'auto':
         given = None if checkpoint == 'auto' else checkpoint
         checkpoint = checkpoint_to_resume(config) or given
-        if checkpoint is None:
+        if checkpoint is None and is_first(config.launcher):
             print(f'No checkpoint in {config.work_dir}: starting at iteration 0.')
-    if restarts() and os.environ['RANK'] == '0':
+    if restarts() and is_first(config.launcher):
         print(
             f'Restart {restarts()}, from {checkpoint or "the beginning"}.', flush=True
         )
