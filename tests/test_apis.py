@@ -12,7 +12,12 @@ from mmengine.registry import init_default_scope
 from PIL import Image
 from test_golden import model_config
 
-from mmseg_fastscnn.apis import inference_model, init_model, show_result_pyplot
+from mmseg_fastscnn.apis import (
+    MMSegInferencer,
+    inference_model,
+    init_model,
+    show_result_pyplot,
+)
 from mmseg_fastscnn.config import load_config, use_tta
 from mmseg_fastscnn.engine.predictions import PredictionHook
 from mmseg_fastscnn.engine.runner import SegRunner
@@ -179,6 +184,45 @@ def test_a_picture_never_replaces_its_image(checkpoint, tmp_path):
     with pytest.raises(ValueError, match=r'would be written over the image'):
         show_result_pyplot(model, path, result, show=False, out_file=path)
     assert path.read_bytes() == before
+
+
+def test_the_call_form_of_mmsegmentation(checkpoint, tmp_path):
+    """Results of one image and of several, their files, and inputs that stay."""
+    images = [uint8_image(64, 80), uint8_image(97, 161)]
+    (tmp_path / 'images').mkdir()
+    for name, image in zip(('b.jpg', 'a.png'), images, strict=True):
+        cv2.imwrite(str(tmp_path / 'images' / name), image)
+    inferencer = MMSegInferencer(str(ROOT / TOY), str(checkpoint), device='cpu')
+    model = init_model(ROOT / TOY, checkpoint, device='cpu')
+
+    one = inferencer(images[0])
+    expected = inference_model(model, images[0]).pred_sem_seg.data[0].numpy()
+    np.testing.assert_array_equal(one['predictions'], expected)
+    assert one['visualization'] == []
+    out = tmp_path / 'out'
+    found = inferencer([*images], return_vis=True, out_dir=str(out), opacity=1)
+    assert [p.shape for p in found['predictions']] == [(64, 80), (97, 161)]
+    assert (found['visualization'][0] == (10, 20, 30)).all()
+    for _ in range(2):  # earlier results are replaced
+        folder = inferencer(str(tmp_path / 'images'), out_dir=str(out))
+    expected = [f'{k:08}_pred.png' for k in (1, 2, 3, 4, 5, 6)]
+    assert sorted(p.name for p in (out / 'pred').iterdir()) == expected
+    names = ['00000001_vis.jpg', '00000002_vis.jpg', 'a.png', 'b.jpg']
+    assert sorted(p.name for p in (out / 'vis').iterdir()) == names
+    written = cv2.imread(str(out / 'pred/00000005_pred.png'), cv2.IMREAD_UNCHANGED)
+    np.testing.assert_array_equal(written, folder['predictions'][0])
+    sample = inferencer(images[0], return_datasamples=True)
+    assert sample.pred_sem_seg.data.shape == (1, 64, 80)
+
+    before = (tmp_path / 'images/a.png').read_bytes()
+    with pytest.raises(ValueError, match=r'a\.png exists and is not a result'):
+        inferencer(
+            str(tmp_path / 'images/a.png'), out_dir=tmp_path, img_out_dir='images'
+        )
+    assert (tmp_path / 'images/a.png').read_bytes() == before
+    picture = out / 'vis/a.png'  # ours, and an input
+    with pytest.raises(ValueError, match='is one of the images'):
+        inferencer(picture, out_dir=out)
 
 
 def test_options_given_to_init_model_are_checked(checkpoint):

@@ -1,8 +1,10 @@
 """Evaluate a checkpoint at one scale or with ms+flip: mIoU and a table of classes.
 
-A checkpoint of `train` holds its config, so it may stand alone.
+A checkpoint of `train` holds its config, so it may stand alone. An exported file (see
+docs/deploy.md) is tested on the images and labels of a config.
 
 Example: fastscnn test best_mIoU_iter_4000.pth --tta
+Example: fastscnn test fast_scnn_camvid.py street.onnx
 """
 
 from __future__ import annotations
@@ -14,8 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmseg_fastscnn.commands import options
+from mmseg_fastscnn.deploy.formats import is_exported
 
 if TYPE_CHECKING:
+    from mmengine.config import Config
+
     from mmseg_fastscnn.engine.runner import SegRunner
 
 METRICS_FILE = 'metrics.json'
@@ -26,7 +31,7 @@ TRAINING = ('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler')
 
 def parse_args(parser: ArgumentParser, words: Sequence[str] | None) -> Namespace:
     options.add_run(parser, 'folder for metrics.json and logs', config_may_lack=True)
-    parser.add_argument('checkpoint', help='checkpoint file')
+    parser.add_argument('checkpoint', help='checkpoint or exported file')
     options.add_weights(parser)
     parser.add_argument('--tta', action='store_true', help='multiple scales and flips')
     parser.add_argument(
@@ -38,7 +43,29 @@ def parse_args(parser: ArgumentParser, words: Sequence[str] | None) -> Namespace
         metavar='DIR',
         help='folder for pictures: image | truth | prediction',
     )
-    return parser.parse_args(words)
+    args = parser.parse_args(words)
+    if is_exported(args.checkpoint):
+        refuse_options(parser, args)
+    return args
+
+
+def refuse_options(parser: ArgumentParser, args: Namespace) -> None:
+    """End with a message if an option does not go with an exported file."""
+    given = {
+        '--tta': args.tta,
+        '--amp': args.amp,
+        '--weights raw': args.weights == 'raw',
+    }
+    for option in filter(given.get, given):
+        parser.error(
+            f'{option} is for checkpoints; {args.checkpoint} is an exported file, '
+            f'which has its weights, precision and scale inside.'
+        )
+    if args.config is None:
+        parser.error(
+            f'{args.checkpoint} is an exported file, which holds no test data: give '
+            f'CONFIG {args.checkpoint}.'
+        )
 
 
 def main(args: Namespace) -> None:
@@ -57,12 +84,15 @@ def main(args: Namespace) -> None:
     )
     require(config, NEEDED, 'testing')
     check_may_write(Path(config.work_dir, METRICS_FILE))
-    config.load_from, config.resume = args.checkpoint, False
     for key in TRAINING:
         config.pop(key, None)
     if args.tta:
         use_tta(config)
-    runner = SegRunner.from_cfg(config)
+    if is_exported(args.checkpoint):
+        runner = runner_of_file(config, args.checkpoint)
+    else:
+        config.load_from, config.resume = args.checkpoint, False
+        runner = SegRunner.from_cfg(config)
     runner.weights = args.weights
     if args.amp:
         runner.test_dtype = low_precision()
@@ -75,6 +105,28 @@ def main(args: Namespace) -> None:
     for folder in (args.out, args.show_dir):
         if folder and is_main_process():
             print(f'Written: {folder}')
+
+
+def runner_of_file(config: Config, file: str) -> SegRunner:
+    """Return a runner whose model is an exported file."""
+    from mmseg_fastscnn.deploy.backends import Predictor
+    from mmseg_fastscnn.deploy.exported_model import (
+        ExportedModel,
+        differences,
+        whole_images,
+    )
+    from mmseg_fastscnn.engine.runner import SegRunner
+
+    predictor = Predictor(file)
+    found = differences(config, predictor.description)
+    whole_images(config)
+    config.load_from, config.resume = None, False
+    runner = SegRunner.from_cfg(config)
+    runner.model = ExportedModel(predictor)
+    runner.test_dtype = predictor.description.precision
+    for difference in found:
+        runner.logger.warning('%s is tested as it is: %s.', file, difference)
+    return runner
 
 
 def write_metrics(runner: SegRunner, means: dict, args: Namespace) -> None:
