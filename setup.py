@@ -14,7 +14,13 @@ setup(
     long_description_content_type='text/markdown',
     license='Apache-2.0',
     python_requires='>=3.10',
-    packages=find_packages(include=['mmseg_fastscnn', 'mmseg_fastscnn.*']),
+    packages=[
+        *find_packages(include=['mmseg_fastscnn', 'mmseg_fastscnn.*']),
+        'mmseg_fastscnn.configs',
+    ],
+    package_dir={'mmseg_fastscnn.configs': 'configs'},
+    package_data={'mmseg_fastscnn.configs': ['**/*.py', '**/*.yaml', '**/*.md']},
+    entry_points={'console_scripts': ['fastscnn = mmseg_fastscnn.__main__:main']},
     # Ranges, so that nothing a user already has is replaced. torchvision is optional.
     install_requires=[
         'torch>=2.6',

@@ -20,7 +20,7 @@ from mmseg_fastscnn.datasets.decoding import DTYPES
 from mmseg_fastscnn.datasets.image_header import MAX_PIXELS
 from mmseg_fastscnn.datasets.metainfo import complete_metainfo
 from mmseg_fastscnn.datasets.picture import as_picture, read_picture
-from mmseg_fastscnn.machine import find_device
+from mmseg_fastscnn.machine import find_device, warn_of_slow_bfloat16
 from mmseg_fastscnn.pictures import overlay
 from mmseg_fastscnn.registry import DATASETS, MODELS
 from mmseg_fastscnn.results import check_may_write, write_picture
@@ -74,6 +74,7 @@ def init_model(
         meta = content['meta'].get('dataset_meta') or {}
     model.cfg = config
     model.dataset_meta = meta if meta.get('classes') else metainfo_of(config)
+    warn_of_slow_bfloat16(dtype)
     model = revert_sync_batchnorm(model).to(find_device(device)).eval()
     return model.for_inference(dtype)
 
@@ -81,6 +82,15 @@ def init_model(
 def is_checkpoint(source: str | Path | Config) -> bool:
     """Return whether `init_model` got a checkpoint in place of a config."""
     return not isinstance(source, Config) and Path(source).suffix in CHECKPOINTS
+
+
+def config_in(checkpoint: str | Path) -> Config:
+    """Return the config that a checkpoint file holds.
+
+    Raises:
+        FileNotFoundError, ValueError: See `read_checkpoint` and `embedded_config`.
+    """
+    return embedded_config(read_checkpoint(checkpoint), checkpoint)
 
 
 def embedded_config(content: Mapping, path: str | Path) -> Config:

@@ -1,9 +1,16 @@
-"""The entrance of all commands: what is a user's mistake, and what a fault of ours."""
+"""The commands, their help, and what is a user's mistake and what a fault of ours."""
+
+import os
+import subprocess
+import sys
+from argparse import ArgumentParser
 
 import numpy as np
 import pytest
+from conftest import ROOT, run
 
 from mmseg_fastscnn.checkpoint import read_checkpoint
+from mmseg_fastscnn.commands import VERBS, command
 from mmseg_fastscnn.commands.entrance import mistake, run_command
 from mmseg_fastscnn.pictures import panel
 
@@ -41,3 +48,52 @@ def test_a_mistake_ends_a_command_with_its_message(capsys):
     assert ended.value.code == 2
     said = capsys.readouterr().err
     assert said.count('\n') == 1 and 'none.pth does not exist' in said
+
+
+@pytest.mark.parametrize('verb', VERBS)
+def test_help_has_an_example(verb, capsys):
+    parser = ArgumentParser(description=command(verb).__doc__)
+    with pytest.raises(SystemExit):
+        command(verb).parse_args(parser, ['--help'])
+    said = ' '.join(capsys.readouterr().out.split())
+    assert f'Example: fastscnn {verb} ' in said
+    name = dict(check='check_dataset').get(verb, verb)
+    assert f"run('{verb}')" in (ROOT / f'tools/{name}.py').read_text()
+
+
+def test_help_imports_nothing_heavy():
+    code = (
+        'import sys\n'
+        'from mmseg_fastscnn.__main__ import overview\n'
+        'print(overview())\n'
+        'print({"torch", "mmengine", "numpy", "cv2"} & {*sys.modules})\n'
+    )
+    said = run(sys.executable, '-c', code)
+    assert said.splitlines()[-1] == 'set()'
+    assert all(f'\n  {verb} ' in said for verb in VERBS)
+
+
+def test_an_unknown_verb_is_a_mistake():
+    said = run(sys.executable, '-m', 'mmseg_fastscnn', 'trian', ok=False)
+    assert "no verb 'trian'" in said
+
+
+def test_an_installed_package_finds_the_shipped_configs(tmp_path):
+    """What `pip install` would copy, in an empty folder."""
+    build = ['setup.py', '-q', 'build', '--build-base', tmp_path / 'b']
+    run(*build, 'build_py', '--build-lib', tmp_path / 'site')
+    (tmp_path / 'empty').mkdir()
+    done = subprocess.run(
+        [
+            sys.executable,
+            *['-m', 'mmseg_fastscnn', 'print_config', 'fast_scnn_camvid.py'],
+        ],
+        cwd=tmp_path / 'empty',
+        env={**os.environ, 'PYTHONPATH': str(tmp_path / 'site')},
+        capture_output=True,
+        text=True,
+    )
+    assert "dataset_type = 'CamVidDataset'" in done.stdout, done.stderr
+    configs = {path.relative_to(ROOT) for path in ROOT.glob('configs/**/*.py')}
+    package = tmp_path / 'site/mmseg_fastscnn'
+    assert {p.relative_to(package) for p in package.glob('configs/**/*.py')} == configs

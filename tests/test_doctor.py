@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import signal
+from argparse import ArgumentParser
 from pathlib import Path
 
 import cv2
@@ -14,7 +15,7 @@ from conftest import CAMVID, ROOT, TOY, run
 from mmengine.registry import init_default_scope
 from PIL import Image
 
-from mmseg_fastscnn.commands.check_dataset import main
+from mmseg_fastscnn.commands import check as command
 from mmseg_fastscnn.commands.entrance import mistake
 from mmseg_fastscnn.datasets import CityscapesDataset, SegDataset
 from mmseg_fastscnn.datasets.class_weights import balanced_weights, class_pixel_counts
@@ -59,13 +60,19 @@ def folder(scenes, tmp_path) -> Path:
     return tmp_path / 'data'
 
 
+def main(words) -> None:
+    """Run the command in this process."""
+    args = command.parse_args(ArgumentParser(), [str(word) for word in words])
+    command.main(args)
+
+
 def check(source, *options, status: int = 0) -> dict:
     """Run the command in this process; return its report as JSON."""
     report = Path(source).with_suffix('.report')
     words = [source, '--processes', 1, '--json', report, *options]
     found = 0
     try:
-        main([str(word) for word in words])
+        main(words)
     except SystemExit as ended:
         found = ended.code
     content = json.loads(report.read_text())
@@ -94,7 +101,7 @@ def cut(path: Path, length: int) -> None:
 def refused(*words) -> str:
     """Run the command in this process; return the message of the user's mistake."""
     with pytest.raises(Exception) as caught:
-        main([str(word) for word in words])
+        main(words)
     return mistake(caught.value)
 
 
@@ -520,4 +527,4 @@ def test_a_process_that_is_killed_is_said(folder, monkeypatch):
 
     monkeypatch.setattr(facts_of_files, 'read_raw_label', die)
     with pytest.raises(ValueError, match='was killed, perhaps for want of memory'):
-        main([str(folder), '--processes', '2'])
+        main([folder, '--processes', 2])

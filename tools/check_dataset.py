@@ -1,7 +1,6 @@
-"""Check a data set before training: `check_dataset.py CONFIG|FOLDER`."""
+"""`fastscnn check`, by the name that mmsegmentation's users look for."""
 
-from mmseg_fastscnn.commands.check_dataset import main
-from mmseg_fastscnn.commands.entrance import run_command
+from mmseg_fastscnn.commands import run
 
 if __name__ == '__main__':
-    run_command(main)
+    run('check')

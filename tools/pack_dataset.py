@@ -1,64 +1,6 @@
-"""Write the decoded copy of a data set, from which training reads random windows.
+"""`fastscnn pack_dataset`, by the name that mmsegmentation's users look for."""
 
-Training then runs at full speed from its start; without this tool it writes the copy
-during its first epoch. The copy takes 4 bytes per pixel: 23 GiB for Cityscapes' 2,975
-training images.
-"""
-
-import argparse
-from concurrent.futures import ThreadPoolExecutor
-
-from mmengine.config import Config
-from mmengine.registry import init_default_scope
-
-from mmseg_fastscnn.commands import options
-from mmseg_fastscnn.commands.entrance import run_command
-from mmseg_fastscnn.config import all_datasets, load_config, require
-from mmseg_fastscnn.datasets import SegDataset
-from mmseg_fastscnn.machine import cores_per_process
-from mmseg_fastscnn.registry import DATASETS
-
-
-def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    options.add_config(parser)
-    parser.add_argument('folder', help='of the copy; several data sets can share it')
-    parser.add_argument('--split', choices=['train', 'val', 'test'], default='train')
-    options.add_data_root(parser)
-    return parser.parse_args()
-
-
-def main() -> None:
-    args = parse_args()
-    config = load_config(args.config, args.cfg_options, args.data_root)
-    init_default_scope(config.get('default_scope', 'mmseg_fastscnn'))
-    name = f'{args.split}_dataloader'
-    require(config, [name], f'--split {args.split}')
-    for settings in all_datasets(Config({name: config[name]})):
-        if 'dataset' in settings or 'datasets' in settings:
-            continue  # a wrapper; `all_datasets` also gives the data sets inside it
-        if not issubclass(DATASETS.get(settings['type']), SegDataset):
-            raise ValueError(
-                f'{settings["type"]} cannot be packed; only data sets of image and '
-                f'label files can.'
-            )
-        pack(DATASETS.build(dict(settings, packed=args.folder)))
-    print(
-        f'To train from it: packed={args.folder!r} in the data set of the config, or '
-        f'--cfg-options {name}.dataset.packed={args.folder}.'
-    )
-
-
-def pack(dataset: SegDataset) -> None:
-    """Write every sample, decoding in one thread per core."""
-    total = len(dataset)
-    with ThreadPoolExecutor(cores_per_process()) as pool:
-        infos = (dataset.get_data_info(k) for k in range(total))
-        for done, _ in enumerate(pool.map(dataset.packed.read, infos), start=1):
-            if done % 100 == 0 or done == total:
-                print(f'{done} of {total} images')
-    print(f'Written: {dataset.packed.folder}')
-
+from mmseg_fastscnn.commands import run
 
 if __name__ == '__main__':
-    run_command(main)
+    run('pack_dataset')

@@ -6,6 +6,7 @@ import re
 import sys
 import traceback
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from mmengine.dist import is_main_process
@@ -29,7 +30,7 @@ WORKER_FRAME = re.compile(r'File "(.+)", line (\d+), in ')
 CAUGHT = re.compile(r'Caught (\w+) in DataLoader worker process')
 
 
-def run_command(main: Callable[[], None]) -> None:
+def run_command(main: Callable[[], None], name: str | None = None) -> None:
     """Run a command; after a user's mistake, end with one message and exit status 2.
 
     So it ends, too, where the processes of a run differ, or one of them is missing.
@@ -38,8 +39,10 @@ def run_command(main: Callable[[], None]) -> None:
     project keeps its traceback on the terminal.
 
     Args:
-        main: The command: it parses the arguments and does the work.
+        main: The command.
+        name: What the command calls itself; by default the name of the program's file.
     """
+    say = partial(print_message, name or Path(sys.argv[0]).name)
     reuse_large_blocks()
     try:
         main()
@@ -64,11 +67,12 @@ def run_command(main: Callable[[], None]) -> None:
         log_traceback(error)
         report_missing(error, say)
         end_at_once(MISTAKE)
+    leave_process_group()
 
 
-def say(message: str) -> None:
+def print_message(name: str, message: str) -> None:
     """Print a message after the command's name."""
-    print(f'{Path(sys.argv[0]).name}: {message}', file=sys.stderr, flush=True)
+    print(f'{name}: {message}', file=sys.stderr, flush=True)
 
 
 def mistake(error: Exception) -> str | None:
@@ -120,9 +124,8 @@ def last_frame(error: Exception) -> tuple[str, int]:
 
 
 def raised_here(file: str, line: int) -> bool:
-    """Return whether a line is a `raise` statement of the package or the command."""
-    is_command = Path(file).resolve() == Path(sys.argv[0]).resolve()
-    is_ours = is_command or PACKAGE in Path(file).parents
+    """Return whether a line is a `raise` statement of the package."""
+    is_ours = PACKAGE in Path(file).parents
     return is_ours and linecache.getline(file, line).lstrip().startswith('raise ')
 
 

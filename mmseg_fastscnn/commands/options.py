@@ -1,12 +1,30 @@
 """Command-line options that several commands share."""
 
-from argparse import ArgumentParser
-
-from mmengine.config import DictAction
+from argparse import Action, ArgumentParser
 
 
-def add_config(parser: ArgumentParser) -> None:
-    parser.add_argument('config', help='config file, e.g. configs/fastscnn/*.py')
+class KeysAndValues(Action):
+    """mmengine's `DictAction`, which is imported only where the option is given."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        from mmengine.config import DictAction
+
+        action = DictAction(self.option_strings, self.dest, nargs=self.nargs)
+        action(parser, namespace, values, option_string)
+
+
+def add_config(parser: ArgumentParser, may_lack: bool = False) -> None:
+    """Add the config and the options that change it.
+
+    Args:
+        parser: The parser to which they are added.
+        may_lack: Whether a checkpoint that holds its config may stand alone.
+    """
+    parser.add_argument(
+        'config',
+        nargs='?' if may_lack else None,
+        help='config file, or the name of one in configs/fastscnn',
+    )
     add_config_options(parser)
 
 
@@ -14,7 +32,7 @@ def add_config_options(parser: ArgumentParser) -> None:
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=DictAction,
+        action=KeysAndValues,
         metavar='KEY=VALUE',
         help='change settings of the config, e.g. train_cfg.max_iters=1000 or '
         'model.test_cfg.mode=slide',
@@ -36,14 +54,17 @@ def add_weights(parser: ArgumentParser) -> None:
     )
 
 
-def add_run(parser: ArgumentParser, work_dir: str) -> None:
+def add_run(
+    parser: ArgumentParser, work_dir: str, config_may_lack: bool = False
+) -> None:
     """Add the options that training and testing share.
 
     Args:
         parser: The parser to which they are added.
         work_dir: Help text of `--work-dir`.
+        config_may_lack: See `add_config`.
     """
-    add_config(parser)
+    add_config(parser, config_may_lack)
     add_data_root(parser)
     parser.add_argument('--work-dir', metavar='DIR', help=work_dir)
     parser.add_argument(

@@ -27,11 +27,18 @@ from mmseg_fastscnn.config.source import (
     resolved,
 )
 
+# The installed package holds the configs; in a checkout they stand beside it.
+PACKAGE = Path(__file__).parents[1]
+INSIDE = PACKAGE / 'configs'
+SHIPPED = (INSIDE if INSIDE.is_dir() else PACKAGE.parent / 'configs') / 'fastscnn'
 SUFFIXES = ('.py', '.yaml', '.yml', '.json')
 
 
 def read_config(path: str | Path) -> Config:
     """Read a config file with its bases.
+
+    Args:
+        path: The file; or the name of a shipped one, where there is no such file.
 
     Raises:
         FileNotFoundError: The file, or one of its bases, does not exist.
@@ -41,6 +48,8 @@ def read_config(path: str | Path) -> Config:
             line.
     """
     file = Path(path)
+    if not file.exists() and (SHIPPED / file).is_file():
+        file = SHIPPED / file
     if not file.is_file():
         raise FileNotFoundError(no_file(file))
     files = check_files(file, ())
@@ -64,11 +73,12 @@ def no_file(file: Path) -> str:
     """Say that there is no such config, and which name is meant perhaps."""
     if file.is_dir():
         return f'The config {file} is a folder; name a file in it.'
-    beside = sorted(other.name for other in file.parent.glob('*.py'))
+    shipped = sorted(other.name for other in SHIPPED.glob('*.py'))
+    beside = shipped + [other.name for other in file.parent.glob('*.py')]
     hint = difflib.get_close_matches(file.name, beside, n=1)
     return (
         f'The config {file} is no file{f"; did you mean {hint[0]}?" if hint else ""}. '
-        f'Shipped ones are the .py files in configs/fastscnn.'
+        f'Shipped ones are {", ".join(shipped)}.'
     )
 
 

@@ -13,8 +13,6 @@ from mmseg_fastscnn.pictures import overlay
 from mmseg_fastscnn.results import ResultFolder
 from mmseg_fastscnn.writing import whole_file
 
-SAVED = ('overlay', 'labels', 'probabilities')
-
 
 class Saving:
     """Write what is asked for of each prediction, below one folder.

@@ -9,7 +9,7 @@ from mmengine.device import get_device
 from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
 
-from mmseg_fastscnn.machine import low_precision
+from mmseg_fastscnn.machine import low_precision, warn_of_slow_bfloat16
 from mmseg_fastscnn.registry import OPTIM_WRAPPERS
 
 
@@ -42,6 +42,7 @@ class AmpOptimWrapper(OptimWrapper):
         if dtype == 'float16' and self.device_type == 'cpu':
             raise ValueError("float16 does not train on a CPU; use dtype='bfloat16'.")
         self.dtype = getattr(torch, dtype)
+        warn_of_slow_bfloat16(self.dtype)
         scaling = dict(growth_interval=2**31 - 1)  # a given number never grows
         if loss_scale == 'dynamic':
             scaling = {}

@@ -3,35 +3,32 @@
 Looks at every image and label: what cannot be read, ids outside of the label map,
 images and videos that stand in two splits, classes that do not occur, sizes, mean and
 deviation. Ends with exit status 1 if training could not work with this data.
+
+Example: fastscnn check photos --html report.html
 """
 
-import argparse
+from __future__ import annotations
+
 import json
 import sys
+from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from pathlib import Path
-
-from mmengine.config import Config
-from mmengine.utils import ProgressBar
+from typing import TYPE_CHECKING
 
 from mmseg_fastscnn.commands import options
-from mmseg_fastscnn.config import all_datasets, load_config
-from mmseg_fastscnn.datasets import SegDataset
-from mmseg_fastscnn.datasets.doctor.examine import Report, examine
-from mmseg_fastscnn.datasets.doctor.layouts import datasets_in
-from mmseg_fastscnn.machine import cores_per_process
-from mmseg_fastscnn.registry import DATASETS
-from mmseg_fastscnn.report.dataset_page import page_of
-from mmseg_fastscnn.report.dataset_text import as_json, lines_of
-from mmseg_fastscnn.writing import whole_file
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
+
+    from mmseg_fastscnn.datasets.doctor.examine import Report
 
 CANNOT_WORK = 1  # exit status
 MARK = 'written by check_dataset of mmseg_fastscnn'  # near the beginning of our files
 WRAPPING = ('dataset', 'datasets')  # keys of data sets that hold others
 
 
-def parse_args(words: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
+def parse_args(parser: ArgumentParser, words: Sequence[str] | None) -> Namespace:
     parser.add_argument(
         'source', metavar='CONFIG|FOLDER', help='config file, or folder of a data set'
     )
@@ -40,7 +37,6 @@ def parse_args(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         '--processes',
         type=int,
-        default=cores_per_process(),
         metavar='N',
         help='how many processes look at files (default: one per core)',
     )
@@ -49,7 +45,7 @@ def parse_args(words: Sequence[str] | None) -> argparse.Namespace:
         '--html', metavar='FILE', help='write the report as a page with pictures'
     )
     args = parser.parse_args(words)
-    if args.processes < 1:
+    if args.processes is not None and args.processes < 1:
         parser.error(f'--processes is {args.processes}; it must be at least 1.')
     if Path(args.source).is_dir() and (args.cfg_options or args.data_root):
         parser.error('--cfg-options and --data-root need a config, not a folder.')
@@ -62,18 +58,17 @@ def parse_args(words: Sequence[str] | None) -> argparse.Namespace:
     return args
 
 
-def main(words: Sequence[str] | None = None) -> None:
+def main(args: Namespace) -> None:
     """Run the command.
-
-    Args:
-        words: Its arguments; by default those of the process.
 
     Raises:
         SystemExit: With status 1 if training could not work with this data.
         ValueError, FileNotFoundError: The config or the folder cannot be used, or a
             file would be written over that this command did not write.
     """
-    args = parse_args(words)
+    from mmseg_fastscnn.report.dataset_page import page_of
+    from mmseg_fastscnn.report.dataset_text import as_json, lines_of
+
     for path in filter(None, (args.json, args.html)):
         refuse_foreign_file(Path(path))
     report = check(args)
@@ -88,8 +83,15 @@ def main(words: Sequence[str] | None = None) -> None:
         sys.exit(CANNOT_WORK)
 
 
-def check(args: argparse.Namespace) -> Report:
+def check(args: Namespace) -> Report:
     """Examine the data of a config or of a folder."""
+    from mmengine.utils import ProgressBar
+
+    from mmseg_fastscnn.config import load_config
+    from mmseg_fastscnn.datasets.doctor.examine import examine
+    from mmseg_fastscnn.datasets.doctor.layouts import datasets_in
+    from mmseg_fastscnn.machine import cores_per_process
+
     mean_and_std = None
     if Path(args.source).is_dir():
         layout, splits = datasets_in(args.source)
@@ -106,8 +108,9 @@ def check(args: argparse.Namespace) -> Report:
         if done == total:
             print(file=sys.stderr)
 
+    processes = args.processes or cores_per_process()
     shown = progress if sys.stderr.isatty() else None
-    return examine(args.source, splits, mean_and_std, args.processes, shown)
+    return examine(args.source, splits, mean_and_std, processes, shown)
 
 
 def splits_of(config: Config) -> dict[str, list]:
@@ -118,6 +121,10 @@ def splits_of(config: Config) -> dict[str, list]:
     Raises:
         ValueError: The config has no data set, or a setting of one does not fit it.
     """
+    from mmengine.config import Config
+
+    from mmseg_fastscnn.config import all_datasets
+
     splits: dict[str, list] = {}
     settings: dict[str, list] = {}
     for name in ('train', 'val', 'test'):
@@ -146,6 +153,9 @@ def files_of(settings: list | None) -> list | None:
 
 def build(settings: dict) -> object:
     """Build a data set that is not listed yet, without a packed copy."""
+    from mmseg_fastscnn.datasets import SegDataset
+    from mmseg_fastscnn.registry import DATASETS
+
     if issubclass(DATASETS.get(settings['type']), SegDataset):
         settings = {k: v for k, v in settings.items() if k != 'packed'}
         settings['lazy_init'] = True
@@ -175,6 +185,8 @@ def refuse_foreign_file(path: Path) -> None:
 
 
 def write(path: str, content: str) -> None:
+    from mmseg_fastscnn.writing import whole_file
+
     # names that are not UTF-8 hold half characters, which are written as \\udcff
     with whole_file(path) as file:
         file.write(content.encode('utf-8', 'backslashreplace'))

@@ -1,0 +1,167 @@
+"""Train a segmentor from a config file.
+
+Example: fastscnn train fast_scnn_camvid.py --data-root data/camvid --amp
+"""
+
+from __future__ import annotations
+
+import os
+from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from mmseg_fastscnn.commands import options
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
+
+NEEDED = ('train_dataloader', 'train_cfg', 'optim_wrapper')
+
+
+def parse_args(parser: ArgumentParser, words: Sequence[str] | None) -> Namespace:
+    options.add_run(parser, 'folder for checkpoints and logs')
+    parser.add_argument('--load-from', metavar='CKPT', help='start from these weights')
+    parser.add_argument(
+        '--classes-from',
+        metavar='NAMES',
+        help='classes of the --load-from checkpoint, where it does not name them: a '
+        'data set such as CityscapesDataset, or a text file with one class per line',
+    )
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const='auto',
+        metavar='CKPT',
+        help='go on from this checkpoint, by default from the last of the work dir',
+    )
+    parser.add_argument(
+        '--save-every',
+        type=float,
+        metavar='MINUTES',
+        help='write a checkpoint at least every so many minutes, also between those of '
+        'the config',
+    )
+    parser.add_argument(
+        '--overwrite',
+        action='store_true',
+        help='begin anew in a work dir with checkpoints, which are removed',
+    )
+    parser.add_argument(
+        '--amp', action='store_true', help='mixed precision: fp16 on CUDA, bf16 on CPU'
+    )
+    parser.add_argument(
+        '--seed', type=int, help='seed of weights, order of images and augmentation'
+    )
+    parser.add_argument(
+        '--deterministic', action='store_true', help='use deterministic algorithms only'
+    )
+    parser.add_argument(
+        '--no-auto-scale-lr',
+        action='store_true',
+        help='keep the learning rate of the config, whatever the batch size',
+    )
+    parser.add_argument(
+        '--max-bad-steps',
+        type=int,
+        metavar='N',
+        help='stop after N steps in a row whose loss is not finite, by default 5; none '
+        'of them is taken',
+    )
+    parser.add_argument(
+        '--skip-bad',
+        type=int,
+        default=0,
+        metavar='N',
+        help='go on without up to N training images that cannot be read, or whose '
+        'label cannot; they are listed in the work dir',
+    )
+    parser.add_argument(
+        '--dry-run',
+        action='store_true',
+        help='check config and data, run one step and one validation batch, then stop; '
+        'nothing is written',
+    )
+    args = parser.parse_args(words)
+    if args.load_from and args.resume not in (None, 'auto'):
+        parser.error('--load-from and --resume CKPT name two checkpoints; give one.')
+    if args.overwrite and args.resume:
+        parser.error('--overwrite begins anew and --resume goes on; give one.')
+    if args.seed is not None and not 0 <= args.seed < 2**32:
+        parser.error(f'--seed is {args.seed}; it must be from 0 to 4294967295.')
+    if args.max_bad_steps is not None and args.max_bad_steps < 1:
+        parser.error(f'--max-bad-steps is {args.max_bad_steps}; it must be 1 or more.')
+    if args.skip_bad < 0:
+        parser.error(f'--skip-bad is {args.skip_bad}; it must be 0 or more.')
+    if args.save_every is not None and not args.save_every > 0:
+        parser.error(f'--save-every is {args.save_every:g}; it must be over 0 minutes.')
+    return args
+
+
+def main(args: Namespace) -> None:
+    from mmseg_fastscnn.config import load_config, require
+    from mmseg_fastscnn.engine.dry_run import dry_run
+    from mmseg_fastscnn.engine.interruption import stop_on_signals
+    from mmseg_fastscnn.engine.runner import SegRunner
+    from mmseg_fastscnn.engine.skipped_samples import skip_bad_samples
+    from mmseg_fastscnn.engine.work_dir import RemoveEarlierRun, check_work_dir
+
+    config = load_config(
+        args.config, args.cfg_options, args.data_root, args.work_dir, args.launcher
+    )
+    require(config, NEEDED, 'training')
+    choose_checkpoint(config, args)
+    apply_settings(config, args)
+    if args.dry_run:
+        dry_run(config, args.overwrite)
+        return
+    check_work_dir(config, args.overwrite)
+    if args.skip_bad:
+        skip_bad_samples(config, args.skip_bad)
+    runner = SegRunner.from_cfg(config)
+    if args.overwrite:
+        runner.register_hook(RemoveEarlierRun())
+    with stop_on_signals(runner, args.save_every):
+        runner.train()
+
+
+def choose_checkpoint(config: Config, args: Namespace) -> None:
+    """Set the checkpoint to start from or to resume.
+
+    What torchrun starts again goes on from the run's last checkpoint, if it wrote one.
+    """
+    from mmseg_fastscnn.checkpoint.classes import read_classes
+    from mmseg_fastscnn.engine.processes import restarts
+    from mmseg_fastscnn.engine.work_dir import checkpoint_to_resume
+
+    if args.load_from:
+        config.load_from = args.load_from
+    if args.classes_from:
+        config.checkpoint_classes = read_classes(args.classes_from)
+    checkpoint = args.resume
+    if restarts() or checkpoint == 'auto':
+        given = None if checkpoint == 'auto' else checkpoint
+        checkpoint = checkpoint_to_resume(config) or given
+        if checkpoint is None:
+            print(f'No checkpoint in {config.work_dir}: starting at iteration 0.')
+    if restarts() and os.environ['RANK'] == '0':
+        print(
+            f'Restart {restarts()}, from {checkpoint or "the beginning"}.', flush=True
+        )
+    if checkpoint is not None:
+        config.resume, config.load_from = True, str(checkpoint)
+
+
+def apply_settings(config: Config, args: Namespace) -> None:
+    """Set precision, learning rate and randomness of the run."""
+    if args.amp:
+        config.optim_wrapper.type = 'AmpOptimWrapper'
+    if args.no_auto_scale_lr and config.get('auto_scale_lr'):
+        config.auto_scale_lr.enable = False
+    if args.max_bad_steps is not None:
+        config.max_bad_steps = args.max_bad_steps
+    randomness = {'seed': None, **config.get('randomness', {})}
+    if args.seed is not None:
+        randomness['seed'] = args.seed
+    if args.deterministic:
+        randomness['deterministic'] = True
+    config.randomness = randomness
