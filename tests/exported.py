@@ -37,8 +37,9 @@ def write_checkpoint(path: Path, config: Path) -> Path:
         logits = model.train()(torch.cat([inputs, inputs.flip(2)]))
     classifier.bias.data = -logits.mean((0, 2, 3))
     names = [f'class {k}' for k in range(model.num_classes)]
-    meta = dict(dataset_meta=dict(classes=names, palette=[[k] * 3 for k, _ in enumerate(names)]))
-    torch.save(dict(state_dict=model.state_dict(), meta=meta), path)
+    meta = dict(classes=names, palette=[[k] * 3 for k in range(len(names))])
+    content = dict(state_dict=model.state_dict(), meta=dict(dataset_meta=meta))
+    torch.save(content, path)
     return path
 
 

@@ -169,7 +169,9 @@ def batches_of(
         batches[f'{h}x{w}'] = cv2.resize(frame, (w, h)).reshape(1, h, w, -1)
     if not fixed:
         one = batches['{}x{}'.format(*BATCH)]
-        batches['2 frames of {}x{}'.format(*BATCH)] = np.concatenate([one, one[:, ::-1]])
+        batches['2 frames of {}x{}'.format(*BATCH)] = np.concatenate(
+            [one, one[:, ::-1]]
+        )
     return batches
 
 

@@ -81,7 +81,9 @@ class Description:
 def digests(path: Path, suffixes: Sequence[str]) -> tuple[tuple[str, str], ...]:
     """Return (suffix, sha256) of files that differ from a path in their suffix."""
     files = [(suffix, path.with_suffix(suffix)) for suffix in suffixes]
-    return tuple((s, hashlib.sha256(file.read_bytes()).hexdigest()) for s, file in files)
+    return tuple(
+        (s, hashlib.sha256(file.read_bytes()).hexdigest()) for s, file in files
+    )
 
 
 def check_parts(description: Description, path: Path) -> None:

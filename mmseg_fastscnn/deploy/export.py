@@ -16,7 +16,7 @@ from torch.export import Dim
 
 from mmseg_fastscnn.deploy.backends import SMALLEST
 from mmseg_fastscnn.deploy.description import KEY, Description, digests
-from mmseg_fastscnn.deploy.formats import check_form
+from mmseg_fastscnn.deploy.formats import SUFFIXES, check_form
 from mmseg_fastscnn.deploy.frame_model import FrameModel
 from mmseg_fastscnn.writing import whole_file
 
@@ -27,6 +27,8 @@ PACKAGES = {
     '.pt2': (),
     '.pte': ('executorch',),
 }
+# Formats whose files hold weights of their precision; other runtimes convert them.
+CONVERTED = ('onnx', 'torch_export', 'executorch')
 # The files that stand beside one. A description there holds the hashes of the others.
 PARTS = {'.xml': ('.bin',), '.param': ('.bin', '.json'), '.pte': ('.json',)}
 EXAMPLE = (2, 96, 160)  # images, h, w: a batch of 1 would be taken for a constant
@@ -48,7 +50,9 @@ def export(model: nn.Module, path: str | Path, description: Description) -> None
         ValueError: The format does not exist in that form.
     """
     path = Path(path)
-    check_form(path.suffix, description.precision, description.output, description.size)
+    kind = {suffix: kind for kind, suffix in SUFFIXES.items()}[path.suffix]
+    output, size = description.output, description.size
+    check_form(kind, description.precision, output, size is not None)
     check_packages(path.suffix)
     check_free(path)
     with tempfile.TemporaryDirectory() as folder:
