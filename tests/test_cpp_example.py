@@ -8,8 +8,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from conftest import ROOT, TOY
-from test_deploy import checkpoint, frames_of  # noqa: F401, a fixture
+from conftest import ROOT
+from test_deploy import checkpoint, config, frames_of  # noqa: F401, fixtures
 
 from mmseg_fastscnn.apis import init_model
 from mmseg_fastscnn.deploy.backends import Predictor
@@ -44,12 +44,12 @@ def program(tmp_path_factory) -> tuple[Path, dict]:
     return folder / 'segment', {**os.environ, 'LD_LIBRARY_PATH': str(folder)}
 
 
-def test_the_example_gives_the_labels_of_python(program, checkpoint, tmp_path):  # noqa: F811
+def test_the_example_gives_the_labels_of_python(program, checkpoint, config, tmp_path):  # noqa: F811
     from mmseg_fastscnn.deploy.export import export
     from mmseg_fastscnn.deploy.torch_runtime import describe
 
     file, (segment, env) = tmp_path / 'street.onnx', program
-    model = init_model(TOY, checkpoint, 'cpu')
+    model = init_model(config, checkpoint, 'cpu')
     export(model, file, describe(model, 'labels', 'fp32'))
     predictor = Predictor(file)
 

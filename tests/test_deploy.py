@@ -11,46 +11,36 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import ROOT, TOY, run
+from conftest import ROOT, run
+from exported import frame_of, write_checkpoint, write_config
 
 from mmseg_fastscnn.apis import inference_model, init_model
-from mmseg_fastscnn.config import load_config
 from mmseg_fastscnn.deploy.backends import Predictor
 from mmseg_fastscnn.deploy.export import PACKAGES, check_free, export
 from mmseg_fastscnn.deploy.torch_runtime import describe
 from mmseg_fastscnn.ops.cell_argmax import cell_argmax
 from mmseg_fastscnn.ops.interpolated import interpolated
-from mmseg_fastscnn.registry import MODELS
 
-FORMATS = [('.onnx', 'labels'), ('.xml', 'logits'), ('.param', 'logits')]
+FORMATS = [('.onnx', 'labels'), ('.param', 'logits')]  # and test_deploy_formats.py
 SIZES = [(33, 33), (97, 131), (128, 256)]
 
 
 @pytest.fixture(scope='module')
-def checkpoint(tmp_path_factory) -> Path:
-    """Random weights whose label maps have many classes."""
-    torch.manual_seed(0)
-    config = load_config(TOY)
-    model = MODELS.build(config.model)
-    model.init_weights()
-    model.decode_head.conv_seg.weight.data.normal_()
-    frames = torch.from_numpy(np.stack(frames_of([(128, 256)]))).permute(0, 3, 1, 2)
-    inputs = model.data_preprocessor(dict(inputs=list(frames)))['inputs']
-    for layer in model.modules():
-        if hasattr(layer, 'running_mean'):
-            layer.momentum = 1  # its statistics are those of the next batch
-    with torch.no_grad():
-        logits = model.train()(torch.cat([inputs, inputs.flip(2)]))
-    model.decode_head.conv_seg.bias.data = -logits.mean((0, 2, 3))
-    path = tmp_path_factory.mktemp('checkpoint') / 'random.pth'
-    torch.save(dict(state_dict=model.state_dict()), path)
-    return path
+def config(tmp_path_factory) -> Path:
+    return write_config(tmp_path_factory.mktemp('config') / 'shallow.py')
 
 
 @pytest.fixture(scope='module')
-def exported(checkpoint, tmp_path_factory) -> dict[str, Path]:
+def checkpoint(config, tmp_path_factory) -> Path:
+    return write_checkpoint(
+        tmp_path_factory.mktemp('checkpoint') / 'random.pth', config
+    )
+
+
+@pytest.fixture(scope='module')
+def exported(config, checkpoint, tmp_path_factory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp('exported files')
-    model = init_model(TOY, checkpoint, 'cpu')
+    model = init_model(config, checkpoint, 'cpu')
     paths = {}
     for suffix, output in FORMATS:
         for package in PACKAGES[suffix]:
@@ -62,16 +52,14 @@ def exported(checkpoint, tmp_path_factory) -> dict[str, Path]:
 
 
 def frames_of(sizes) -> list[np.ndarray]:
-    random = np.random.default_rng(0)
-    noise = random.integers(0, 256, (9, 16, 3), np.uint8)
-    return [
-        cv2.resize(noise, size[::-1], interpolation=cv2.INTER_CUBIC) for size in sizes
-    ]
+    return [frame_of(size) for size in sizes]
 
 
 @pytest.mark.parametrize('suffix', [suffix for suffix, _ in FORMATS])
-def test_exported_files_predict_what_the_checkpoint_does(exported, checkpoint, suffix):
-    model = init_model(TOY, checkpoint, 'cpu')
+def test_exported_files_predict_what_the_checkpoint_does(
+    exported, config, checkpoint, suffix
+):
+    model = init_model(config, checkpoint, 'cpu')
     predictor = Predictor(exported[suffix])
     for frame in frames_of(SIZES):
         expected = inference_model(model, frame).pred_sem_seg.data[0].numpy()
@@ -147,10 +135,10 @@ def test_numpy_label_map_is_that_of_torch(sizes, align_corners):
     )
 
 
-def test_export_command_checks_what_it_wrote(checkpoint, streets, tmp_path):
+def test_export_command_checks_what_it_wrote(config, checkpoint, streets, tmp_path):
     pytest.importorskip('pnnx')
     out = tmp_path / 'model.param'
-    command = ['tools/export.py', TOY, checkpoint, '--format', 'ncnn', '--out', out]
+    command = ['tools/export.py', config, checkpoint, '--format', 'ncnn', '--out', out]
     said = run(*command, '--data-root', streets, '--images', 2)
     assert 'equal labels: 100.0' in said
     description = json.loads(out.with_suffix('.json').read_text())

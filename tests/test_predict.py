@@ -13,8 +13,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from conftest import CPU, ROOT, TOY
-from test_deploy import checkpoint, frames_of  # noqa: F401, a fixture
+from conftest import CPU, ROOT
+from test_deploy import checkpoint, config, frames_of  # noqa: F401, fixtures
 
 from mmseg_fastscnn.commands import run
 from mmseg_fastscnn.deploy import frames, video_file
@@ -27,14 +27,14 @@ RATE = 30000 / 1001
 
 
 @pytest.fixture
-def predict(checkpoint, capsys, monkeypatch):  # noqa: F811
+def predict(checkpoint, config, capsys, monkeypatch):  # noqa: F811
     """Run the command in this process; return its exit status and what it printed."""
     monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '')
 
     def call(*words: object) -> tuple[int, str]:
         capsys.readouterr()
         with pytest.raises(SystemExit) as ended:
-            run('predict', [str(word) for word in (checkpoint, ROOT / TOY, *words)])
+            run('predict', [str(word) for word in (checkpoint, config, *words)])
         printed = capsys.readouterr()
         return ended.value.code, printed.out + printed.err
 
@@ -42,8 +42,8 @@ def predict(checkpoint, capsys, monkeypatch):  # noqa: F811
 
 
 @pytest.fixture
-def predictor(checkpoint):  # noqa: F811
-    return Predictor(checkpoint, ROOT / TOY, device='cpu')
+def predictor(checkpoint, config):  # noqa: F811
+    return Predictor(checkpoint, config, device='cpu')
 
 
 def write_video(path: Path, images: list[np.ndarray], rate: float = RATE) -> None:
@@ -163,9 +163,9 @@ def test_without_pyav_opencv_writes_what_it_can(predict, tmp_path, monkeypatch):
     assert rate == pytest.approx(RATE / 2, 1e-4)
 
 
-def test_sigterm_leaves_a_playable_video(checkpoint, tmp_path):  # noqa: F811
+def test_sigterm_leaves_a_playable_video(checkpoint, config, tmp_path):  # noqa: F811
     write_video(tmp_path / 'drive.avi', moving(20, (64, 64)) * 100)
-    words = ['tools/predict.py', checkpoint, TOY, tmp_path / 'drive.avi']
+    words = ['tools/predict.py', checkpoint, config, tmp_path / 'drive.avi']
     process = subprocess.Popen(
         [sys.executable, *map(str, words), '--out', str(tmp_path)],
         cwd=ROOT,

@@ -17,13 +17,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmseg_fastscnn.commands import options
-from mmseg_fastscnn.deploy.formats import PRECISIONS, SUFFIXES
+from mmseg_fastscnn.deploy.formats import OUTPUTS, SUFFIXES, check_form
 
 if TYPE_CHECKING:
     import numpy as np
     from mmengine.config import Config
-
-OUTPUTS = ('labels', 'logits', 'probabilities')
 
 
 def parse_args(parser: ArgumentParser, words: Sequence[str] | None) -> Namespace:
@@ -32,13 +30,17 @@ def parse_args(parser: ArgumentParser, words: Sequence[str] | None) -> Namespace
     parser.add_argument('--format', choices=SUFFIXES, default='onnx')
     parser.add_argument(
         '--output',
-        choices=OUTPUTS,
+        choices=OUTPUTS['onnx'],
         help='what the file gives (default: labels for onnx, else logits, which '
         'Predictor makes labels of, exactly)',
     )
     parser.add_argument('--precision', choices=['fp32', 'bf16', 'fp16'], default='fp32')
     parser.add_argument(
-        '--size', type=int, nargs=2, metavar=('H', 'W'), help='for frames of one size'
+        '--size',
+        type=int,
+        nargs=2,
+        metavar=('H', 'W'),
+        help='for frames of one size (needed by executorch)',
     )
     parser.add_argument('--out', type=Path, metavar='FILE', help='file to write')
     parser.add_argument(
@@ -50,9 +52,11 @@ def parse_args(parser: ArgumentParser, words: Sequence[str] | None) -> Namespace
     parser.add_argument('--no-check', action='store_true', help='write it unchecked')
     options.add_data_root(parser)
     args = parser.parse_args(words)
-    if args.precision not in PRECISIONS[args.format]:
-        known = ', '.join(PRECISIONS[args.format])
-        parser.error(f'{args.format} is written in {known}, not {args.precision}.')
+    args.output = args.output or OUTPUTS[args.format][0]
+    try:
+        check_form(args.format, args.precision, args.output, args.size is not None)
+    except ValueError as error:
+        parser.error(str(error))
     return args
 
 
@@ -61,7 +65,13 @@ def main(args: Namespace) -> None:
     from mmseg_fastscnn.config import load_config
     from mmseg_fastscnn.deploy.backends import Predictor
     from mmseg_fastscnn.deploy.check import compare
-    from mmseg_fastscnn.deploy.export import check_free, check_packages, export
+    from mmseg_fastscnn.deploy.export import (
+        CONVERTED,
+        check_free,
+        check_packages,
+        export,
+        move_aside,
+    )
     from mmseg_fastscnn.deploy.torch_runtime import DTYPES, describe
 
     suffix = SUFFIXES[args.format]
@@ -74,12 +84,12 @@ def main(args: Namespace) -> None:
     config = args.config or config_in(args.checkpoint)
     config = load_config(config, args.cfg_options, args.data_root)
     pairs = [] if args.no_check else list(test_pairs(config, args.images))
-    dtype = DTYPES['fp32' if args.format != 'onnx' else args.precision]
+    dtype = DTYPES[args.precision if args.format in CONVERTED else 'fp32']
     model = init_model(config, args.checkpoint, 'cpu', dtype=dtype)
-    output = args.output or ('labels' if args.format == 'onnx' else 'logits')
     size = tuple(args.size) if args.size else None
-    export(model, path, describe(model, output, args.precision, size, args.checkpoint))
-    print(f'{path}: {path.stat().st_size / 2**20:.1f} MiB, {output}, {args.precision}')
+    form = (args.output, args.precision)
+    export(model, path, describe(model, *form, size, args.checkpoint))
+    print(f'{path}: {path.stat().st_size / 2**20:.1f} MiB, {", ".join(form)}')
     if args.no_check:
         print('Not checked, as --no-check says.')
         return
@@ -88,9 +98,7 @@ def main(args: Namespace) -> None:
     print('\n'.join(found.lines()))
     failures = found.failures(args.precision, args.max_drop)
     if failures:
-        kept = path.with_name(f'{path.stem}.failed{path.suffix}')
-        path.replace(kept)
-        print(f'Not as good as the checkpoint, so it is kept as {kept}:')
+        print(f'Not as good as the checkpoint, so it is kept as {move_aside(path)}:')
         print('\n'.join(failures))
         sys.exit(1)
 

@@ -1,4 +1,6 @@
-"""One predictor, whatever the file: a frame in, its label map out. No torch needed.
+"""One predictor, whatever the file: a frame in, its label map out.
+
+Neither this module nor the files' runtimes import torch where a file does not need it.
 
 predictor = Predictor('fast_scnn.onnx')
 labels = predictor(cv2.imread('street.jpg'))
@@ -24,7 +26,8 @@ class Predictor:
     """Predict the classes of frames with a checkpoint or an exported file.
 
     Args:
-        file: `.onnx`, `.xml` (OpenVINO), `.param` (ncnn), or a checkpoint.
+        file: `.onnx`, `.xml` (OpenVINO), `.param` (ncnn), `.pte` (ExecuTorch), `.pt2`
+            (torch.export), or a checkpoint.
         config: Config of a checkpoint that does not hold its own.
         size: (h, w) that frames are resized to before the network; by default as the
             test pipeline of the config does.

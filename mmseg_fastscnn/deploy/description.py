@@ -1,5 +1,6 @@
 """What an exported file says of itself, so that it needs no config."""
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -29,6 +30,7 @@ class Description:
             there is one channel per class.
         checkpoint_sha256: Hash of the checkpoint that was exported.
         version: Version of this project that wrote the file.
+        parts: (suffix, sha256) of each further file that the exported one is made of.
     """
 
     classes: tuple[str, ...]
@@ -43,6 +45,7 @@ class Description:
     threshold: float | None
     checkpoint_sha256: str | None
     version: str
+    parts: tuple[tuple[str, str], ...] = ()
 
     def to_json(self) -> str:
         return json.dumps(dict(form=FORM, **asdict(self)))
@@ -73,6 +76,36 @@ class Description:
             lacking = sorted(names - set(content))
             raise ValueError(f'{path}: its description lacks {lacking}. {advice}')
         return cls(**{name: frozen(value) for name, value in content.items()})
+
+
+def digests(path: Path, suffixes: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """Return (suffix, sha256) of files that differ from a path in their suffix."""
+    files = [(suffix, path.with_suffix(suffix)) for suffix in suffixes]
+    return tuple(
+        (s, hashlib.sha256(file.read_bytes()).hexdigest()) for s, file in files
+    )
+
+
+def check_parts(description: Description, path: Path) -> None:
+    """Check that the files which make up an exported one belong together.
+
+    A runtime would load weights of another network of the same sizes without a word.
+
+    Raises:
+        FileNotFoundError: One of them is missing.
+        ValueError: One of them is damaged, cut short or of another export.
+    """
+    for suffix, digest in description.parts:
+        part = path.with_suffix(suffix)
+        if not part.is_file():
+            raise FileNotFoundError(
+                f'{part} does not exist; {path} needs it. Copy both, under one name.'
+            )
+        if digests(path, [suffix]) != ((suffix, digest),):
+            raise ValueError(
+                f'{part} is damaged, cut short or of another export than what stands '
+                f'beside it. Export the checkpoint again with tools/export.py.'
+            )
 
 
 def frozen(value: object) -> object:

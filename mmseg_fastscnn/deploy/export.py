@@ -4,8 +4,9 @@ import logging
 import shutil
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -14,15 +15,22 @@ from torch import nn
 from torch.export import Dim
 
 from mmseg_fastscnn.deploy.backends import SMALLEST
-from mmseg_fastscnn.deploy.description import KEY, Description
+from mmseg_fastscnn.deploy.description import KEY, Description, digests
+from mmseg_fastscnn.deploy.formats import SUFFIXES, check_form
 from mmseg_fastscnn.deploy.frame_model import FrameModel
+from mmseg_fastscnn.writing import whole_file
 
 PACKAGES = {
     '.onnx': ('onnx', 'onnxscript', 'onnxruntime'),
     '.xml': ('onnx', 'onnxscript', 'openvino'),
     '.param': ('pnnx', 'ncnn'),
+    '.pt2': (),
+    '.pte': ('executorch',),
 }
-PARTS = {'.xml': ('.bin',), '.param': ('.bin', '.json')}  # the files beside one
+# Formats whose files hold weights of their precision; other runtimes convert them.
+CONVERTED = ('onnx', 'torch_export', 'executorch')
+# The files that stand beside one. A description there holds the hashes of the others.
+PARTS = {'.xml': ('.bin',), '.param': ('.bin', '.json'), '.pte': ('.json',)}
 EXAMPLE = (2, 96, 160)  # images, h, w: a batch of 1 would be taken for a constant
 
 
@@ -31,33 +39,68 @@ def export(model: nn.Module, path: str | Path, description: Description) -> None
 
     Args:
         model: From `init_model`.
-        path: The file; its suffix says which format: `.onnx`, `.xml` (OpenVINO)
-            or `.param` (ncnn).
+        path: The file; its suffix says which format, see `SUFFIXES`.
         description: What the file says of itself; its `output`, `precision` and `size`
             say what is written.
 
     Raises:
         FileExistsError: There is a file of that name, or of one that stands beside it.
         ImportError: A package that the format needs is not installed.
+        OSError: The files cannot be written; then none of them is there.
+        ValueError: The format does not exist in that form.
     """
     path = Path(path)
+    kind = {suffix: kind for kind, suffix in SUFFIXES.items()}[path.suffix]
+    output, size = description.output, description.size
+    check_form(kind, description.precision, output, size is not None)
     check_packages(path.suffix)
     check_free(path)
-    write = WRITERS[path.suffix]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix='.export.', dir=path.parent) as folder:
-        write(model, Path(folder, path.name), description)
-        # the main file last, so that it is there only if all of it is
-        for part in sorted(Path(folder).iterdir(), key=lambda p: p.name == path.name):
-            part.replace(path.parent / part.name)
+    with tempfile.TemporaryDirectory() as folder:
+        draft = Path(folder, path.name)
+        WRITERS[path.suffix](model, draft, description)
+        write_whole(draft, path)
+
+
+def write_whole(draft: Path, path: Path) -> None:
+    """Copy an exported file and those beside it to their place, or none of them.
+
+    The main file comes last, so that it is there only if all of it is.
+    """
+    begun = []
+    try:
+        for suffix in (*PARTS.get(path.suffix, ()), path.suffix):
+            begun.append(path.with_suffix(suffix))
+            with whole_file(begun[-1]) as file:
+                file.write(draft.with_suffix(suffix).read_bytes())
+    except BaseException:
+        for part in begun:
+            part.unlink(missing_ok=True)
+        raise
+
+
+def files_of(path: Path) -> list[Path]:
+    """Return an exported file and those that stand beside it."""
+    return [path, *(path.with_suffix(part) for part in PARTS.get(path.suffix, ()))]
 
 
 def check_free(path: Path) -> None:
     """Raise FileExistsError if an exported file, or one beside it, is there already."""
-    for suffix in (path.suffix, *PARTS.get(path.suffix, ())):
-        part = path.with_suffix(suffix)
-        if part.exists():
-            raise FileExistsError(f'{part} exists; remove it, or give another --out.')
+    for file in [*files_of(path), *files_of(failed_name(path))]:
+        if file.exists():
+            raise FileExistsError(f'{file} exists; remove it, or give another --out.')
+
+
+def failed_name(path: Path) -> Path:
+    """Return the name under which a file that fails its check is kept."""
+    return path.with_name(f'{path.stem}.failed{path.suffix}')
+
+
+def move_aside(path: Path) -> Path:
+    """Give a file that failed its check, and those beside it, other names."""
+    kept = failed_name(path)
+    for old, new in zip(files_of(path), files_of(kept), strict=True):
+        old.replace(new)
+    return kept
 
 
 def check_packages(suffix: str) -> None:
@@ -114,8 +157,10 @@ def write_openvino(model: nn.Module, path: Path, description: Description) -> No
         file = Path(folder, 'model.onnx')
         write_onnx(model, file, description)
         graph = openvino.convert_model(str(file))
-    graph.set_rt_info(description.to_json(), KEY)
-    openvino.save_model(graph, str(path), compress_to_fp16=False)
+    for _ in range(2):  # the second time with the hash of the first time's weights
+        graph.set_rt_info(description.to_json(), KEY)
+        openvino.save_model(graph, str(path), compress_to_fp16=False)
+        description = replace(description, parts=digests(path, ['.bin']))
 
 
 def write_ncnn(model: nn.Module, path: Path, description: Description) -> None:
@@ -132,6 +177,43 @@ def write_ncnn(model: nn.Module, path: Path, description: Description) -> None:
         pnnx.export(graph, str(trace), frames, second, fp16=False)
         shutil.copy(trace.with_suffix('.ncnn.param'), path)
         shutil.copy(trace.with_suffix('.ncnn.bin'), path.with_suffix('.bin'))
+    describe_beside(path, description, ['.param', '.bin'])
+
+
+def write_torch_export(model: nn.Module, path: Path, description: Description) -> None:
+    """Write a `.pt2` file of `torch.export`, with its description inside."""
+    graph = FrameModel(model, description.output, 'operator').eval()
+    frames, dynamic = example_of(description)
+    with quiet(), torch.no_grad():
+        program = torch.export.export(graph, (frames,), dynamic_shapes=dynamic)
+        extra = {KEY: description.to_json()}
+        torch.export.save(program, path, extra_files=extra)
+
+
+def write_executorch(model: nn.Module, path: Path, description: Description) -> None:
+    """Write ExecuTorch's `.pte` for XNNPACK, and the description beside it."""
+    from executorch.backends.xnnpack.partition.xnnpack_partitioner import (
+        XnnpackPartitioner,
+    )
+    from executorch.exir import to_edge_transform_and_lower
+
+    graph = FrameModel(model, description.output, 'operator').eval()
+    graph = graph.to(memory_format=torch.contiguous_format)  # XNNPACK takes no other
+    frames, _ = example_of(description)
+    with quiet(), torch.no_grad():
+        program = torch.export.export(graph, (frames,))
+        lowered = to_edge_transform_and_lower(
+            program, partitioner=[XnnpackPartitioner()]
+        )
+        path.write_bytes(lowered.to_executorch().buffer)
+    describe_beside(path, description, ['.pte'])
+
+
+def describe_beside(
+    path: Path, description: Description, suffixes: Sequence[str]
+) -> None:
+    """Write the description of files that cannot hold one to a `.json` beside them."""
+    description = replace(description, parts=digests(path, suffixes))
     path.with_suffix('.json').write_text(description.to_json())
 
 
@@ -150,6 +232,8 @@ WRITERS: dict[str, Callable[[nn.Module, Path, Description], None]] = {
     '.onnx': write_onnx,
     '.xml': write_openvino,
     '.param': write_ncnn,
+    '.pt2': write_torch_export,
+    '.pte': write_executorch,
 }
 
 

@@ -1,6 +1,7 @@
 """The runtimes of exported files, one class each: a frame in, an array out.
 
-Their packages are imported when they are needed; none of them needs torch.
+Their packages are imported when they are needed. Only `.pt2` and `.pte` files need
+torch: PyTorch runs the former, and ExecuTorch's Python package imports it.
 """
 
 from collections.abc import Callable
@@ -10,16 +11,17 @@ from types import ModuleType
 
 import numpy as np
 
-from mmseg_fastscnn.deploy.description import KEY, Description
+from mmseg_fastscnn.deploy.description import KEY, Description, check_parts
 
 
-def needed(package: str) -> ModuleType:
+def needed(module: str) -> ModuleType:
     """Import a runtime; ImportError that says what to install if it is not there."""
     try:
-        return import_module(package)
+        return import_module(module)
     except ImportError as error:
+        package = module.split('.')[0]
         raise ImportError(
-            f'{package} is not installed: pip install {package}'
+            f'{package} cannot be imported ({error}): pip install {package}'
         ) from error
 
 
@@ -61,6 +63,7 @@ class OpenVino:
             raise unreadable(path, 'OpenVINO', error) from error
         text = model.rt_info[KEY].value if KEY in model.rt_info else None
         self.description = Description.from_json(text, path)
+        check_parts(self.description, path)
         options = {'INFERENCE_PRECISION_HINT': self.HINTS[self.description.precision]}
         if threads:
             options['INFERENCE_NUM_THREADS'] = threads
@@ -77,7 +80,8 @@ class Ncnn:
 
     def __init__(self, path: Path, device: str = 'cpu', threads: int | None = None):
         ncnn = needed('ncnn')
-        self.description = Description.from_json(text_beside(path), path)
+        refuse_other_devices(path, device)
+        self.description = described_beside(path)
         self.net = ncnn.Net()
         options = self.net.opt
         options.num_threads = threads or options.num_threads
@@ -91,21 +95,93 @@ class Ncnn:
             raise unreadable(path, 'ncnn', f'with {weights}')
 
     def __call__(self, frames: np.ndarray) -> np.ndarray:
-        height, width = frames.shape[1:3]
         results = []
         for frame in frames:
-            kind = self.mat.PixelType.PIXEL_BGR
-            image = self.mat.from_pixels(frame, kind, width, height)
             extractor = self.net.create_extractor()
-            extractor.input('in0', image)
+            extractor.input('in0', self.image(frame))
             results.append(np.array(extractor.extract('out0')[1]))
         return np.stack(results)
 
+    def image(self, frame: np.ndarray) -> object:
+        """Return a frame (H, W, C) uint8 as ncnn's float image."""
+        height, width, channels = frame.shape
+        if channels == 3:  # by ncnn's own loader, which is faster
+            kind = self.mat.PixelType.PIXEL_BGR
+            return self.mat.from_pixels(frame, kind, width, height)
+        return self.mat(frame.transpose(2, 0, 1).astype(np.float32, order='C')).clone()
 
-def text_beside(path: Path) -> str | None:
-    """Return the text of the `.json` beside a file, None if there is none."""
+
+class TorchExport:
+    """A `.pt2` file of `torch.export` in PyTorch.
+
+    Args:
+        path: The file.
+        device: 'cpu' or 'cuda'.
+        threads: Number of CPU threads, of all that PyTorch does in this process.
+    """
+
+    def __init__(self, path: Path, device: str = 'cpu', threads: int | None = None):
+        self.torch = needed('torch')
+        needed('torch.export.passes')
+        extra = {KEY: ''}
+        try:
+            program = self.torch.export.load(path, extra_files=extra)
+        except (RuntimeError, ValueError, KeyError, OSError) as error:
+            raise unreadable(path, 'PyTorch', error) from error
+        self.description = Description.from_json(extra[KEY], path)
+        if device != 'cpu':
+            program = self.torch.export.passes.move_to_device_pass(program, device)
+        if threads:
+            self.torch.set_num_threads(threads)
+        self.device = device
+        self.module = program.module()
+
+    def __call__(self, frames: np.ndarray) -> np.ndarray:
+        with self.torch.inference_mode():
+            frames = self.torch.from_numpy(frames).to(self.device)
+            return self.module(frames).cpu().numpy()
+
+
+class ExecuTorch:
+    """A `.pte` file (with its `.json`) in ExecuTorch, on the CPU."""
+
+    def __init__(self, path: Path, device: str = 'cpu', threads: int | None = None):
+        self.torch = needed('torch')
+        runtime = needed('executorch.runtime').Runtime.get()
+        refuse_other_devices(path, device)
+        self.description = described_beside(path)
+        try:
+            self.method = runtime.load_program(path).load_method('forward')
+        except RuntimeError as error:
+            raise unreadable(path, 'ExecuTorch', error) from error
+
+    def __call__(self, frames: np.ndarray) -> np.ndarray:
+        results = [
+            self.method.execute([self.torch.from_numpy(frame[None])])[0].numpy().copy()
+            for frame in frames
+        ]
+        return np.concatenate(results)
+
+
+def described_beside(path: Path) -> Description:
+    """Return the description in the `.json` beside a file that cannot hold one.
+
+    Raises:
+        FileNotFoundError, ValueError: See `Description.from_json` and `check_parts`.
+    """
     beside = path.with_suffix('.json')
-    return beside.read_text() if beside.is_file() else None
+    if not beside.is_file():
+        raise FileNotFoundError(
+            f'{beside} does not exist; {path} needs it. Copy both, under one name.'
+        )
+    description = Description.from_json(beside.read_text(), beside)
+    check_parts(description, path)
+    return description
+
+
+def refuse_other_devices(path: Path, device: str) -> None:
+    if device != 'cpu':
+        raise ValueError(f'{path} runs on the CPU only, not on {device!r}.')
 
 
 def unreadable(path: Path, runtime: str, why: object) -> ValueError:
@@ -119,4 +195,6 @@ RUNTIMES: dict[str, Callable] = {
     '.onnx': OnnxRuntime,
     '.xml': OpenVino,
     '.param': Ncnn,
+    '.pt2': TorchExport,
+    '.pte': ExecuTorch,
 }
