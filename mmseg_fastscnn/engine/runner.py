@@ -44,6 +44,7 @@ from mmseg_fastscnn.engine.run_state import (
 )
 from mmseg_fastscnn.engine.startup import StartupCheckHook
 from mmseg_fastscnn.engine.terminal import is_shown
+from mmseg_fastscnn.engine.validation_record import ValidationRecordHook
 from mmseg_fastscnn.engine.work_dir import (
     checkpoint_folder,
     checkpoint_to_resume,
@@ -204,6 +205,7 @@ class SegRunner(Runner):
         self.register_hook(BadStepsHook(max_bad_steps))
         if self.validates:
             self.register_hook(InferenceFormHook())
+            self.register_hook(ValidationRecordHook())
         if self.distributed:  # so that all processes validate with equal statistics
             self.register_hook(dict(type='SyncBuffersHook'))
 
