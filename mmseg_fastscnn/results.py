@@ -21,11 +21,13 @@ def png_chunk(kind: bytes, content: bytes) -> bytes:
 
 
 # What tells our files from a user's: a PNG ends in a text chunk, a JPEG begins with a
-# comment, metrics have these keys, a config begins with this line.
+# comment, metrics have these keys, a config begins with this line, pages have this
+# mark near their beginning.
 END = png_chunk(b'IEND', b'')
 SIGNATURE = png_chunk(b'tEXt', b'Software\0mmseg_fastscnn') + END
 COMMENT = b'\xff\xd8' + b'\xff\xfe\0\x10mmseg_fastscnn'
 METRICS = {'num_images', 'config', 'checkpoint'}
+PAGE = 'a report written by mmseg_fastscnn'
 CONFIG = b'# The whole config of a run, written by mmseg_fastscnn.\n'
 
 
@@ -38,6 +40,8 @@ def is_ours(path: Path) -> bool:
         return content.startswith(COMMENT)
     if path.suffix == '.py':
         return content.startswith(CONFIG)
+    if path.suffix == '.html':
+        return PAGE.encode() in content[:200]
     try:
         return path.suffix == '.json' and set(json.loads(content)) >= METRICS
     except (ValueError, TypeError):  # no JSON, or one number

@@ -104,6 +104,7 @@ def main(args: Namespace) -> None:
     from mmseg_fastscnn.engine.runner import SegRunner
     from mmseg_fastscnn.engine.skipped_samples import skip_bad_samples
     from mmseg_fastscnn.engine.work_dir import RemoveEarlierRun, check_work_dir
+    from mmseg_fastscnn.report.live import ReportHook
 
     config = load_config(
         args.config, args.cfg_options, args.data_root, args.work_dir, args.launcher
@@ -120,6 +121,8 @@ def main(args: Namespace) -> None:
     runner = SegRunner.from_cfg(config)
     if args.overwrite:
         runner.register_hook(RemoveEarlierRun())
+    if runner.validates:
+        runner.register_hook(ReportHook())
     with stop_on_signals(runner, args.save_every):
         runner.train()
 

@@ -7,7 +7,9 @@ images is kept.
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
+from mmengine.dist import all_gather_object
 from mmengine.evaluator import Evaluator
+from mmengine.hooks import Hook
 from torch import Tensor
 
 from mmseg_fastscnn.evaluation import IoUMetric
@@ -58,6 +60,32 @@ class ImageCounts:
         return self.of_images[path]
 
 
+class ImageCountsHook(Hook):
+    """Score each image of a test.
+
+    Attributes:
+        scores: What `image_scores` returns, in the order of paths.
+    """
+
+    def __init__(self):
+        self.scores: dict[str, dict[str, float]] = {}
+        self.counts: ImageCounts | None = None
+
+    def before_test_epoch(self, runner) -> None:
+        metric = metric_of(runner.test_evaluator)
+        self.counts = ImageCounts(metric) if metric is not None else None
+
+    def after_test_iter(
+        self, runner, batch_idx: int, data_batch=None, outputs=None
+    ) -> None:
+        for path, matrix in self.counts.take().items() if self.counts else ():
+            self.counts.add(path, matrix)
+
+    def after_test_epoch(self, runner, metrics: dict | None = None) -> None:
+        if self.counts is not None:
+            self.scores = image_scores(joined(all_gather_object(self.counts.of_images)))
+
+
 def class_iou(counts: np.ndarray) -> np.ndarray:
     """Return the IoU in percent of each class; nan where it occurs nowhere.
 
@@ -83,6 +111,21 @@ def image_iou(counts: np.ndarray) -> float:
     """
     in_label = counts[LABELLED] > 0
     return float(class_iou(counts)[in_label].mean()) if in_label.any() else float('nan')
+
+
+def iou_of_image(label: np.ndarray, pred: np.ndarray, num_classes: int) -> float:
+    """Return the `image_iou` of an image, from (H, W) uint8 train ids.
+
+    Args:
+        label: Ids that are of no class do not count.
+        pred: Ids of classes.
+        num_classes: C.
+    """
+    counted = label < num_classes
+    label, pred = label[counted], pred[counted]
+    parts = (label[label == pred], label, pred)
+    counts = [np.bincount(ids, minlength=num_classes) for ids in parts]
+    return image_iou(np.stack(counts))
 
 
 def image_scores(of_images: Mapping[str, np.ndarray]) -> dict[str, dict[str, float]]:

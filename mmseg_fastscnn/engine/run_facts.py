@@ -19,7 +19,7 @@ from mmseg_fastscnn import __version__
 from mmseg_fastscnn.machine import describe_device
 
 # Settings in which runs of one recipe, with several seeds, differ.
-OF_THE_RUN = ('randomness', 'work_dir', 'load_from', 'resume', 'launcher')
+OF_THE_RUN = ('randomness', 'work_dir', 'resume', 'launcher')
 PACKAGES = ('torch', 'mmengine', 'mmcv-lite', 'numpy', 'opencv-python')
 
 

@@ -48,7 +48,7 @@ from mmseg_fastscnn.registry import HOOKS
 from mmseg_fastscnn.structures import SegDataSample
 
 TOGETHER = 32  # images whose results are read from the device together
-PIXELS = 30_000  # over all images, for the calibration
+PIXELS = 12_000  # over all images, for the calibration
 
 
 class Found(NamedTuple):
