@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+STRIPE = 3  # pixels of a stripe, of which every third is drawn
+GREY = 200
 GAP = 4  # pixels of white between the pictures of a panel
 
 
@@ -42,6 +44,24 @@ def overlay(
     unknown = seg_map >= len(palette)
     if unknown.any():
         result[unknown] = image[unknown]
+    return result
+
+
+def hatched(picture: np.ndarray, where: np.ndarray) -> np.ndarray:
+    """Return a picture with stripes over some pixels: what is not labelled.
+
+    So it is told from a class that is drawn in black, as a background often is.
+
+    Args:
+        picture: (H, W, 3) uint8 BGR.
+        where: (H, W) bool.
+    """
+    if not where.any():
+        return picture
+    rows, columns = np.indices(where.shape, sparse=True)
+    stripe = (rows + columns) // STRIPE % 3 == 0
+    result = picture.copy()
+    result[where & stripe] = GREY
     return result
 
 

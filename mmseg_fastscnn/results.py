@@ -27,12 +27,13 @@ def png_chunk(kind: bytes, content: bytes) -> bytes:
 
 # What tells our files from a user's: a PNG ends in a text chunk, an array in our name,
 # a video in a box that players skip; a JPEG begins with a comment, a config with this
-# line, and metrics have these keys.
+# line, a page has this mark near its beginning, and metrics have these keys.
 NAME = b'mmseg_fastscnn'
 END = png_chunk(b'IEND', b'')
 SIGNATURE = png_chunk(b'tEXt', b'Software\0' + NAME) + END
 VIDEO_MARK = struct.pack('>I', 8 + len(NAME)) + b'free' + NAME
 COMMENT = b'\xff\xd8' + b'\xff\xfe\0\x10' + NAME
+PAGE = 'a report written by mmseg_fastscnn'
 CONFIG = b'# The whole config of a run, written by mmseg_fastscnn.\n'
 METRICS = {'num_images', 'config', 'checkpoint'}
 FIRST_BYTES = {'.jpg': COMMENT, '.jpeg': COMMENT, '.py': CONFIG}
@@ -46,6 +47,9 @@ def is_ours(path: Path) -> bool:
             return set(json.loads(path.read_bytes())) >= METRICS
         except (ValueError, TypeError):  # no JSON, or one number
             return False
+    if path.suffix == '.html':
+        with path.open('rb') as file:
+            return PAGE.encode() in file.read(200)
     mark = FIRST_BYTES.get(path.suffix) or LAST_BYTES.get(path.suffix)
     if mark is None:
         return False

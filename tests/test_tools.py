@@ -30,20 +30,20 @@ def checkpoint(tmp_path_factory):
     return path
 
 
-def metrics(work_dir) -> dict:
-    return json.loads((work_dir / 'metrics.json').read_text())
+def metrics(work_dir, kind: str = '') -> dict:
+    return json.loads((work_dir / f'metrics{kind}.json').read_text())
 
 
 def logged_losses(printed: str) -> list[float]:
     return [float(x) for x in re.findall(r'Iter\(train\).*?  loss: ([\d.]+)', printed)]
 
 
-def evaluate(checkpoint, streets, work_dir, *options) -> dict:
+def evaluate(checkpoint, streets, work_dir, *options, kind: str = '') -> dict:
     run(
         'tools/test.py',
         *[TOY, checkpoint, '--data-root', streets, '--work-dir', work_dir, *options],
     )
-    return metrics(work_dir)
+    return metrics(work_dir, kind)
 
 
 def test_what_a_training_run_leaves_and_prints(trained):
@@ -90,7 +90,16 @@ def test_test_writes_metrics_label_images_and_pictures(streets, checkpoint, tmp_
         pred = data.label_map.table[raw]
         label = read_label(info['seg_map_path'], data.label_map)
         np.add.at(confusion, (label[label < 19], pred[label < 19]), 1)
-        assert cv2.imread(str(show / info['rel_path'])).shape == (64, 3 * 128 + 8, 3)
+        picture = cv2.imread(str(show / info['rel_path']))
+        assert picture.shape[1] == 3 * 128 + 8 and picture.shape[0] > 18 + 64 + 18
+        assert (picture[18:82, :128] == cv2.imread(info['img_path'])).all()
+        union = np.bincount(pred[label < 19], minlength=19)
+        of_label = np.bincount(label[label < 19], minlength=19)
+        hit = np.bincount(label[label == pred], minlength=19)
+        scores = report['per_image'][info['rel_path']]
+        iou = hit[of_label > 0] / (union + of_label - hit)[of_label > 0]
+        assert scores['IoU'] == pytest.approx(100 * iou.mean())
+        assert scores['aAcc'] == pytest.approx(100 * hit.sum() / of_label.sum())
     union = confusion.sum(0) + confusion.sum(1) - np.diag(confusion)
     iou = 100 * np.diag(confusion)[union > 0] / union[union > 0]
     assert report['mIoU'] == pytest.approx(iou.mean(), rel=1e-9)
@@ -110,8 +119,10 @@ def test_batches_give_the_same_metrics(streets, checkpoint, tmp_path):
 
 
 def test_tta_is_another_evaluation_of_the_same_images(streets, checkpoint, tmp_path):
-    plain = evaluate(checkpoint, streets, tmp_path / 'plain', *small_run())
-    tta = evaluate(checkpoint, streets, tmp_path / 'tta', '--tta', *small_run())
+    plain = evaluate(checkpoint, streets, tmp_path, *small_run())
+    options = ['--tta', *small_run()]
+    tta = evaluate(checkpoint, streets, tmp_path, *options, kind='_ms_flip')
+    assert metrics(tmp_path) == plain  # which is not written over
     assert tta['tta'] is True and tta['num_images'] == 5
     assert tta['aAcc'] != plain['aAcc'] and tta['mIoU'] > 0
 
@@ -350,7 +361,8 @@ def test_averaged_weights_train_and_are_tested(streets, tmp_path):
         ('amp', ['--amp']),
     ]:
         run('tools/test.py', config, last, *places, *options, *small_run())
-        reports[name] = metrics(tmp_path)
+        kind = dict(ema='', raw='_raw', amp='_bfloat16')[name]
+        reports[name] = metrics(tmp_path, kind)
     validated = re.findall(r'Iter\(val\) \[5/5\] +mIoU: ([\d.]+)', printed)
     assert reports['ema']['mIoU'] == pytest.approx(float(validated[-1]), abs=1e-3)
     assert reports['raw']['num_images'] == 5

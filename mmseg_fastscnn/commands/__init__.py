@@ -11,7 +11,7 @@ from importlib import import_module
 from types import ModuleType
 
 VERBS = (
-    *('check', 'train', 'test', 'predict', 'export', 'benchmark'),
+    *('check', 'train', 'test', 'predict', 'export', 'benchmark', 'report', 'compare'),
     *('convert_checkpoint', 'convert_config', 'make_toy_streets', 'pack_dataset'),
     *('print_config', 'publish_model', 'share'),
 )

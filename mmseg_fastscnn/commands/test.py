@@ -19,18 +19,18 @@ from mmseg_fastscnn.commands import options
 from mmseg_fastscnn.deploy.formats import is_exported
 
 if TYPE_CHECKING:
+    import torch
     from mmengine.config import Config
 
     from mmseg_fastscnn.engine.runner import SegRunner
 
-METRICS_FILE = 'metrics.json'
 NEEDED = ('test_dataloader', 'test_cfg', 'test_evaluator')
 # Removed, so that testing does not need the training data.
 TRAINING = ('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler')
 
 
 def parse_args(parser: ArgumentParser, words: Sequence[str] | None) -> Namespace:
-    options.add_run(parser, 'folder for metrics.json and logs', config_may_lack=True)
+    options.add_run(parser, 'folder for scores and logs', config_may_lack=True)
     parser.add_argument('checkpoint', help='checkpoint or exported file')
     options.add_weights(parser)
     parser.add_argument('--tta', action='store_true', help='multiple scales and flips')
@@ -69,10 +69,12 @@ def refuse_options(parser: ArgumentParser, args: Namespace) -> None:
 
 
 def main(args: Namespace) -> None:
+    import torch
     from mmengine.dist import is_main_process
 
     from mmseg_fastscnn.apis import config_in
     from mmseg_fastscnn.config import load_config, require, use_tta
+    from mmseg_fastscnn.engine.image_counts import ImageCountsHook
     from mmseg_fastscnn.engine.predictions import PredictionHook
     from mmseg_fastscnn.engine.runner import SegRunner
     from mmseg_fastscnn.machine import low_precision, warn_of_slow_bfloat16
@@ -83,7 +85,9 @@ def main(args: Namespace) -> None:
         config, args.cfg_options, args.data_root, args.work_dir, args.launcher
     )
     require(config, NEEDED, 'testing')
-    check_may_write(Path(config.work_dir, METRICS_FILE))
+    dtype = low_precision() if args.amp else torch.float32
+    path = Path(config.work_dir, metrics_file(args, dtype))
+    check_may_write(path)
     for key in TRAINING:
         config.pop(key, None)
     if args.tta:
@@ -93,15 +97,17 @@ def main(args: Namespace) -> None:
     else:
         config.load_from, config.resume = args.checkpoint, False
         runner = SegRunner.from_cfg(config)
+        runner.test_dtype = dtype
     runner.weights = args.weights
     if args.amp:
-        runner.test_dtype = low_precision()
-        warn_of_slow_bfloat16(runner.test_dtype)
+        warn_of_slow_bfloat16(dtype)
+    images = ImageCountsHook()
+    runner.register_hook(images)
     if args.out or args.show_dir:
         runner.register_hook(PredictionHook(args.out, args.show_dir))
     means = runner.test()
     if means and is_main_process():
-        write_metrics(runner, means, args)
+        write_metrics(path, runner, means, images.scores, args)
     for folder in (args.out, args.show_dir):
         if folder and is_main_process():
             print(f'Written: {folder}')
@@ -129,7 +135,29 @@ def runner_of_file(config: Config, file: str) -> SegRunner:
     return runner
 
 
-def write_metrics(runner: SegRunner, means: dict, args: Namespace) -> None:
+def metrics_file(args: Namespace, dtype: torch.dtype) -> str:
+    """Return the name of the scores, so that no kind of evaluation replaces another.
+
+    `metrics.json`; `metrics_raw_ms_flip_bfloat16.json` for raw weights, multiple scales
+    and flips, computed in bfloat16; `metrics_street_onnx.json` for street.onnx.
+    """
+    file = Path(args.checkpoint).name.replace('.', '_')
+    kinds = [
+        file if is_exported(args.checkpoint) else None,
+        'raw' if args.weights == 'raw' else None,
+        'ms_flip' if args.tta else None,
+        name_of(dtype) if args.amp else None,
+    ]
+    return '_'.join(['metrics', *filter(None, kinds)]) + '.json'
+
+
+def name_of(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix('torch.')
+
+
+def write_metrics(
+    path: Path, runner: SegRunner, means: dict, per_image: dict, args: Namespace
+) -> None:
     """Write the scores, and how they were measured, to a file."""
     from mmseg_fastscnn.writing import whole_file
 
@@ -140,11 +168,12 @@ def write_metrics(runner: SegRunner, means: dict, args: Namespace) -> None:
     report = report | dict(
         num_images=len(runner.test_dataloader.dataset),
         tta=args.tta,
-        dtype=str(runner.test_dtype).removeprefix('torch.'),
+        dtype=name_of(runner.test_dtype),
+        weights=args.weights,
         config=args.config,
         checkpoint=args.checkpoint,
+        per_image=per_image,
     )
-    path = Path(runner.cfg.work_dir, METRICS_FILE)
     with whole_file(path) as file:
         file.write((json.dumps(report, indent=2) + '\n').encode())
     print(f'Written: {path}')

@@ -143,6 +143,7 @@ def main(args: Namespace) -> None:
     from mmseg_fastscnn.engine.runner import SegRunner
     from mmseg_fastscnn.engine.skipped_samples import skip_bad_samples
     from mmseg_fastscnn.engine.work_dir import RemoveEarlierRun, check_work_dir
+    from mmseg_fastscnn.report.live import ReportHook
 
     is_folder = Path(args.config).is_dir()
     source = config_of_folder(args) if is_folder else args.config
@@ -161,6 +162,8 @@ def main(args: Namespace) -> None:
     runner = SegRunner.from_cfg(config)
     if args.overwrite:
         runner.register_hook(RemoveEarlierRun())
+    if runner.validates:
+        runner.register_hook(ReportHook())
     with stop_on_signals(runner, args.save_every):
         runner.train()
 

@@ -42,6 +42,7 @@ from mmseg_fastscnn.engine.run_state import (
 from mmseg_fastscnn.engine.starting_point import averages_weights, starting_point
 from mmseg_fastscnn.engine.startup import StartupCheckHook
 from mmseg_fastscnn.engine.terminal import is_shown
+from mmseg_fastscnn.engine.validation_record import ValidationRecordHook
 from mmseg_fastscnn.engine.work_dir import checkpoint_to_resume, last_checkpoint
 from mmseg_fastscnn.machine import set_aside_broken_torchvision
 from mmseg_fastscnn.models.segmentor import unwrapped
@@ -200,6 +201,7 @@ class SegRunner(Runner):
         self.register_hook(BadStepsHook(max_bad_steps))
         if self.validates:
             self.register_hook(InferenceFormHook())
+            self.register_hook(ValidationRecordHook())
         if self.distributed:  # so that all processes validate with equal statistics
             self.register_hook(dict(type='SyncBuffersHook'))
 

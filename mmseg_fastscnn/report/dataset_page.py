@@ -1,12 +1,9 @@
 """What the check of a data set found, as one HTML page with pictures in it.
 
-Names of files and classes come from strangers and may hold HTML: all text is escaped,
-and the page forbids the browser to run or to load anything.
+Names of files and classes come from strangers and may hold HTML: all text is escaped.
 """
 
-import base64
 from collections.abc import Iterator, Sequence
-from html import escape
 
 import cv2
 import numpy as np
@@ -18,32 +15,18 @@ from mmseg_fastscnn.datasets.loading import read_raw_label
 from mmseg_fastscnn.datasets.metainfo import voc_palette
 from mmseg_fastscnn.datasets.picture import read_picture
 from mmseg_fastscnn.datasets.seg_dataset import SegDataset
-from mmseg_fastscnn.pictures import overlay, panel
+from mmseg_fastscnn.pictures import hatched, overlay, panel
 from mmseg_fastscnn.report.dataset_text import (
     facts_lines,
     grade_of,
-    printable,
     verdict,
 )
+from mmseg_fastscnn.report.page import figure, head, jpeg, legend, text
+from mmseg_fastscnn.structures import IGNORED
 
 SHOWN = 3  # images per split
 WIDTH = 320  # of a picture, in pixels
 ANY_ID = voc_palette(256)  # colours of ids that no class has
-HEAD = """<!doctype html>
-<!-- {mark} -->
-<html lang="en"><meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy"
- content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
-<title>{title}</title>
-<style>
-body {{ font: 15px/1.5 sans-serif; max-width: 60em; margin: 2em auto; padding: 0 1em }}
-li {{ margin-bottom: 1em; overflow-wrap: anywhere }}
-.stops b {{ color: #b00020 }}
-img {{ max-width: 100%; display: block }}
-figure {{ margin: .5em 0 }} figcaption {{ color: #555; overflow-wrap: anywhere }}
-pre {{ overflow-x: auto }}
-</style>
-"""
 
 
 def page_of(report: Report, mark: str) -> str:
@@ -58,8 +41,8 @@ def page_of(report: Report, mark: str) -> str:
 
 def parts_of_page(report: Report, mark: str) -> Iterator[str]:
     title = f'Data of {report.source}'
-    yield HEAD.format(mark=mark, title=text(title))
-    yield f'<h1>{text(title)}</h1><p>{text(verdict(report))}</p><ul>'
+    yield head(title, mark)
+    yield f'<h1>{text(title)}</h1><p>{text(verdict(report))}</p><ul class="findings">'
     for finding in report.findings:
         kind = 'stops' if finding.stops else 'doubtful'
         yield f'<li class="{kind}"><b>{grade_of(finding)}</b>: {text(finding.text)}'
@@ -68,27 +51,19 @@ def parts_of_page(report: Report, mark: str) -> Iterator[str]:
     yield '</ul><h2>Numbers</h2><pre>'
     yield '\n'.join(text(line) for line in facts_lines(report))
     yield '</pre>'
-    yield from legend(report)
+    yield from legend_of(report)
     for name, facts in report.facts.items():
         yield f'<h2>{text(name)}: some of {facts.total} images with their labels</h2>'
         step = max(len(facts.pairs) // SHOWN, 1)
         yield from figures(report, facts.pairs[::step][:SHOWN])
 
 
-def legend(report: Report) -> Iterator[str]:
+def legend_of(report: Report) -> Iterator[str]:
     """Yield the names of the classes, each beside its colour."""
     parts = [part for facts in report.facts.values() for part in facts.parts]
     named = [part.metainfo for part in parts]
     if named:
-        colours = zip(named[0]['classes'], named[0]['palette'], strict=True)
-        for name, (red, green, blue) in colours:
-            colour = f'#{red:02x}{green:02x}{blue:02x}'
-            yield f'<span style="color: {colour}">&#9632;</span> {text(name)}'
-
-
-def text(words: str) -> str:
-    """Return words as HTML that shows them, whatever they hold."""
-    return escape(printable(words))
+        yield legend(named[0], unlabelled=True)
 
 
 def figures(report: Report, pairs: Sequence[PairFacts]) -> Iterator[str]:
@@ -96,12 +71,11 @@ def figures(report: Report, pairs: Sequence[PairFacts]) -> Iterator[str]:
     for pair in pairs:
         facts = facts_of(report, pair)
         try:
-            picture = jpeg(drawn(pair, facts))
-            shown = f'<img alt="" src="data:image/jpeg;base64,{picture}">'
+            shown = jpeg(drawn(pair, facts))
         except Exception as error:  # a broken file is what this page may be about
             shown = f'<p>{text(f"No picture: {error}")}</p>'
         names = ' · '.join(dict.fromkeys(filter(None, (pair.image, pair.label))))
-        yield f'<figure>{shown}<figcaption>{text(names)}</figcaption></figure>'
+        yield figure(shown, names)
 
 
 def facts_of(report: Report, pair: PairFacts) -> DatasetFacts:
@@ -131,7 +105,8 @@ def drawn(pair: PairFacts, facts: DatasetFacts) -> np.ndarray:
             part.label_map.encode(raw, pair.label),
             part.metainfo['palette'],
         )
-        return panel([small(image), small(overlay(image, train, palette))])
+        picture = hatched(overlay(image, train, palette), train == IGNORED)
+        return panel([small(image), small(picture)])
     if raw.values.ndim == 3:
         return panel([small(image), small(np.ascontiguousarray(raw.values[..., ::-1]))])
     ids = (raw.values % len(ANY_ID)).astype(np.uint8)
@@ -143,8 +118,3 @@ def small(picture: np.ndarray) -> np.ndarray:
     factor = min(WIDTH / picture.shape[1], 1)
     size = [max(round(length * factor), 1) for length in picture.shape[1::-1]]
     return cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
-
-
-def jpeg(picture: np.ndarray) -> str:
-    """Return a picture as a JPEG file in base64."""
-    return base64.b64encode(cv2.imencode('.jpg', picture)[1].tobytes()).decode()

@@ -1,0 +1,103 @@
+"""Several runs on one page: their curves over each other, and what differs."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from mmseg_fastscnn.report.charts import SCRIPT, Line, line_chart
+from mmseg_fastscnn.report.comparison import (
+    Group,
+    columns_of,
+    rows_of,
+    worse_images,
+)
+from mmseg_fastscnn.report.page import head, legend, table, text
+from mmseg_fastscnn.report.run_files import Run, score
+from mmseg_fastscnn.report.run_pictures import result_row
+from mmseg_fastscnn.results import PAGE, check_may_write
+from mmseg_fastscnn.writing import whole_file
+
+
+def write_comparison(path: str | Path, groups: Sequence[Group]) -> None:
+    """Write the page.
+
+    Raises:
+        ValueError: The file exists and is not ours.
+    """
+    check_may_write(Path(path))
+    content = '\n'.join(parts_of_page(groups))
+    with whole_file(path) as file:
+        file.write(content.encode('utf-8', 'backslashreplace'))
+
+
+def parts_of_page(groups: Sequence[Group]) -> Iterator[str]:
+    title = ' against '.join(group.name for group in groups)
+    yield head(title, PAGE, SCRIPT)
+    yield f'<h1>{text(title)}</h1>'
+    yield (
+        '<p class="soft">Each run counts with its best validation. ± is the standard '
+        'deviation between runs of one recipe with several seeds; that of a difference '
+        'is the deviation between two single runs.</p>'
+    )
+    classes = groups[0].runs[0].metainfo['classes']
+    yield table(columns_of(groups), rows_of(groups, classes))
+    yield '<h2>Curves</h2><div class="grid">'
+    yield from curves(groups)
+    yield '</div><h2>IoU of each class, %</h2><div class="grid small">'
+    for name in classes:
+        yield line_chart(
+            name, lines_of_runs(groups, lambda r, n=name: of_class(r, n)), (0, 100)
+        )
+    yield '</div>'
+    yield from worse_parts(*groups[:2])
+    yield f'<script>{SCRIPT}</script></html>'
+
+
+def curves(groups: Sequence[Group]) -> Iterator[str]:
+    yield line_chart('mIoU of validation, %', lines_of_runs(groups, miou_curve))
+    yield line_chart(
+        'Loss of validation',
+        lines_of_runs(groups, lambda run: run.validated('losses', 'decode.loss_ce')),
+    )
+    yield line_chart(
+        'Loss of training', lines_of_runs(groups, lambda run: run.curve('loss'))
+    )
+    yield line_chart(
+        'Learning rate', lines_of_runs(groups, lambda run: run.curve('lr'))
+    )
+
+
+def lines_of_runs(groups: Sequence[Group], curve) -> list[Line]:
+    """Return a line per run, in the colour of its group."""
+    return [
+        Line(run.name, curve(run), k)
+        for k, group in enumerate(groups)
+        for run in group.runs
+    ]
+
+
+def miou_curve(run: Run) -> list:
+    return [(v['iter'], score(v)) for v in run.validations if score(v) is not None]
+
+
+def of_class(run: Run, name: str) -> list:
+    return run.validated('per_class', name, 'IoU')
+
+
+def worse_parts(first: Group, second: Group) -> Iterator[str]:
+    """Yield the images where the second is worse, with pictures where there are any."""
+    worse = worse_images(first, second)
+    yield f'<h2>Images where {text(second.name)} is worse</h2>'
+    names = [f'IoU of {group.name}' for group in (first, second)]
+    rows = ([path, f'{before:.2f}', f'{after:.2f}'] for path, before, after in worse)
+    yield table(['image', *names], rows)
+    run = second.runs[0]
+    kept = {
+        result.name: (result, image)
+        for kind in ('shown', 'worst')
+        for result, image in run.results(run.validations[-1], kind)
+    }
+    found = [kept[path] for path, _, _ in worse if path in kept]
+    if found:
+        yield f'<p>As {text(run.name)} predicts them after its last validation:</p>'
+        yield legend(run.metainfo, unlabelled=True)
+        yield from (result_row(run, *pair) for pair in found)

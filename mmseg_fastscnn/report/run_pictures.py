@@ -1,0 +1,73 @@
+"""The same validation images as predicted now and before, and the worst ones."""
+
+from collections.abc import Iterator, Mapping
+
+import cv2
+import numpy as np
+
+from mmseg_fastscnn.engine.small_pictures import Result
+from mmseg_fastscnn.pictures import hatched, overlay
+from mmseg_fastscnn.report.page import figure, jpeg, legend, text
+from mmseg_fastscnn.report.run_files import Run
+from mmseg_fastscnn.structures import IGNORED
+
+WIDTH = 400  # pixels of a picture in the page
+OPACITY = 0.6
+
+
+def picture_parts(run: Run) -> Iterator[str]:
+    """Yield the fixed images and the worst ones of the last validation."""
+    last = run.validations[-1]
+    shown = run.results(last, 'shown')
+    if not shown:
+        return
+    earlier = {}
+    if len(run.validations) > 1:
+        found = run.results(run.validations[-2], 'shown')
+        earlier = {result.name: result for result, _ in found}
+    yield '<h2>Validation images: now, before and truth</h2>'
+    yield legend(run.metainfo, unlabelled=True)
+    for result, image in shown:
+        yield result_row(run, result, image, earlier.get(result.name))
+    yield '<h2>The images of lowest IoU</h2>'
+    yield (
+        '<p class="soft">The mean is over the classes of an image\'s label. Often the '
+        'label is wrong.</p>'
+    )
+    for result, image in run.results(last, 'worst'):
+        yield result_row(run, result, image)
+
+
+def result_row(
+    run: Run, result: Result, image: np.ndarray | None, before: Result | None = None
+) -> str:
+    """Return image, truth, prediction before (if known) and now, side by side."""
+    height, width = result.label.shape
+    if image is None:
+        image = np.full((height, width, 3), 128, np.uint8)
+        note = 'The image could not be read; grey stands in its place.'
+    else:
+        note = ''
+    metainfo = run.metainfo
+    cells = [figure(jpeg(small(image)), 'image')]
+    cells.append(figure(jpeg(coloured(image, result.label, metainfo)), 'truth'))
+    if before is not None:
+        picture = jpeg(coloured(image, before.pred, metainfo))
+        cells.append(figure(picture, f'before: IoU {before.iou:.1f} %'))
+    picture = jpeg(coloured(image, result.pred, metainfo))
+    cells.append(figure(picture, f'now: IoU {result.iou:.1f} %'))
+    caption = f'<p class="soft">{text(result.name)} {note}</p>'
+    return f'{caption}<div class="row">{"".join(cells)}</div>'
+
+
+def coloured(image: np.ndarray, seg_map: np.ndarray, metainfo: Mapping) -> np.ndarray:
+    """Return a small picture of a label map over its image."""
+    picture = overlay(image, seg_map, metainfo['palette'], OPACITY)
+    return small(hatched(picture, seg_map == IGNORED))
+
+
+def small(picture: np.ndarray) -> np.ndarray:
+    """Shrink a picture to at most `WIDTH`."""
+    factor = min(WIDTH / picture.shape[1], 1)
+    size = [max(round(length * factor), 1) for length in picture.shape[1::-1]]
+    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
