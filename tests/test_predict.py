@@ -228,9 +228,12 @@ def test_what_cannot_be_predicted_is_one_message(predict, tmp_path, monkeypatch)
     ours = tmp_path / 'out/overlay/street.png'
     status, said = predict(tmp_path / 'street.png', '--out', tmp_path / 'out')
     assert status == 0 and ours.exists()
+    status, said = predict('no.jpg', 'cut.mp4', 7)  # each is told
+    assert status == 2 and 'Skipped: 3' in said and 'Nothing was predicted' in said
+    assert 'no.jpg cannot be read as an image' in said
+    assert 'lacks its codec: convert it' in said
+    assert 'Camera 7 cannot be opened: there is none' in said
     for words, message in [
-        (['no.jpg'], 'cannot be read as an image'),
-        (['cut.mp4'], 'lacks its codec: convert it'),
         (['none.png'], 'does not exist'),
         (['*.gif'], 'no file matches'),
         (['other.py'], 'does not exist'),
@@ -239,7 +242,6 @@ def test_what_cannot_be_predicted_is_one_message(predict, tmp_path, monkeypatch)
         (['out/overlay/street.png', '--out', 'out'], 'over the input'),
         (['street.png', '--size', '20', '64'], 'at least 33'),
         (['street.png', '--smooth', '1'], 'from 0 to under 1'),
-        (['7'], 'Camera 7 cannot be opened: there is none'),
     ]:
         status, said = predict(*words)
         assert status == 2 and message in said, said
