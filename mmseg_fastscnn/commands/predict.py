@@ -172,7 +172,7 @@ def status(count: int, problems: int, signal: int) -> int:
         signal: The signal that ended the run, or 0.
     """
     if problems:
-        print_note(f'{problems} problems, named above.')
+        print_note(f'Skipped: {problems}, named above.')
     if signal:
         print_note('Stopped by a signal; what was written is complete.')
         return 128 + signal

@@ -114,7 +114,7 @@ def in_folder(folder: Path, root: Path, note: Tell) -> list[Source]:
     ]
     results = {path for path in files if is_ours(path)}
     if results:
-        note(f'{folder}: {len(results)} results of this program are left out.')
+        note(f'{folder}: results of this program are left out ({len(results)}).')
     if len(files) == len(results):
         raise FileNotFoundError(
             f'{folder} has no images and no videos ({" ".join(IMAGES + VIDEOS)})'
