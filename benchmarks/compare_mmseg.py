@@ -150,9 +150,12 @@ def prepare(out: Path, python: Path, checkpoint: str) -> Path:
     return config
 
 
-def run(work: str, side: str, python: str, config: Path, out: Path) -> dict:
-    """Do one piece of work in a new process of one side."""
-    env = dict(os.environ, MKL_NUM_THREADS='', OMP_NUM_THREADS=str(os.cpu_count()))
+def run(
+    work: str, side: str, python: str, config: Path, out: Path, clock: str = 'wall'
+) -> dict:
+    """Do one piece of work in a new process of one side; `cpu` with one thread."""
+    threads = os.cpu_count() if clock == 'wall' else 1
+    env = dict(os.environ, MKL_NUM_THREADS='', OMP_NUM_THREADS=str(threads))
     env = {key: value for key, value in env.items() if value}
     env['PYTHONPATH'] = str(ROOT) if side == 'ours' else ''
     if work == 'evaluate':
@@ -160,7 +163,7 @@ def run(work: str, side: str, python: str, config: Path, out: Path) -> dict:
     result = out / f'{work}.json'
     command = [python, ROOT / 'benchmarks/work.py', side, work, '--config', config]
     command += ['--checkpoint', out / 'weights.pth', '--data', out / 'data/both']
-    call([*command, '--out', result], env)
+    call([*command, '--out', result, '--clock', clock], env)
     return json.loads(result.read_text())
 
 

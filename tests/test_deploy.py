@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from exported import frame_of, write_checkpoint, write_config
 from mmseg_fastscnn.apis import inference_model, init_model
 from mmseg_fastscnn.deploy.backends import Predictor
 from mmseg_fastscnn.deploy.export import PACKAGES, check_free, export
+from mmseg_fastscnn.deploy.exported_model import differences, whole_images
 from mmseg_fastscnn.deploy.torch_runtime import describe
 from mmseg_fastscnn.ops.cell_argmax import cell_argmax
 from mmseg_fastscnn.ops.interpolated import interpolated
@@ -147,6 +149,74 @@ def test_export_command_checks_what_it_wrote(config, checkpoint, streets, tmp_pa
     assert 'exists' in said
 
 
+def test_the_test_command_takes_exported_files(exported, checkpoint, streets, tmp_path):
+    """With the checkpoint's mIoU and label images, and a file for `--out`."""
+    found, labels = [], []
+    for path in (checkpoint, exported['.onnx']):
+        folder = tmp_path / path.suffix[1:]
+        options = [
+            '--data-root',
+            streets,
+            '--work-dir',
+            folder,
+            '--out',
+            folder / 'out',
+        ]
+        run('tools/test.py', TOY, path, *options)
+        found.append(json.loads((folder / 'metrics.json').read_text()))
+        files = sorted((folder / 'out').rglob('*.png'))
+        labels.append(np.stack([cv2.imread(str(f), -1) for f in files]))
+    assert found[0].keys() == found[1].keys()
+    assert found[1]['mIoU'] == pytest.approx(found[0]['mIoU'], abs=0.02) != 0
+    assert found[1]['num_images'] == 5 and found[1]['dtype'] == 'fp32'
+    assert (labels[0] == labels[1]).mean() > 0.999
+    for option in ('--tta', '--amp', '--weights=raw'):
+        said = run('tools/test.py', TOY, exported['.onnx'], option, ok=False)
+        assert f'{option.replace("=", " ")} is for checkpoints' in said
+    said = run('tools/test.py', exported['.onnx'], ok=False)
+    assert 'give CONFIG' in said
+
+
+def test_benchmark_puts_files_side_by_side(exported, streets, tmp_path):
+    files = [exported['.onnx'], exported['.param']]
+    options = ['--data-root', streets, '--repeat', 2]
+    said = run('tools/benchmark.py', TOY, *files, *options)
+    columns = {
+        line[:20].strip(): re.findall(r'[\d.,]+', line[20:])
+        for line in said.splitlines()
+    }
+    for stage in ('decode', 'network', 'upsample and argmax', 'all'):
+        assert len(columns[stage]) == 6  # p50, p95 and share of both
+    for fact in ('images per second', 'peak memory, MiB'):
+        assert len(columns[fact]) == 2
+    cut = tmp_path / 'cut.onnx'
+    cut.write_bytes(files[0].read_bytes()[:5000])
+    said = run('tools/benchmark.py', TOY, cut, *options, ok=False)
+    assert 'damaged or cut short' in said
+
+
+def test_what_a_file_and_a_config_see_differently(exported, streets):
+    config = load_config(TOY, data_root=str(streets))
+    description = Predictor(exported['.onnx']).description
+    assert differences(config, description) == []
+    other = replace(description, classes=description.classes[::-1])
+    with pytest.raises(ValueError, match='Test it with the config'):
+        differences(config, other)
+    other = replace(description, scale=(64, 32), keep_ratio=True)
+    said = differences(config, other)
+    assert said == [
+        'scale is (64, 32), in the config None',
+        'keep_ratio is True, in the config False',
+    ]
+    config.test_dataloader.dataset.pipeline.insert(
+        1, dict(type='Resize', scale=(64, 32), keep_ratio=True)
+    )
+    assert differences(config, other) == []
+    whole_images(config)
+    steps = [step.type for step in config.test_dataloader.dataset.pipeline]
+    assert steps == ['LoadImageFromFile', 'LoadAnnotations', 'PackSegInputs']
+
+
 def test_files_that_are_no_exports_are_refused(exported, tmp_path):
     cut = tmp_path / 'cut.onnx'
     cut.write_bytes(exported['.onnx'].read_bytes()[:5000])
@@ -166,6 +236,8 @@ def test_files_that_are_no_exports_are_refused(exported, tmp_path):
     (tmp_path / 'model.bin').write_bytes(b'of OpenVINO')
     with pytest.raises(FileExistsError, match=r'model\.bin'):
         check_free(tmp_path / 'model.param')
+    with pytest.raises(ValueError, match=r'Predictor\(.*model'):
+        init_model(str(exported['.onnx']))
     predictor = Predictor(exported['.onnx'])
     with pytest.raises(ValueError, match='float64'):
         predictor(np.zeros((64, 64, 3)))

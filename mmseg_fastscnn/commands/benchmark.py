@@ -1,32 +1,67 @@
 """Time the stages of prediction on a config's test images, one image at a time.
 
-Example: fastscnn benchmark fast_scnn_camvid.py best_mIoU_iter_4000.pth
+Checkpoints and exported files (see docs/deploy.md) are timed in turn, each in a process
+of its own, and stand side by side in one table.
+
+Example: fastscnn benchmark fast_scnn_camvid.py best_mIoU_iter_4000.pth street.onnx
 """
 
 from __future__ import annotations
 
-import resource
 import shutil
 import subprocess
+import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmseg_fastscnn.commands import options
+from mmseg_fastscnn.deploy.formats import is_exported
 
 if TYPE_CHECKING:
     import torch
+    from mmengine.config import Config
+
+WIDTH = 26  # of a file's three columns
+
+
+@dataclass
+class Timing:
+    """What was measured of one file.
+
+    Attributes:
+        seconds: For each stage, and for `all`, the seconds of each image.
+        size: (h, w) of the images.
+        precision: Type in which the network computes.
+        peak: Peak memory of the process in MiB.
+        machine: Facts of the device, one line each.
+    """
+
+    seconds: dict[str, list[float]]
+    size: tuple[int, int]
+    precision: str
+    peak: float
+    machine: list[str]
 
 
 def parse_args(parser: ArgumentParser, words: Sequence[str] | None) -> Namespace:
     options.add_config(parser)
     parser.add_argument(
-        'checkpoint', nargs='?', help='checkpoint file; without one, random weights'
+        'files',
+        nargs='*',
+        help='checkpoints and exported files; without one, random weights',
     )
     parser.add_argument(
-        '--dtype', choices=['float32', 'bfloat16', 'float16'], default='float32'
+        '--dtype',
+        choices=['float32', 'bfloat16', 'float16'],
+        default='float32',
+        help='of checkpoints; exported files have their own',
     )
-    parser.add_argument('--device', help='e.g. cuda:1 (default: the best there is)')
+    parser.add_argument(
+        '--device', help='e.g. cuda:1 (default: the best there is; of files, cpu)'
+    )
     parser.add_argument('--repeat', type=int, default=50, help='number of timed images')
     options.add_data_root(parser)
     args = parser.parse_args(words)
@@ -36,42 +71,146 @@ def parse_args(parser: ArgumentParser, words: Sequence[str] | None) -> Namespace
 
 
 def main(args: Namespace) -> None:
-    import numpy as np
-    import torch
+    from concurrent.futures import ProcessPoolExecutor
+    from multiprocessing import get_context
 
-    from mmseg_fastscnn.apis import init_model
     from mmseg_fastscnn.config import load_config, require
-    from mmseg_fastscnn.deploy.speed import stage_seconds
-    from mmseg_fastscnn.registry import DATASETS
 
     config = load_config(args.config, args.cfg_options, args.data_root)
     require(config, ['test_dataloader'], 'timing its test images')
-    dtype = getattr(torch, args.dtype)
-    model = init_model(config, args.checkpoint, args.device, dtype=dtype)
-    dataset = DATASETS.build(config.test_dataloader.dataset)
-    seconds = stage_seconds(model, dataset, args.repeat)
-    seconds['all'] = np.sum(list(seconds.values()), axis=0)
-
-    print(f'{"stage":<20}{"p50 ms":>9}{"p95 ms":>9}{"share":>8}')
-    whole = np.median(seconds['all'])
-    for stage, values in seconds.items():
-        p50, p95 = 1e3 * np.percentile(values, [50, 95])
-        share = np.median(values) / whole
-        print(f'{stage:<20}{p50:>9.2f}{p95:>9.2f}{100 * share:>7.0f}%')
-    height, width = dataset[0]['inputs'].shape[1:]
-    print(f'{1 / whole:.1f} images per second of {height}x{width}, {args.dtype}')
-    for line in machine_lines(next(model.parameters()).device):
+    paths = image_paths(config) if any(map(is_exported, args.files)) else []
+    timings = {}
+    for file in args.files or ['random weights']:
+        with ProcessPoolExecutor(1, get_context('spawn')) as process:
+            given = file if args.files else None
+            timing = process.submit(timing_or_mistake, given, args, paths).result()
+        if isinstance(timing, str):
+            raise ValueError(timing)
+        timings[Path(file).name] = timing
+    print(table(timings))
+    for line in dict.fromkeys(line for t in timings.values() for line in t.machine):
         print(line)
 
 
+def image_paths(config: Config) -> list[str]:
+    """Return the files of the test images.
+
+    Raises:
+        ValueError: The data set does not name files.
+    """
+    from mmseg_fastscnn.datasets.doctor.survey import parts_of
+    from mmseg_fastscnn.registry import DATASETS
+
+    parts = list(parts_of(DATASETS.build(config.test_dataloader.dataset)))
+    if not all(hasattr(part, 'get_data_info') for part in parts):
+        raise ValueError(
+            'The test data is not made of image files, which exported files are timed '
+            'with. Time them with a data set of files (SegDataset).'
+        )
+    return [p.get_data_info(k)['img_path'] for p in parts for k in range(len(p))]
+
+
+def timing_or_mistake(
+    file: str | None, args: Namespace, paths: Sequence[str]
+) -> Timing | str:
+    """Measure one file in a process of its own; return a user's mistake as text."""
+    try:
+        if file and is_exported(file):
+            return time_exported(file, args, paths)
+        return time_checkpoint(file, args)
+    except Exception as error:
+        from mmseg_fastscnn.commands.entrance import mistake
+
+        message = mistake(error)
+        if message is None:
+            raise
+        return message
+
+
+def time_exported(file: str, args: Namespace, paths: Sequence[str]) -> Timing:
+    """Measure an exported file, without importing torch."""
+    import cv2
+
+    from mmseg_fastscnn.deploy.backends import Predictor
+    from mmseg_fastscnn.deploy.speed import frame_seconds
+
+    predictor = Predictor(file, device=args.device)
+    seconds = frame_seconds(predictor, paths, args.repeat)
+    size = cv2.imread(paths[0]).shape[:2]
+    return Timing(seconds, size, predictor.description.precision, peak_memory(), [])
+
+
+def time_checkpoint(file: str | None, args: Namespace) -> Timing:
+    """Measure a checkpoint, or random weights."""
+    import torch
+
+    from mmseg_fastscnn.apis import init_model
+    from mmseg_fastscnn.config import load_config
+    from mmseg_fastscnn.deploy.torch_speed import stage_seconds
+    from mmseg_fastscnn.machine import reuse_large_blocks
+    from mmseg_fastscnn.registry import DATASETS
+
+    reuse_large_blocks()  # as commands do
+    config = load_config(args.config, args.cfg_options, args.data_root)
+    dtype = getattr(torch, args.dtype)
+    model = init_model(config, file, args.device, dtype=dtype)
+    dataset = DATASETS.build(config.test_dataloader.dataset)
+    seconds = stage_seconds(model, dataset, args.repeat)
+    size = tuple(dataset[0]['inputs'].shape[1:])
+    machine = machine_lines(next(model.parameters()).device)
+    return Timing(seconds, size, args.dtype, peak_memory(), machine)
+
+
+def peak_memory() -> float:
+    """Return the most memory that this process has held, in MiB."""
+    status = Path('/proc/self/status')
+    if status.exists():  # `ru_maxrss` counts the parent's memory, too
+        line = next(x for x in status.read_text().splitlines() if 'VmHWM' in x)
+        return int(line.split()[1]) / 1024
+    import resource
+
+    scale = 2**20 if sys.platform == 'darwin' else 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale
+
+
+def table(timings: dict[str, Timing]) -> str:
+    """Return the stages as rows, and the files as columns."""
+    import numpy as np
+
+    from mmseg_fastscnn.deploy.speed import STAGES
+
+    def row(name: str, cells: Sequence[str]) -> str:
+        return (f'{name:<20}' + ''.join(cells)).rstrip()
+
+    def cell(timing: Timing, stage: str) -> str:
+        if stage not in timing.seconds:
+            return f'{"-":>9}{"-":>9}{"":>8}'
+        p50, p95 = 1e3 * np.percentile(timing.seconds[stage], [50, 95])
+        share = p50 / (1e3 * np.median(timing.seconds['all']))
+        return f'{p50:>9.2f}{p95:>9.2f}{100 * share:>7.0f}%'
+
+    columns = timings.values()
+    rates = [1 / np.median(timing.seconds['all']) for timing in columns]
+    used = [s for s in STAGES if any(s in timing.seconds for timing in columns)]
+    lines = [
+        row('', [f'{name[-WIDTH + 2 :]:>{WIDTH}}' for name in timings]),
+        row('stage', [f'{"p50 ms":>9}{"p95 ms":>9}{"share":>8}'] * len(timings)),
+        *(row(s, [cell(t, s) for t in columns]) for s in [*used, 'all']),
+        row('images per second', [f'{rate:>{WIDTH}.1f}' for rate in rates]),
+        row('images', [f'{"{}x{}".format(*t.size):>{WIDTH}}' for t in columns]),
+        row('precision', [f'{t.precision:>{WIDTH}}' for t in columns]),
+        row('peak memory, MiB', [f'{t.peak:>{WIDTH},.0f}' for t in columns]),
+    ]
+    return '\n'.join(lines)
+
+
 def machine_lines(device: torch.device) -> list[str]:
-    """Describe memory, device and versions, one line each."""
+    """Describe the device and versions, one line each."""
     import torch
 
     from mmseg_fastscnn.machine import describe_device
 
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    lines = [f'peak memory of the process: {peak:,.0f} MiB', describe_device(device)]
+    lines = [describe_device(device)]
     if device.type == 'cuda':
         peak = torch.cuda.max_memory_allocated(device) / 2**20
         lines.append(f'peak memory of tensors on {device}: {peak:,.0f} MiB')

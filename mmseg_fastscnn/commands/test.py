@@ -130,8 +130,8 @@ def runner_of_file(config: Config, file: str) -> SegRunner:
     runner = SegRunner.from_cfg(config)
     runner.model = ExportedModel(predictor)
     runner.test_dtype = predictor.description.precision
-    for difference in found:
-        runner.logger.warning('%s is tested as it is: %s.', file, difference)
+    if found:
+        runner.logger.warning('%s is tested as it is: %s.', file, '; '.join(found))
     return runner
 
 

@@ -3,12 +3,14 @@
 import copy
 from typing import Literal
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmseg_fastscnn.models.inference import use_pooling_form
 from mmseg_fastscnn.models.views import with_background
+from mmseg_fastscnn.ops.cell_argmax import cell_argmax
 from mmseg_fastscnn.ops.upsample_argmax import upsample_argmax
 
 Output = Literal['labels', 'logits', 'probabilities']
@@ -97,7 +99,12 @@ def label_map(logits: Tensor, height: int, width: int, align_corners: bool) -> T
 
     It is one operator, so that each format can have its own form of it.
     """
-    return upsample_argmax(logits, [(height, width)], align_corners)
+    size = (height, width)
+    if logits.device.type != 'cpu':
+        return upsample_argmax(logits, [size], align_corners)
+    images = logits.detach().contiguous().numpy()
+    labels = [cell_argmax(image, size, align_corners) for image in images]
+    return torch.from_numpy(np.stack(labels))
 
 
 @label_map.register_fake

@@ -1,56 +1,76 @@
-"""Measure how long each stage of a prediction takes."""
+"""Measure how long each stage of a prediction takes. No torch needed.
+
+`torch_speed.py` does it for a model of `init_model`.
+"""
 
 import time
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-import torch
-from mmengine.dataset import pseudo_collate
-from torch import nn
-from torch.utils.data import Dataset
+import cv2
+
+from mmseg_fastscnn.deploy.backends import Predictor
 
 STAGES = ('decode', 'preprocess', 'network', 'upsample and argmax', 'copy back')
 
 
-@torch.no_grad()
-def stage_seconds(
-    model: nn.Module, dataset: Dataset, repeat: int
-) -> dict[str, list[float]]:
-    """Predict one image after the other and time each stage.
-
-    The stages are the calls of which `EncoderDecoder.predict` is made.
+class StageTimes:
+    """The seconds that each stage took, image by image.
 
     Args:
-        model: What `init_model` returned.
-        dataset: Its items have `inputs` and `data_samples`, and are used in turn.
+        finish: Is called at the end of a stage, before the clock is read.
+    """
+
+    def __init__(self, finish: Callable[[], None] = lambda: None):
+        self.finish = finish
+        self.seconds: defaultdict[str, list[float]] = defaultdict(list)
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        began = time.perf_counter()
+        yield
+        self.finish()
+        self.seconds[stage].append(time.perf_counter() - began)
+
+    def last(self, count: int) -> dict[str, list[float]]:
+        """Return the seconds of the last images, and in `all` those of all stages."""
+        result = {stage: values[-count:] for stage, values in self.seconds.items()}
+        return result | dict(all=list(map(sum, zip(*result.values(), strict=True))))
+
+
+def warm_up(repeat: int) -> int:
+    """Return how many images come before those that are timed."""
+    return min(5, repeat)
+
+
+def frame_seconds(
+    predictor: Predictor, paths: Sequence[str], repeat: int
+) -> dict[str, list[float]]:
+    """Predict one image file after the other and time each stage.
+
+    Where the file gives label maps, these are part of the network.
+
+    Args:
+        predictor: The predictor; where it resizes frames, that is part of the network.
+        paths: Image files that OpenCV reads, used in turn.
         repeat: Number of timed images, after up to five that are not timed.
 
     Returns:
         For each stage the seconds that it took for each image.
+
+    Raises:
+        ValueError: OpenCV cannot read an image.
     """
-    seconds = {stage: [] for stage in STAGES}
-    device = next(model.parameters()).device
-
-    @contextmanager
-    def timed(stage: str) -> Iterator[None]:
-        began = time.perf_counter()
-        yield
-        if device.type == 'cuda':  # its work goes on after the call has returned
-            torch.cuda.synchronize(device)
-        seconds[stage].append(time.perf_counter() - began)
-
-    warm_up = min(5, repeat)
-    for k in range(warm_up + repeat):
-        with timed('decode'):
-            sample = dataset[k % len(dataset)]
-        with timed('preprocess'):
-            batch = model.data_preprocessor(pseudo_collate([sample]))
-        with timed('network'):
-            logits = model.coarse_logits(batch['inputs'])
-        with timed('upsample and argmax'):
-            size = tuple(batch['inputs'].shape[2:])
-            (view,) = model.views(logits, size, batch['data_samples'])
-            label = model.label_map(view)
-        with timed('copy back'):
-            label.cpu()
-    return {stage: values[warm_up:] for stage, values in seconds.items()}
+    stages = StageTimes()
+    for k in range(warm_up(repeat) + repeat):
+        path = paths[k % len(paths)]
+        with stages.timed('decode'):
+            frame = cv2.imread(path)
+        if frame is None:
+            raise ValueError(f'{path} cannot be read as an image by OpenCV.')
+        with stages.timed('network'):
+            result = predictor.run(frame)
+        with stages.timed('upsample and argmax'):
+            predictor.labels(result, frame.shape[:2])
+    return stages.last(repeat)

@@ -128,10 +128,11 @@ class BaseSegmentor(BaseModel):
         logits = logits[None]
         if self.out_channels == 1:
             logits = with_background(logits, self.decode_head.threshold)
-        if logits.device.type == host.HOST and not window and len(set(sizes)) == 1:
+        is_one = len(set(sizes)) == 1 if window is None else window.size == sizes[-1]
+        if is_one and logits.device.type == host.HOST:
             values = logits[0].detach().contiguous().numpy()
-            labels = cell_argmax(values, sizes[0], self.align_corners)
-            return torch.from_numpy(labels)[None]
+            labels = torch.from_numpy(cell_argmax(values, sizes[0], self.align_corners))
+            return (labels if window is None else window.crop(labels))[None]
         return upsample_argmax(logits, sizes, self.align_corners, window)
 
     def for_inference(self, dtype: torch.dtype = torch.float32) -> 'BaseSegmentor':
