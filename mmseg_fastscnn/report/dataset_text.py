@@ -6,10 +6,10 @@ import numpy as np
 
 from mmseg_fastscnn.datasets.class_weights import FORMS, balanced_weights
 from mmseg_fastscnn.datasets.doctor.crops import sizes_line
+from mmseg_fastscnn.datasets.doctor.dataset_facts import DatasetFacts, sum_counts
 from mmseg_fastscnn.datasets.doctor.examine import TRAINING, Report
 from mmseg_fastscnn.datasets.doctor.findings import Finding
 from mmseg_fastscnn.datasets.doctor.reading_lines import lines_for_unknown_classes
-from mmseg_fastscnn.datasets.doctor.survey import DatasetFacts, sum_counts
 
 
 def printable(text: str) -> str:
