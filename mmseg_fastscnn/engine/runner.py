@@ -1,6 +1,5 @@
 """mmengine's Runner with safe checkpoint loading and a readable terminal."""
 
-import copy
 import logging
 import os
 import warnings
@@ -21,6 +20,7 @@ from mmseg_fastscnn.datasets.sampler import RunSampler
 from mmseg_fastscnn.engine.agreement import AgreementHook, check_config_and_code
 from mmseg_fastscnn.engine.bad_steps import MAX_BAD_STEPS, BadStepsHook
 from mmseg_fastscnn.engine.class_weights import ClassWeightHook
+from mmseg_fastscnn.engine.config_text import RunConfig
 from mmseg_fastscnn.engine.data_loaders import shielded, with_workers_that_fit
 from mmseg_fastscnn.engine.header import RunHeaderHook
 from mmseg_fastscnn.engine.hooks import DataWaitHook, PlainCheckpointHook
@@ -103,7 +103,7 @@ class SegRunner(Runner):
         The order of images and the seeds of workers follow from the seed, so it must be
         known before the parts are built.
         """
-        cfg = copy.deepcopy(cfg)
+        cfg = RunConfig.of(cfg)
         asked = cfg.get('randomness', {}).get('seed')
         if cfg.get('resume'):
             if not cfg.get('load_from'):
