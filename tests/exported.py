@@ -8,6 +8,7 @@ import torch
 from conftest import ROOT, TOY
 
 from mmseg_fastscnn.config import load_config
+from mmseg_fastscnn.datasets import CityscapesDataset
 from mmseg_fastscnn.registry import MODELS
 
 # exporters take seconds per layer, so there is one bottleneck per stage
@@ -36,9 +37,11 @@ def write_checkpoint(path: Path, config: Path) -> Path:
     with torch.no_grad():
         logits = model.train()(torch.cat([inputs, inputs.flip(2)]))
     classifier.bias.data = -logits.mean((0, 2, 3))
-    names = [f'class {k}' for k in range(model.num_classes)]
-    meta = dict(classes=names, palette=[[k] * 3 for k in range(len(names))])
-    content = dict(state_dict=model.state_dict(), meta=dict(dataset_meta=meta))
+    content = dict(state_dict=model.state_dict())
+    if model.num_classes != len(CityscapesDataset.METAINFO['classes']):
+        names = [f'class {k}' for k in range(model.num_classes)]
+        meta = dict(classes=names, palette=[[k] * 3 for k in range(len(names))])
+        content['meta'] = dict(dataset_meta=meta)
     torch.save(content, path)
     return path
 

@@ -1,6 +1,7 @@
 """Exported files give the checkpoint's answers, without a config and without torch."""
 
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -16,6 +17,7 @@ from conftest import ROOT, run
 from exported import frame_of, write_checkpoint, write_config
 
 from mmseg_fastscnn.apis import inference_model, init_model
+from mmseg_fastscnn.config import load_config
 from mmseg_fastscnn.deploy.backends import Predictor
 from mmseg_fastscnn.deploy.export import PACKAGES, check_free, export
 from mmseg_fastscnn.deploy.exported_model import differences, whole_images
@@ -149,7 +151,9 @@ def test_export_command_checks_what_it_wrote(config, checkpoint, streets, tmp_pa
     assert 'exists' in said
 
 
-def test_the_test_command_takes_exported_files(exported, checkpoint, streets, tmp_path):
+def test_the_test_command_takes_exported_files(
+    exported, config, checkpoint, streets, tmp_path
+):
     """With the checkpoint's mIoU and label images, and a file for `--out`."""
     found, labels = [], []
     for path in (checkpoint, exported['.onnx']):
@@ -162,8 +166,9 @@ def test_the_test_command_takes_exported_files(exported, checkpoint, streets, tm
             '--out',
             folder / 'out',
         ]
-        run('tools/test.py', TOY, path, *options)
-        found.append(json.loads((folder / 'metrics.json').read_text()))
+        run('tools/test.py', config, path, *options)
+        (file,) = folder.glob('metrics*.json')
+        found.append(json.loads(file.read_text()))
         files = sorted((folder / 'out').rglob('*.png'))
         labels.append(np.stack([cv2.imread(str(f), -1) for f in files]))
     assert found[0].keys() == found[1].keys()
@@ -171,16 +176,16 @@ def test_the_test_command_takes_exported_files(exported, checkpoint, streets, tm
     assert found[1]['num_images'] == 5 and found[1]['dtype'] == 'fp32'
     assert (labels[0] == labels[1]).mean() > 0.999
     for option in ('--tta', '--amp', '--weights=raw'):
-        said = run('tools/test.py', TOY, exported['.onnx'], option, ok=False)
+        said = run('tools/test.py', config, exported['.onnx'], option, ok=False)
         assert f'{option.replace("=", " ")} is for checkpoints' in said
     said = run('tools/test.py', exported['.onnx'], ok=False)
     assert 'give CONFIG' in said
 
 
-def test_benchmark_puts_files_side_by_side(exported, streets, tmp_path):
+def test_benchmark_puts_files_side_by_side(exported, config, streets, tmp_path):
     files = [exported['.onnx'], exported['.param']]
     options = ['--data-root', streets, '--repeat', 2]
-    said = run('tools/benchmark.py', TOY, *files, *options)
+    said = run('tools/benchmark.py', config, *files, *options)
     columns = {
         line[:20].strip(): re.findall(r'[\d.,]+', line[20:])
         for line in said.splitlines()
@@ -191,12 +196,12 @@ def test_benchmark_puts_files_side_by_side(exported, streets, tmp_path):
         assert len(columns[fact]) == 2
     cut = tmp_path / 'cut.onnx'
     cut.write_bytes(files[0].read_bytes()[:5000])
-    said = run('tools/benchmark.py', TOY, cut, *options, ok=False)
+    said = run('tools/benchmark.py', config, cut, *options, ok=False)
     assert 'damaged or cut short' in said
 
 
-def test_what_a_file_and_a_config_see_differently(exported, streets):
-    config = load_config(TOY, data_root=str(streets))
+def test_what_a_file_and_a_config_see_differently(exported, config, streets):
+    config = load_config(config, data_root=str(streets))
     description = Predictor(exported['.onnx']).description
     assert differences(config, description) == []
     other = replace(description, classes=description.classes[::-1])

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 import cv2
 import numpy as np
 
+from mmseg_fastscnn.datasets.doctor.dataset_facts import DatasetFacts
 from mmseg_fastscnn.datasets.doctor.examine import Report
 from mmseg_fastscnn.datasets.doctor.facts import PairFacts
-from mmseg_fastscnn.datasets.doctor.survey import DatasetFacts
 from mmseg_fastscnn.datasets.loading import read_raw_label
 from mmseg_fastscnn.datasets.metainfo import voc_palette
 from mmseg_fastscnn.datasets.picture import read_picture

@@ -6,9 +6,9 @@ import numpy as np
 
 from mmseg_fastscnn.datasets.class_weights import FORMS, balanced_weights
 from mmseg_fastscnn.datasets.doctor.crops import sizes_line
+from mmseg_fastscnn.datasets.doctor.dataset_facts import DatasetFacts
 from mmseg_fastscnn.datasets.doctor.examine import TRAINING, Report
 from mmseg_fastscnn.datasets.doctor.findings import Finding
-from mmseg_fastscnn.datasets.doctor.survey import DatasetFacts
 
 
 def printable(text: str) -> str:

@@ -8,8 +8,9 @@ import mmcv
 import numpy as np
 from mmcv.transforms import RandomResize
 
+from mmseg_fastscnn.datasets.doctor.dataset_facts import DatasetFacts
 from mmseg_fastscnn.datasets.doctor.findings import Finding
-from mmseg_fastscnn.datasets.doctor.survey import DatasetFacts, parts_of
+from mmseg_fastscnn.datasets.doctor.survey import parts_of
 from mmseg_fastscnn.datasets.random_crop import LoadRandomCrop, RandomCrop
 
 PADDED = 0.1  # share of a crop that may be padding, on average over the images

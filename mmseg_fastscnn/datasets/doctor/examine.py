@@ -4,9 +4,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from mmseg_fastscnn.datasets.doctor.crops import smaller_than_crop
+from mmseg_fastscnn.datasets.doctor.dataset_facts import DatasetFacts
 from mmseg_fastscnn.datasets.doctor.findings import Finding, file_findings, learnable
 from mmseg_fastscnn.datasets.doctor.splits import between_splits
-from mmseg_fastscnn.datasets.doctor.survey import DatasetFacts, survey
+from mmseg_fastscnn.datasets.doctor.survey import survey
 from mmseg_fastscnn.datasets.doctor.unusual import (
     lossy_labels,
     normalisation,

@@ -5,9 +5,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 
 from mmseg_fastscnn.datasets.doctor.copies import find_copies, find_equal_files
+from mmseg_fastscnn.datasets.doctor.dataset_facts import DatasetFacts
 from mmseg_fastscnn.datasets.doctor.facts import PairFacts
 from mmseg_fastscnn.datasets.doctor.findings import NAMED, Finding
-from mmseg_fastscnn.datasets.doctor.survey import DatasetFacts, parts_of
+from mmseg_fastscnn.datasets.doctor.survey import parts_of
 from mmseg_fastscnn.datasets.doctor.videos import moments_apart, shared_videos
 from mmseg_fastscnn.datasets.seg_dataset import SegDataset
 

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from mmseg_fastscnn.datasets.doctor.dataset_facts import DatasetFacts
 from mmseg_fastscnn.datasets.doctor.facts import PairFacts
 from mmseg_fastscnn.datasets.doctor.findings import Finding, name_some
-from mmseg_fastscnn.datasets.doctor.survey import DatasetFacts
 
 
 def lossy_labels(facts: DatasetFacts) -> Iterator[Finding]:
