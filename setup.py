@@ -35,6 +35,10 @@ setup(
     ],
     extras_require={
         'torchvision': ['torchvision'],
+        # backends of the log, for `vis_backends` in the config
+        'tensorboard': ['tensorboard'],
+        'wandb': ['wandb'],
+        'mlflow': ['mlflow'],
         'deploy': [
             *('onnx', 'onnxscript', 'onnxruntime>=1.18'),
             *('openvino>=2024.4', 'ncnn', 'pnnx', 'av>=12'),

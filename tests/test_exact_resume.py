@@ -152,12 +152,13 @@ def logged(work_dir: Path) -> dict:
     lines = {}
     for file in sorted(work_dir.glob('*/vis_data/scalars.json')):
         for line in map(json.loads, file.read_text().splitlines()):
-            kind = 'val' if 'mIoU' in line else 'train'
-            lines[kind, line['step']] = {
-                k: v
+            of_validation = any(key == 'mIoU' or 'val/' in key for key in line)
+            kind = 'val' if of_validation else 'train'
+            lines.setdefault((kind, line['step']), {}).update(
+                (k, v)
                 for k, v in line.items()
                 if 'time' not in k and k not in ('memory', 'eta')
-            }
+            )
     return lines
 
 

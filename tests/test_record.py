@@ -20,6 +20,7 @@ from mmseg_fastscnn.datasets.loading import read_label
 from mmseg_fastscnn.engine.boundaries import boundary_counts
 from mmseg_fastscnn.engine.calibration import calibration
 from mmseg_fastscnn.engine.image_counts import image_iou
+from mmseg_fastscnn.engine.log_backends import check_backends
 from mmseg_fastscnn.engine.record import read_arrays, read_lines
 from mmseg_fastscnn.engine.runner import SegRunner
 from mmseg_fastscnn.engine.small_pictures import from_arrays
@@ -134,6 +135,11 @@ def test_what_is_recorded_of_a_validation(streets, recorded):
     expected = 100 * hit[union > 0] / union[union > 0]
     assert [v for v in iou if v is not None] == pytest.approx(expected.tolist())
     assert line['scores']['mIoU'] == pytest.approx(expected.mean())
+    logged = {}
+    for path in work_dir.rglob('scalars.json'):
+        for text in path.read_text().splitlines():
+            logged |= json.loads(text)
+    assert logged['val/IoU/road'] == line['per_class']['road']['IoU']
     # the loss at the places of the logits is near that at all pixels
     mean = np.mean([loss for _, loss, _ in images])
     assert line['losses']['decode.loss_ce'] == pytest.approx(mean, rel=0.05)
@@ -226,3 +232,8 @@ def test_the_temperature_that_was_taken_away_is_found():
     assert mean == pytest.approx(float(right))
     unlabelled = torch.full_like(label, 255)
     assert calibration(logits, unlabelled, sigmoid=False) == {}
+
+
+def test_a_backend_that_is_not_installed_is_named():
+    with pytest.raises(ImportError, match=r"needs mlflow: pip install '\.\[mlflow\]'"):
+        check_backends([dict(type='LocalVisBackend'), dict(type='MLflowVisBackend')])

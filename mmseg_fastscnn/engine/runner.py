@@ -12,6 +12,7 @@ from mmengine.logging import MMLogger
 from mmengine.model import revert_sync_batchnorm
 from mmengine.optim import OptimWrapper
 from mmengine.runner import BaseLoop, Runner
+from mmengine.visualization import Visualizer
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -25,6 +26,7 @@ from mmseg_fastscnn.engine.data_loaders import shielded, with_workers_that_fit
 from mmseg_fastscnn.engine.header import RunHeaderHook
 from mmseg_fastscnn.engine.hooks import DataWaitHook, PlainCheckpointHook
 from mmseg_fastscnn.engine.inference_form import InferenceFormHook
+from mmseg_fastscnn.engine.log_backends import check_backends
 from mmseg_fastscnn.engine.log_files import write_lines_or_warn
 from mmseg_fastscnn.engine.next_steps import NextStepsHook
 from mmseg_fastscnn.engine.predictions import ResultCheckHook
@@ -33,6 +35,7 @@ from mmseg_fastscnn.engine.processes import (
     data_parallel_settings,
     join_on_cpus,
 )
+from mmseg_fastscnn.engine.progress import ProgressHook
 from mmseg_fastscnn.engine.resume import seed_of
 from mmseg_fastscnn.engine.run_state import (
     RankState,
@@ -184,6 +187,11 @@ class SegRunner(Runner):
         set_aside_broken_torchvision(logger)
         return logger
 
+    def build_visualizer(self, visualizer: Visualizer | dict | None = None):
+        if isinstance(visualizer, dict):
+            check_backends(visualizer.get('vis_backends') or ())
+        return super().build_visualizer(visualizer)
+
     def register_hooks(self, default_hooks=None, custom_hooks=None) -> None:
         if not self.trains:  # `weights` says which to test; EMAHook would swap them
             custom_hooks = [h for h in custom_hooks or () if not averages_weights(h)]
@@ -194,6 +202,7 @@ class SegRunner(Runner):
         self.register_hook(NextStepsHook())
         self.register_hook(ResultCheckHook())
         self.register_hook(RunStateHook())
+        self.register_hook(ProgressHook())
         self.register_hook(PlainCheckpointHook())
         self.register_hook(DataWaitHook())
         self.register_hook(ClassWeightHook())

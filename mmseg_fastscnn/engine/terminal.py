@@ -35,8 +35,8 @@ def is_shown(record: logging.LogRecord) -> bool:
     if MMENGINE not in path.parents:
         return True
     module, message = path.relative_to(MMENGINE).as_posix(), record.getMessage()
-    if module == LOGGER_HOOK and message.startswith('Exp name'):
-        return False  # the name of the run, in every thousandth iteration
+    if module == LOGGER_HOOK:
+        return False  # `ProgressHook` shows what matters of these lines
     if record.funcName == 'print_log' and message.startswith(NOT_PRINTED):
         return False
     return (module, record.funcName) not in NOT_SHOWN

@@ -151,6 +151,7 @@ class ValidationRecordHook(Hook):
         parts = all_gather_object(self._found())
         if is_main_process():
             line = self._line(runner, parts, metrics or {})
+            runner.visualizer.add_scalars(scalars_of(line), step=runner.iter)
             counts, pictures = self._counts(parts), self._pictures(runner, parts)
             self._write(runner, add_validation, line, counts, pictures)
         self.counts = None
@@ -233,3 +234,12 @@ class ValidationRecordHook(Hook):
                 f'The record of this run is not written ({error}). Training goes on; '
                 f'the report will lack it.'
             )
+
+
+def scalars_of(line: dict) -> dict[str, float]:
+    """Return the values of a validation that only we know, for the run's log."""
+    scalars = {f'val/{name}': value for name, value in line['losses'].items()}
+    for name, row in line['per_class'].items():
+        if row['IoU'] is not None:
+            scalars[f'val/IoU/{name}'] = row['IoU']
+    return scalars

@@ -127,13 +127,13 @@ def calibration_parts(validation: dict) -> Iterator[str]:
     found = validation['calibration']
     if not found:
         return
-    yield '<h2>Calibration</h2>'
+    yield '<h2>Calibration</h2><div class="grid">'
     yield reliability_chart(found['bins'])
     yield (
         f'<p>Confidence and accuracy differ by {100 * found["ece"]:.1f} % on average '
         f'(expected calibration error, ECE, from {found["pixels"]:,} pixels). Logits '
         f'divided by a temperature of {found["temperature"]:.2f} would bring it to '
-        f'{100 * found["mended_ece"]:.1f} %, without changing a label.</p>'
+        f'{100 * found["mended_ece"]:.1f} %, without changing a label.</p></div>'
     )
 
 
