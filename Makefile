@@ -6,11 +6,12 @@ DEMO := work_dirs/demo
 STREETS := data/toy_streets
 CONFIG := configs/fastscnn/fast_scnn_toy_streets.py
 
-.PHONY: help demo test test-latest clean
+.PHONY: help demo test test-latest docs clean
 help:
 	@echo 'make demo         install; train on generated streets, evaluate, draw'
 	@echo 'make test         install, Triton and runtimes included (1.5 GB more); lint, run all tests'
 	@echo 'make test-latest  run the tests with the newest torch and torchvision (5 GB)'
+	@echo 'make docs         build the pages of docs/ as a site in work_dirs/site'
 	@echo 'make clean        remove environments, generated data and results'
 
 # The environment is made again when one of these files changes.
@@ -47,5 +48,11 @@ test-latest:
 	.venv-latest/bin/python -m pip install --disable-pip-version-check --editable .
 	OMP_NUM_THREADS=1 .venv-latest/bin/python -m pytest --numprocesses 2
 
+docs:
+	$(PYTHON) -m venv .venv-docs
+	.venv-docs/bin/python -m pip install --quiet --disable-pip-version-check \
+	  -r docs/requirements.txt
+	PYTHONPATH=. NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict
+
 clean:
-	rm -rf .venv .venv-latest $(STREETS) $(DEMO) build *.egg-info
+	rm -rf .venv .venv-latest .venv-docs $(STREETS) $(DEMO) build *.egg-info

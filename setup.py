@@ -38,6 +38,7 @@ setup(
             *('onnx', 'onnxscript', 'onnxruntime>=1.18'),
             *('openvino>=2024.4', 'ncnn', 'pnnx'),
         ],
+        'hub': ['huggingface_hub'],
         'test': ['pytest', 'pytest-xdist', 'ruff'],
     },
 )

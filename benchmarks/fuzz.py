@@ -3,15 +3,17 @@
 Each case is made from its kind and its number, so that it can be made again. It is read
 in a process of its own kind, which may end, hang, or fill its memory:
 
-    python benchmarks/fuzz.py --checkpoints 10000 --images 5000
+    python benchmarks/fuzz.py --checkpoints 10000 --images 5000 --packed 2000
     python benchmarks/fuzz.py --only 'pickle, evil' --number 17
 
-refused: one error that names the file. same: read, with the values of the whole file.
-other: read, where the file was written so on purpose, or has no check sum that could
-tell. The rest are faults: executed, crashed, hung, unnamed, different.
+refused: one error that names the file. same: read, with the values of the whole file;
+a packed copy is mended meanwhile. other: read, where the file was written so on
+purpose, or has no check sum that could tell. The rest are faults: executed, crashed,
+hung, unnamed, different.
 """
 
 import argparse
+import gc
 import hashlib
 import multiprocessing
 import os
@@ -31,6 +33,8 @@ from pathlib import Path
 import numpy as np
 from fuzz_checkpoints import MARKER, Checkpoints, small_run
 from fuzz_images import Images
+from fuzz_packed import Files, Packed, read_copy, write_case
+from mmengine.logging import MMLogger
 
 from mmseg_fastscnn.apis import embedded_config
 from mmseg_fastscnn.checkpoint import load_weights, read_checkpoint
@@ -45,14 +49,15 @@ from mmseg_fastscnn.engine.resume_state import check_state
 
 FAULTS = ('executed', 'crashed', 'hung', 'unnamed', 'different')
 OUTCOMES = ('refused', 'same', 'other', *FAULTS)
-SECONDS, MEMORY = 60, 8 * 2**30  # limits of one case and of the process that reads it
+SECONDS, MEMORY = 10, 8 * 2**30  # limits of one case and of the process that reads it
 # What nobody who reads a file has reason to do.
 ACTIONS = {
     *('os.system', 'os.exec', 'os.posix_spawn', 'os.fork', 'subprocess.Popen'),
     *('os.mkdir', 'os.remove', 'os.rename', 'os.rmdir', 'shutil.rmtree', 'os.chmod'),
     *('socket.connect', 'socket.bind', 'os.symlink', 'os.link', 'os.truncate'),
 }
-FAMILIES = {'checkpoints': Checkpoints, 'images': Images}
+FAMILIES = {'checkpoints': Checkpoints, 'images': Images, 'packed': Packed}
+COUNTS = dict(checkpoints=10_000, images=5_000, packed=2_000)
 
 
 # --- what is done with a file --------------------------------------------------------
@@ -129,11 +134,21 @@ def use_image(path: Path) -> list:
     return results(path, [*uses, lambda: digest(read_label(str(path), label_map))])
 
 
+def use_packed(path: Path) -> list:
+    """Read all samples of a packed copy, as it is and as that has mended it."""
+    return results(path, [lambda: samples_of(path)] * 2)
+
+
+def samples_of(path: Path) -> list[tuple]:
+    samples = read_copy(path)
+    return [(digest(one['img']), digest(one['gt_seg_map'])) for one in samples]
+
+
 def digest(array: np.ndarray) -> tuple:
     return array.shape, hashlib.sha256(array.tobytes()).hexdigest()
 
 
-USES = {'checkpoints': use_checkpoint, 'images': use_image}
+USES = {'checkpoints': use_checkpoint, 'images': use_image, 'packed': use_packed}
 
 
 def is_named(error: Exception, path: Path) -> bool:
@@ -160,9 +175,10 @@ class Reader:
     def __init__(self, folder: str):
         self.folder = Path(folder)
         self.makers = {name: make() for name, make in FAMILIES.items()}
-        self.wholes: dict[bytes, object] = {}
+        self.wholes: dict[bytes | Files, object] = {}
         self.actions: list[str] = []
         self.watched = False
+        self.may_change: str | None = None  # folder that the use of a case may change
         sys.addaudithook(self._watch)
 
     def _watch(self, event: str, arguments: tuple) -> None:
@@ -170,8 +186,19 @@ class Reader:
             writes = event == 'open' and isinstance(arguments[2], int)
             if writes:
                 writes = arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
-            if event in ACTIONS or writes:
+            if (event in ACTIONS or writes) and not self._is_allowed(event, arguments):
                 self.actions.append(f'{event} {arguments!r}'[:200])
+
+    def _is_allowed(self, event: str, arguments: tuple) -> bool:
+        """Return whether all files of an event lie in the folder that may change."""
+        count = 1 if event == 'open' else 2  # the next argument is its mode
+        named = [Path(a) for a in arguments[:count] if isinstance(a, str | os.PathLike)]
+        if event not in ('open', 'os.truncate'):  # which alone follow links
+            named = [path.parent for path in named]
+        real = [Path(os.path.realpath(path)) for path in named]
+        return bool(self.may_change and real) and all(
+            path.is_relative_to(self.may_change) for path in real
+        )
 
     def outcome(self, family: str, kind: str, number: int) -> tuple[str, str]:
         """Return the outcome of a case, and a text about it."""
@@ -179,7 +206,9 @@ class Reader:
         rng = random.Random(f'{kind} {number}')
         suffix, data, whole = maker.case(kind, rng, str(self.folder))
         path = self.folder / f'case{suffix}'
-        path.write_bytes(data)
+        write(path, data)
+        folder = maker.WRITES and path / maker.WRITES
+        self.may_change = folder and os.path.realpath(folder)
         found, text = self._use(use, path)
         if self.actions or (self.folder / MARKER).exists():
             text = f'{self.actions} {text}'
@@ -190,7 +219,7 @@ class Reader:
         if not whole:
             return 'other', ''
         if whole not in self.wholes:
-            path.write_bytes(whole)
+            write(path, whole)
             self.wholes[whole] = use(path)
         if is_different(found, self.wholes[whole]):
             return ('different' if silent else 'other'), str(found)
@@ -210,14 +239,25 @@ class Reader:
             self.watched = False
 
 
+def write(path: Path, content: bytes | Files) -> None:
+    """Write what a case consists of: a file, or the files of a folder."""
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        write_case(path, content)
+
+
 def read_cases(connection, folder: str) -> None:
     """Answer each case (family, kind, number) with its outcome, until None comes."""
     warnings.simplefilter('ignore')
+    MMLogger.get_current_instance().setLevel('ERROR')  # of what is mended
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     reader = Reader(folder)
+    gc.freeze()  # else each data set's garbage collection walks through all of torch
     connection.send('ready')
     while (case := connection.recv()) is not None:
         connection.send(reader.outcome(*case))
+    gc.unfreeze()
 
 
 # --- all of them ---------------------------------------------------------------------
@@ -274,12 +314,12 @@ def table(counts: dict[str, Counter]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
-    parser.add_argument('--checkpoints', type=int, default=10_000)
-    parser.add_argument('--images', type=int, default=5_000)
+    for family, count in COUNTS.items():
+        parser.add_argument(f'--{family}', type=int, default=count)
     parser.add_argument('--only', metavar='KIND', help='one kind of cases')
     parser.add_argument('--number', type=int, help='one case of it')
     args = parser.parse_args()
-    cases = shares('checkpoints', args.checkpoints) + shares('images', args.images)
+    cases = [case for family in COUNTS for case in shares(family, vars(args)[family])]
     if args.only:
         cases = [case for case in cases if case[1] == args.only]
     if args.number is not None:

@@ -412,6 +412,7 @@ class Checkpoints:
             except Exception:  # torch cannot write all of these: another one then
                 continue
 
+    WRITES = None  # reading one changes no file
     # Kinds, how often each comes, and whether a difference in weights would be silent.
     KINDS = {
         'zip, damaged': (20, True),

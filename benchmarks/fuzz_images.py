@@ -35,6 +35,7 @@ def by_numpy(pixels: np.ndarray) -> bytes:
 class Images:
     """Makes cases of each kind from whole files."""
 
+    WRITES = None  # reading one changes no file
     # Kinds, how often each comes, and whether a difference would be silent: None for
     # files without a check sum.
     KINDS = {

@@ -19,7 +19,8 @@ from mmseg_fastscnn.config import load_config
 from mmseg_fastscnn.deploy.backends import Predictor
 from mmseg_fastscnn.deploy.export import PACKAGES, check_free, export
 from mmseg_fastscnn.deploy.torch_runtime import describe
-from mmseg_fastscnn.ops.cell_argmax import cell_argmax, interpolated
+from mmseg_fastscnn.ops.cell_argmax import cell_argmax
+from mmseg_fastscnn.ops.interpolated import interpolated
 from mmseg_fastscnn.registry import MODELS
 
 FORMATS = [('.onnx', 'labels'), ('.xml', 'logits'), ('.param', 'logits')]

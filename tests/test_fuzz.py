@@ -20,7 +20,9 @@ KEPT = [
 
 
 def test_no_file_runs_crashes_hangs_or_changes_in_silence():
-    cases = fuzz.shares('checkpoints', 700) + fuzz.shares('images', 350) + KEPT
+    wanted = dict(checkpoints=700, images=350, packed=100)
+    cases = [case for k, count in wanted.items() for case in fuzz.shares(k, count)]
+    cases += KEPT
     counts, faults = Counter(), []
     for case, outcome, text in fuzz.outcomes(cases):
         counts[outcome] += 1

@@ -16,11 +16,11 @@ from torch import distributed
 
 from mmseg_fastscnn.checkpoint import read_checkpoint
 from mmseg_fastscnn.engine.checkpoints import CheckpointHook
+from mmseg_fastscnn.engine.data_loaders import begin_worker
 from mmseg_fastscnn.engine.interruption import (
     SIGNALS,
     InterruptionHook,
     Stopped,
-    begin_worker,
     stop_on_signals,
 )
 from mmseg_fastscnn.engine.work_dir import last_checkpoint

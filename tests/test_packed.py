@@ -146,6 +146,21 @@ def test_a_copy_of_other_data_or_of_a_stranger_is_refused(folder):
             read_all(folder)
 
 
+@pytest.mark.parametrize('name', ['pixels.bin', 'done.bin', 'index.json'])
+@pytest.mark.parametrize('kind', ['link', 'pipe'])
+def test_nothing_is_written_through_a_link(folder, name, kind):
+    """As in a copy that someone else has packed up."""
+    read_all(folder)
+    victim = folder / 'data/images/0.png'
+    before = victim.read_bytes()
+    (copy,) = (folder / 'copy').iterdir()
+    (copy / name).unlink()
+    (copy / name).symlink_to(victim) if kind == 'link' else os.mkfifo(copy / name)
+    with pytest.raises(ValueError, match=f'{name} is a link, a folder or a device'):
+        read_all(folder)
+    assert victim.read_bytes() == before
+
+
 def hang_in_fsync(folder, number: int) -> None:
     copy = dataset(folder, packed=str(folder / 'copy')).packed
     packed.os.fsync = lambda _: (folder / 'hangs').touch() or time.sleep(60)

@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from mmseg_fastscnn.engine import hooks
 from mmseg_fastscnn.engine.checkpoints import CheckpointHook
-from mmseg_fastscnn.engine.runner import averages_weights
+from mmseg_fastscnn.engine.starting_point import averages_weights
 from mmseg_fastscnn.engine.terminal import MMENGINE, is_shown
 from mmseg_fastscnn.machine import find_device, set_aside_broken_torchvision
 

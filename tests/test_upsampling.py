@@ -34,7 +34,7 @@ def interpolated(logits, sizes, align_corners):
     ],
 )
 def test_argmax(sizes, smooth, align_corners, monkeypatch):
-    monkeypatch.setitem(BAND_VALUES, 'cpu', 5000)  # several bands, several parts
+    monkeypatch.setitem(BAND_VALUES, 'cpu', 5000)  # several bands
     torch.manual_seed(0)
     logits = torch.randn(2, 19, 4, 5)
     logits = interpolated(logits, [(13, 17)], True) if smooth else logits

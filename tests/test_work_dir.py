@@ -39,8 +39,8 @@ def work_dir(tmp_path) -> Path:
     return folder
 
 
-def resumed(work_dir: Path) -> str | None:
-    path = checkpoint_to_resume(Config(dict(work_dir=str(work_dir))))
+def resumed(work_dir: Path, **settings) -> str | None:
+    path = checkpoint_to_resume(Config(dict(work_dir=str(work_dir), **settings)))
     return path and path.name
 
 
@@ -76,6 +76,15 @@ def test_without_a_good_pointer_the_newest_is_found(work_dir, pointer, said, cap
         assert printed.count(name) == 1
     assert 'best_mIoU' not in printed
     assert f'Going on from {work_dir}/iter_5.pth, after 5 iterations.' in printed
+
+
+def test_one_of_several_processes_says_what_is_passed_over(
+    work_dir, monkeypatch, capsys
+):
+    for rank in '10':
+        monkeypatch.setenv('RANK', rank)
+        assert resumed(work_dir, launcher='pytorch') == 'iter_5.pth'
+        assert ('Passed over' in capsys.readouterr().out) == (rank == '0')
 
 
 def test_where_nothing_can_be_resumed(work_dir, tmp_path):

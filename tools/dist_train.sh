@@ -19,6 +19,6 @@ if [ "${MAX_RESTARTS:-0}" -gt 0 ]; then
 else
   meeting=(--node-rank="${NODE_RANK:-0}" --master-addr="$address" --master-port="$port")
 fi
-exec "${PYTHON:-python}" -m torch.distributed.run \
+exec "${PYTHON:-python}" -m mmseg_fastscnn.commands.torchrun \
   --nnodes="${NNODES:-1}" --nproc-per-node="$GPUS" "${meeting[@]}" \
   "$here/train.py" "$CONFIG" --launcher pytorch "${@:3}"

@@ -12,11 +12,10 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-import mmseg_fastscnn
+from mmseg_fastscnn.config.shipped import SHIPPED
 from mmseg_fastscnn.registry import SCOPE
 
 SCOPES = (SCOPE, 'mmseg', 'mmcv', 'mmengine')
-SHIPPED = Path(mmseg_fastscnn.__file__).resolve().parents[1] / 'configs'
 MOST = 100_000  # values; aliases can make billions of a few lines
 DEEPEST = 50
 LONGEST = 2**20  # characters of a text

@@ -18,6 +18,7 @@ import yaml
 from mmengine.config import Config
 
 from mmseg_fastscnn.config.only_data import check_bases_are_data, check_only_data
+from mmseg_fastscnn.config.shipped import CONFIGS
 from mmseg_fastscnn.config.source import (
     base_files,
     base_names,
@@ -27,10 +28,6 @@ from mmseg_fastscnn.config.source import (
     resolved,
 )
 
-# The installed package holds the configs; in a checkout they stand beside it.
-PACKAGE = Path(__file__).parents[1]
-INSIDE = PACKAGE / 'configs'
-SHIPPED = (INSIDE if INSIDE.is_dir() else PACKAGE.parent / 'configs') / 'fastscnn'
 SUFFIXES = ('.py', '.yaml', '.yml', '.json')
 
 
@@ -48,8 +45,8 @@ def read_config(path: str | Path) -> Config:
             line.
     """
     file = Path(path)
-    if not file.exists() and (SHIPPED / file).is_file():
-        file = SHIPPED / file
+    if not file.exists() and (CONFIGS / file).is_file():
+        file = CONFIGS / file
     if not file.is_file():
         raise FileNotFoundError(no_file(file))
     files = check_files(file, ())
@@ -73,7 +70,7 @@ def no_file(file: Path) -> str:
     """Say that there is no such config, and which name is meant perhaps."""
     if file.is_dir():
         return f'The config {file} is a folder; name a file in it.'
-    shipped = sorted(other.name for other in SHIPPED.glob('*.py'))
+    shipped = sorted(other.name for other in CONFIGS.glob('*.py'))
     beside = shipped + [other.name for other in file.parent.glob('*.py')]
     hint = difflib.get_close_matches(file.name, beside, n=1)
     return (

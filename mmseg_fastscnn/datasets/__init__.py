@@ -3,8 +3,9 @@
 A data set (`seg_dataset.py`) gives a `results` dict to its pipeline, a list of steps:
 `LoadImageFromFile` and `LoadAnnotations` (`loading.py`), `RandomCrop`
 (`random_crop.py`), flip and colours (`transforms.py`), `PackSegInputs`
-(`formatting.py`), rarer ones (`geometry.py`, `colour.py`, `cut_out.py`, `albu.py`) and
-those of mmcv (`RandomResize`, `RandomApply`, ...). Each changes the dict: `img`
+(`formatting.py`) or `ToImageAndLabel` (`image_and_label.py`), rarer ones
+(`geometry.py`, `colour.py`, `cut_out.py`, `albu.py`) and those of mmcv
+(`RandomResize`, `RandomApply`, ...). Each changes the dict: `img`
 (H, W, C), uint8 BGR by default; `gt_seg_map` (H, W) uint8 train ids; and facts about
 them (`img_shape`, `ori_shape`, ..., all (h, w)).
 """
@@ -18,6 +19,7 @@ from .cut_out import RandomCutOut
 from .doctor.survey import occurring_classes
 from .formatting import PackSegInputs
 from .geometry import Pad, RandomRotate, Resize
+from .image_and_label import ToImageAndLabel
 from .known import (
     ADE20KDataset,
     BDD100KDataset,
@@ -67,6 +69,7 @@ __all__ = [
     'Resize',
     'SegDataset',
     'TestTimeAug',
+    'ToImageAndLabel',
     'TorchvisionDataset',
     'occurring_classes',
 ]

@@ -1,8 +1,11 @@
-"""Which pipelines may load a random window as one step, `LoadRandomCrop`."""
+"""Build a pipeline, and load a random window as one step where that is the same."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+
+from mmengine.registry import DefaultScope
 
 from mmseg_fastscnn.datasets.decoding import BACKENDS
+from mmseg_fastscnn.registry import SCOPE, TRANSFORMS
 
 LOCAL = (None, {}, dict(backend='local'), dict(backend='disk'))
 STEPS = ('LoadImageFromFile', 'LoadAnnotations', 'RandomResize', 'RandomCrop')
@@ -14,6 +17,33 @@ LIKE_DEFAULT = {
     'backend_args': LOCAL,
     'file_client_args': LOCAL,
 }
+
+
+def build_steps(
+    pipeline: Sequence, reduce_zero_label: bool = False, fuse: bool = True
+) -> list[Callable[[dict], dict]]:
+    """Build the steps of a pipeline, also where no default scope is set.
+
+    Args:
+        pipeline: Configs of the steps, or steps.
+        reduce_zero_label: See `join_loading_steps`.
+        fuse: Whether loading steps are joined.
+
+    Raises:
+        ValueError: A step is text, as the command line gives it.
+    """
+    text = [step for step in pipeline if isinstance(step, str)]
+    if text:
+        raise ValueError(
+            f'The pipeline has the step {text[0]!r}, which is text; a step is a dict '
+            f'with a type. --cfg-options takes no dicts inside of lists: write the '
+            f'pipeline in a config file, or set single values of its steps, as in '
+            f'train_dataloader.dataset.pipeline.0.color_type=grayscale.'
+        )
+    if fuse:
+        pipeline = join_loading_steps(pipeline, reduce_zero_label)
+    with DefaultScope.overwrite_default_scope(SCOPE):  # for steps inside of steps
+        return [s if callable(s) else TRANSFORMS.build(s) for s in pipeline]
 
 
 def join_loading_steps(pipeline: Sequence, reduce_zero_label: bool = False) -> list:
@@ -52,15 +82,3 @@ def join_loading_steps(pipeline: Sequence, reduce_zero_label: bool = False) -> l
 def are_like_default(options: Mapping, values: Mapping[str, Sequence]) -> bool:
     """Whether each option has one of the values that change nothing."""
     return all(value in values.get(key, ()) for key, value in options.items())
-
-
-def check_steps(pipeline: Sequence) -> None:
-    """Raise ValueError for steps that are text, as the command line gives them."""
-    text = [step for step in pipeline if isinstance(step, str)]
-    if text:
-        raise ValueError(
-            f'The pipeline has the step {text[0]!r}, which is text; a step is a dict '
-            f'with a type. --cfg-options takes no dicts inside of lists: write the '
-            f'pipeline in a config file, or set single values of its steps, as in '
-            f'train_dataloader.dataset.pipeline.0.color_type=grayscale.'
-        )

@@ -38,6 +38,7 @@ from mmseg_fastscnn.datasets.label_map import LabelMap
 from mmseg_fastscnn.datasets.loading import LoadImageFromFile, reading
 from mmseg_fastscnn.datasets.packed_layout import (
     RECORD,
+    check_files,
     digest,
     lay_out,
     read_index,
@@ -63,7 +64,8 @@ class PackedCopy:
 
     Raises:
         ValueError: A pair has no label, an image is not 8-bit, there is too little
-            space for the copy, or the folder holds the copy of other data.
+            space for the copy, or the folder holds the copy of other data or something
+            else than files.
     """
 
     def __init__(
@@ -84,6 +86,7 @@ class PackedCopy:
         self.folder = Path(folder, digest(pairs, label_map))
         if not self.folder.exists():
             lay_out(self.folder, sizes_of(pairs, keeps_unreadable))
+        check_files(self.folder)
         sizes = read_index(self.folder, pairs, max_pixels)
         if sizes is None:
             sizes = sizes_of(pairs, keeps_unreadable)

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import struct
 import tempfile
 import zlib
@@ -25,6 +26,7 @@ from mmseg_fastscnn.writing import whole_file
 GIB = 2**30
 VERSION = 2  # of the files' form; a copy of another version is another copy
 RECORD = struct.Struct('<II')  # of a sample in done.bin
+FILES = ('pixels.bin', 'done.bin', 'index.json')
 
 
 def digest(pairs: Sequence[dict], label_map: LabelMap) -> str:
@@ -70,6 +72,23 @@ def sizes_of(
             height = width = 0
         sizes.append((pair['rel_path'], height, width))
     return sizes
+
+
+def check_files(folder: Path) -> None:
+    """Check that a copy, which may come from anywhere, consists of files alone.
+
+    What is written to a link would change another file, and reading a pipe would wait
+    for ever.
+
+    Raises:
+        ValueError: One of its files is something else.
+    """
+    for path in (folder / name for name in FILES):
+        if os.path.lexists(path) and not stat.S_ISREG(os.lstat(path).st_mode):
+            raise ValueError(
+                f'{path} is a link, a folder or a device where a packed copy has a '
+                f'file. Remove {folder}; it is written anew as images are read.'
+            )
 
 
 def index_check(copy: str, samples: Sequence) -> int:

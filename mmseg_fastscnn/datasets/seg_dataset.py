@@ -7,7 +7,7 @@ from mmengine.dataset import BaseDataset
 from mmseg_fastscnn.datasets.bad_samples import BadSamples, next_readable
 from mmseg_fastscnn.datasets.class_weights import ids_in_label
 from mmseg_fastscnn.datasets.image_header import MAX_PIXELS
-from mmseg_fastscnn.datasets.join_steps import check_steps, join_loading_steps
+from mmseg_fastscnn.datasets.join_steps import build_steps
 from mmseg_fastscnn.datasets.metainfo import MetaInfo, complete_metainfo, make_label_map
 from mmseg_fastscnn.datasets.packed import PackedCopy, copy_of
 from mmseg_fastscnn.datasets.pairs import (
@@ -90,7 +90,6 @@ class SegDataset(BaseDataset):
         **kwargs,
     ):
         check_local(backend_args)
-        check_steps(pipeline)
         self.packed_folder = packed
         self.packed: PackedCopy | None = None
         self.bad_samples = None if skip_bad is None else BadSamples(**skip_bad)
@@ -100,8 +99,6 @@ class SegDataset(BaseDataset):
         if reduce_zero_label is None:
             reduce_zero_label = self.REDUCE_ZERO_LABEL and label_map is None
         self.reduce_zero_label = reduce_zero_label
-        if fuse:
-            pipeline = join_loading_steps(pipeline, reduce_zero_label)
         self.ignore_index = ignore_index
         self.max_pixels = max_pixels
         self.label_map = make_label_map(self, label_map, metainfo)
@@ -111,7 +108,7 @@ class SegDataset(BaseDataset):
             data_root=data_root or '',
             # an empty prefix would be joined with data_root like any other
             data_prefix={k: v for k, v in data_prefix.items() if v or k == 'img_path'},
-            pipeline=list(pipeline),
+            pipeline=build_steps(pipeline, reduce_zero_label, fuse),
             **kwargs,
         )
 

@@ -7,20 +7,16 @@ written, and during it the model has other weights. A second signal ends a proce
 once.
 """
 
-import os
 import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 
 import torch
 from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
 from torch import distributed
-from torch.utils.data import DataLoader
 
 from mmseg_fastscnn.engine.checkpoints import POINTER, CheckpointHook
 
@@ -138,32 +134,3 @@ def stop_on_signals(runner, save_every: float | None = None) -> Iterator[None]:
     finally:
         for known in handled:
             signal.signal(known, former[known] or signal.SIG_DFL)
-
-
-def shielded(loader: DataLoader) -> DataLoader:
-    """Let the workers of a loader live on after a signal to all processes of a job.
-
-    Ctrl-C, Slurm and torchrun send one to the workers, too. Without them no iteration
-    would be finished.
-    """
-    loader.worker_init_fn = partial(begin_worker, loader.worker_init_fn)
-    return loader
-
-
-def begin_worker(init: Callable[[int], None] | None, worker: int) -> None:
-    """Begin a worker of a data loader, which only its parent ends."""
-    for known in SIGNALS:
-        if known != signal.SIGTERM:
-            signal.signal(known, signal.SIG_IGN)
-    if hasattr(signal, 'sigwaitinfo'):  # not on macOS
-        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
-        threading.Thread(target=end_with_parent, daemon=True).start()
-    if init is not None:
-        init(worker)
-
-
-def end_with_parent() -> None:
-    """End this process at a SIGTERM from its parent, and at no other one."""
-    while signal.sigwaitinfo([signal.SIGTERM]).si_pid != os.getppid():
-        pass
-    os._exit(0)

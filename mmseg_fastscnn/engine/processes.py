@@ -13,6 +13,9 @@ import torch
 from mmengine.dist import all_gather_object, is_distributed
 from torch.nn.parallel import DistributedDataParallel
 
+# Where a launcher tells a process its rank.
+RANK_NAMES = dict(pytorch='RANK', slurm='SLURM_PROCID', mpi='OMPI_COMM_WORLD_RANK')
+
 
 class ProcessesDiffer(ValueError):
     """The processes of a run differ; each of them raises it, with the same message."""
@@ -73,6 +76,15 @@ def join_on_cpus(timeout: float | None) -> None:
     if not torch.cuda.is_available() and not is_distributed():
         limit = None if timeout is None else timedelta(seconds=timeout)
         torch.distributed.init_process_group('gloo', timeout=limit)
+
+
+def is_first(launcher: str) -> bool:
+    """Return whether this is the first process of a run, also before they have joined.
+
+    Args:
+        launcher: What has started them, 'none' for a single one.
+    """
+    return int(os.environ.get(RANK_NAMES.get(launcher, ''), 0)) == 0
 
 
 def restarts() -> int:

@@ -9,25 +9,22 @@ from pathlib import Path
 import torch
 from mmengine.config import Config
 from mmengine.dist import get_world_size
-from mmengine.hooks import EMAHook, Hook
 from mmengine.logging import MMLogger
 from mmengine.model import revert_sync_batchnorm
 from mmengine.optim import OptimWrapper
 from mmengine.runner import BaseLoop, Runner
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.data import DataLoader
 
-from mmseg_fastscnn.checkpoint import load_weights, read_checkpoint
-from mmseg_fastscnn.checkpoint.classes import carry_over_classes
-from mmseg_fastscnn.checkpoint.load import inflate_first_convolution
+from mmseg_fastscnn.checkpoint import load_weights
 from mmseg_fastscnn.datasets.sampler import RunSampler
 from mmseg_fastscnn.engine.agreement import AgreementHook, check_config_and_code
 from mmseg_fastscnn.engine.bad_steps import MAX_BAD_STEPS, BadStepsHook
 from mmseg_fastscnn.engine.class_weights import ClassWeightHook
+from mmseg_fastscnn.engine.data_loaders import shielded, with_workers_that_fit
 from mmseg_fastscnn.engine.header import RunHeaderHook
 from mmseg_fastscnn.engine.hooks import DataWaitHook, PlainCheckpointHook
 from mmseg_fastscnn.engine.inference_form import InferenceFormHook
-from mmseg_fastscnn.engine.interruption import shielded
 from mmseg_fastscnn.engine.log_files import write_lines_or_warn
 from mmseg_fastscnn.engine.predictions import ResultCheckHook
 from mmseg_fastscnn.engine.processes import (
@@ -35,23 +32,19 @@ from mmseg_fastscnn.engine.processes import (
     data_parallel_settings,
     join_on_cpus,
 )
-from mmseg_fastscnn.engine.resume import resumable, seed_of
-from mmseg_fastscnn.engine.resume_state import check_state
+from mmseg_fastscnn.engine.resume import seed_of
 from mmseg_fastscnn.engine.run_state import (
     RankState,
     RunStateHook,
     gather_rank_states,
 )
+from mmseg_fastscnn.engine.starting_point import averages_weights, starting_point
 from mmseg_fastscnn.engine.startup import StartupCheckHook
 from mmseg_fastscnn.engine.terminal import is_shown
-from mmseg_fastscnn.engine.work_dir import (
-    checkpoint_folder,
-    checkpoint_to_resume,
-    last_checkpoint,
-)
-from mmseg_fastscnn.machine import cores_per_process, set_aside_broken_torchvision
+from mmseg_fastscnn.engine.work_dir import checkpoint_to_resume, last_checkpoint
+from mmseg_fastscnn.machine import set_aside_broken_torchvision
 from mmseg_fastscnn.models.segmentor import unwrapped
-from mmseg_fastscnn.registry import HOOKS, RUNNERS
+from mmseg_fastscnn.registry import RUNNERS
 from mmseg_fastscnn.results import CONFIG, is_ours
 from mmseg_fastscnn.writing import whole_file
 
@@ -225,66 +218,14 @@ class SegRunner(Runner):
         mmengine's further arguments are not used: the file is read to the CPU, and
         `module.` before a name is removed.
         """
-        checkpoint = read_checkpoint(filename, self.weights)
-        model = unwrapped(self.model)
-        if self.resumes:
-            checkpoint = self._without_averages(checkpoint, filename)
-            schedulers = self.param_schedulers or ()
-            folder = checkpoint_folder(self.cfg)
-            checkpoint = resumable(checkpoint, filename, folder, schedulers, model)
-            check_state(checkpoint, filename, model, self.optim_wrapper, schedulers)
-            before = checkpoint['meta'].get('images_per_step')
-            if before not in (None, self.images_per_step):
-                self.logger.warning(
-                    'The run before had %s images per step, this one has %d; the '
-                    'learning rate goes on as it was.',
-                    before,
-                    self.images_per_step,
-                )
-        elif self.trains:
-            checkpoint['state_dict'] = self._fit_to_task(model, checkpoint)
+        checkpoint = starting_point(self, filename)
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
-        starts_training = self.trains and not self.resumes
-        report = load_weights(
-            model, checkpoint['state_dict'], not starts_training, filename
-        )
+        model, is_new = unwrapped(self.model), self.trains and not self.resumes
+        report = load_weights(model, checkpoint['state_dict'], not is_new, filename)
         self.logger.info('%s: %s.', filename, report)
         if not self.trains:
             model.for_inference(self.test_dtype)
         return checkpoint
-
-    def _fit_to_task(self, model: nn.Module, checkpoint: dict) -> dict[str, Tensor]:
-        """Fit a checkpoint's classifiers and first convolution to the model's task."""
-        state_dict, meta = checkpoint['state_dict'], checkpoint['meta']
-        new = list(self.train_dataloader.dataset.metainfo['classes'])
-        old = self.cfg.get('checkpoint_classes') or (
-            (meta.get('dataset_meta') or {}).get('classes')
-        )
-        if old is None:
-            self.logger.info(
-                'The checkpoint names no classes, so they cannot be carried over by '
-                'name; --classes-from says which it has.'
-            )
-        elif list(old) != new:
-            aliases = self.cfg.get('class_aliases') or {}
-            state_dict, report = carry_over_classes(
-                model, state_dict, new, list(old), aliases
-            )
-            self.logger.info('%s.', report)
-        return inflate_first_convolution(model, state_dict)
-
-    def _without_averages(self, checkpoint: dict, filename: str) -> dict:
-        """Return a checkpoint's trained weights, where a run averages none."""
-        averages = any(averages_weights(hook) for hook in self.hooks)
-        if averages or 'ema_state_dict' not in checkpoint:
-            return checkpoint
-        self.logger.warning(
-            'The run before averaged its weights (EMAHook), this one does not: it goes '
-            'on from the trained weights, and the averaged ones are dropped.'
-        )
-        result = read_checkpoint(filename, 'raw')
-        del result['ema_state_dict']
-        return result
 
     def resume(self, filename: str, *args, **kwargs) -> None:
         super().resume(filename, *args, **kwargs)
@@ -350,24 +291,5 @@ class SegRunner(Runner):
     def build_dataloader(dataloader: dict | DataLoader, *args, **kwargs) -> DataLoader:
         """Build a data loader with at most one worker per core."""
         if isinstance(dataloader, dict):
-            asked = dataloader.get('num_workers', 0)
-            workers = min(asked, cores_per_process())
-            if workers < asked:
-                MMLogger.get_current_instance().info(
-                    '%d loading workers instead of the %d of the config: each process '
-                    'has no more cores.',
-                    workers,
-                    asked,
-                )
-            persistent = dataloader.get('persistent_workers', False) and workers > 0
-            dataloader = dict(
-                dataloader, num_workers=workers, persistent_workers=persistent
-            )
+            dataloader = with_workers_that_fit(dataloader)
         return shielded(Runner.build_dataloader(dataloader, *args, **kwargs))
-
-
-def averages_weights(hook: Hook | dict) -> bool:
-    """Return whether a hook, or its config, is an `EMAHook` or derived from it."""
-    kind = hook.get('type') if isinstance(hook, dict) else type(hook)
-    kind = HOOKS.get(kind) if isinstance(kind, str) else kind
-    return isinstance(kind, type) and issubclass(kind, EMAHook)

@@ -10,6 +10,7 @@ from mmengine.hooks import Hook
 
 from mmseg_fastscnn.checkpoint import read_checkpoint
 from mmseg_fastscnn.engine.checkpoints import POINTER
+from mmseg_fastscnn.engine.processes import is_first
 
 OF_A_RUN = re.compile(r'((iter|epoch)_\d+|best_.+)\.pth')  # names that training writes
 
@@ -51,7 +52,8 @@ def checkpoint_to_resume(config: Config) -> Path | None:
     """Return the checkpoint from which the run in a work dir goes on.
 
     It is the one that the pointer names or, if that cannot be resumed, of all others
-    the one after the most iterations. What is passed over is printed, and why.
+    the one after the most iterations. The first process prints what is passed over,
+    and why.
 
     Returns:
         Its path; None if there are no checkpoints.
@@ -81,9 +83,9 @@ def checkpoint_to_resume(config: Config) -> Path | None:
             + '\n'.join(passed_over or map(str, others))
             + '\n--overwrite begins anew there.'
         )
-    for text in passed_over:
-        print(f'Passed over: {text}')
-    if passed_over:
+    if passed_over and is_first(config.get('launcher', 'none')):
+        for text in passed_over:
+            print(f'Passed over: {text}')
         print(f'Going on from {result}, after {found[result]} iterations.')
     return result
 

@@ -190,38 +190,3 @@ class Upsampling:
             if window is not None:
                 image, window = image[..., slice(*window)], None
         return image[0]
-
-
-class Axis(NamedTuple):
-    """One axis of the output, divided into cells: the spaces between input pixels.
-
-    Attributes:
-        cell: (length,) Position in the lists below of each output pixel's cell.
-        low: (cells,) The input pixel before each cell.
-        high: (cells,) The one after it; the same one at the edges.
-        pixels: (most, cells) Output pixels of each; the last is repeated to fill up.
-        share: (most, cells) How far from `low` to `high` each of them lies, 0 to 1.
-    """
-
-    cell: Tensor
-    low: Tensor
-    high: Tensor
-    pixels: Tensor
-    share: Tensor
-
-
-@lru_cache(maxsize=64)
-@torch.inference_mode(False)
-def axis_cells(size: int, out: int, align_corners: bool, device: torch.device) -> Axis:
-    """Divide the interpolation of `size` input to `out` output pixels into cells."""
-    source = source_position(size, out, align_corners)
-    names, cell, count = (
-        source.floor()
-        .long()
-        .unique_consecutive(return_inverse=True, return_counts=True)
-    )
-    first = count.cumsum(0) - count
-    pixels = first + torch.arange(int(count.max()))[:, None].minimum(count - 1)
-    share = (source.clamp(min=0) - source.clamp(min=0).floor())[pixels]
-    low, high = names.clamp(min=0), (names + 1).clamp(max=size - 1)
-    return Axis(*(t.to(device) for t in (cell, low, high, pixels, share)))

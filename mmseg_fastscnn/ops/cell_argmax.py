@@ -45,6 +45,8 @@ def cell_argmax(
     Returns:
         (H, W) uint8.
     """
+    if logits.shape[1:] == size:
+        return best_class(logits)
     y = axis_cells(logits.shape[1], size[0], align_corners)
     x = axis_cells(logits.shape[2], size[1], align_corners)
     winner = best_class(logits)
@@ -144,18 +146,3 @@ def axis_cells(size: int, out: int, align_corners: bool) -> Axis:
     share = (inside - np.floor(inside))[pixels]
     low, high = names.clip(0), (names + 1).clip(max=size - 1)
     return Axis(count, low, high, pixels, share)
-
-
-def interpolated(
-    values: np.ndarray, size: tuple[int, int], align_corners: bool
-) -> np.ndarray:
-    """Interpolate (C, h, w) bilinearly to (C, H, W), as `F.interpolate` does."""
-    for dim, out in zip((1, 2), size, strict=True):
-        axis = axis_cells(values.shape[dim], out, align_corners)
-        low, high = axis.low.repeat(axis.count), axis.high.repeat(axis.count)
-        share = np.empty(out, np.float32)
-        share[axis.pixels] = axis.share
-        share = share[:, None] if dim == 1 else share
-        start = values.take(low, axis=dim)
-        values = start + (values.take(high, axis=dim) - start) * share
-    return values

@@ -28,6 +28,7 @@ from mmseg_fastscnn.structures import SegDataSample
 
 Image = str | Path | np.ndarray
 CHECKPOINTS = ('.pth', '.pt', '.safetensors')
+EXPORTED = ('.onnx', '.xml', '.param', '.pte', '.pt2')
 
 
 def init_model(
@@ -41,6 +42,30 @@ def init_model(
     """Build a segmentor and load its weights, ready for `inference_model`.
 
     Args:
+        config, checkpoint, device, cfg_options, weights: See `load_model`.
+        dtype: Type of the network's weights and activations, e.g. `torch.bfloat16`.
+
+    Returns:
+        What `load_model` returns, with batch normalisation folded.
+
+    Raises:
+        FileNotFoundError, ValueError: See `load_model`.
+    """
+    warn_of_slow_bfloat16(dtype)
+    model = load_model(config, checkpoint, device, cfg_options, weights)
+    return model.for_inference(dtype)
+
+
+def load_model(
+    config: str | Path | Config,
+    checkpoint: str | Path | None = None,
+    device: str | None = None,
+    cfg_options: dict | None = None,
+    weights: str = 'ema',
+) -> nn.Module:
+    """Build a segmentor and load its weights; it can be trained further.
+
+    Args:
         config: A config, or the path of its file; or a checkpoint that holds its
             config, as training writes it, which is read without being run.
         checkpoint: A checkpoint file; without one the weights are random.
@@ -48,18 +73,18 @@ def init_model(
         cfg_options: Settings that change the config, by dotted key.
         weights: Which weights to load where the checkpoint has both: 'ema' (averaged)
             or 'raw' (trained).
-        dtype: Type of the network's weights and activations, e.g. `torch.bfloat16`.
 
     Returns:
-        The model in evaluation mode, with batch normalisation folded. It has `cfg` and
-        `dataset_meta` (`classes` and `palette`, from the checkpoint or else from the
-        config's data set).
+        The model in evaluation mode. It has `cfg` and `dataset_meta` (`classes` and
+        `palette`, from the checkpoint or else from the config's data set).
 
     Raises:
         FileNotFoundError: The config or the checkpoint does not exist.
         ValueError: The config or the checkpoint cannot be used (see `load_config`,
-            `read_checkpoint` and `load_weights`), or there is no such device.
+            `read_checkpoint` and `load_weights`), or there is no such device; or one
+            of them is an exported file.
     """
+    refuse_exported(config, checkpoint)
     if checkpoint is None and is_checkpoint(config):
         config, checkpoint = None, config
     content = None if checkpoint is None else read_checkpoint(checkpoint, weights)
@@ -74,14 +99,23 @@ def init_model(
         meta = content['meta'].get('dataset_meta') or {}
     model.cfg = config
     model.dataset_meta = meta if meta.get('classes') else metainfo_of(config)
-    warn_of_slow_bfloat16(dtype)
-    model = revert_sync_batchnorm(model).to(find_device(device)).eval()
-    return model.for_inference(dtype)
+    return revert_sync_batchnorm(model).to(find_device(device)).eval()
 
 
 def is_checkpoint(source: str | Path | Config) -> bool:
     """Return whether `init_model` got a checkpoint in place of a config."""
     return not isinstance(source, Config) and Path(source).suffix in CHECKPOINTS
+
+
+def refuse_exported(*sources: str | Path | Config | None) -> None:
+    """Raise ValueError if `init_model` got an exported file: they are no modules."""
+    for source in sources:
+        if isinstance(source, str | Path) and Path(source).suffix in EXPORTED:
+            raise ValueError(
+                f'{source} is an exported file, which needs no config and no torch: '
+                f'mmseg_fastscnn.deploy.backends.Predictor({str(source)!r}) predicts '
+                f'with it.'
+            )
 
 
 def config_in(checkpoint: str | Path) -> Config:
@@ -206,6 +240,7 @@ def show_result_pyplot(
     opacity: float = 0.5,
     show: bool = True,
     out_file: str | Path | None = None,
+    wait_time: float = 0,
 ) -> np.ndarray:
     """Blend the colours of the predicted classes into the image.
 
@@ -217,6 +252,7 @@ def show_result_pyplot(
         show: Whether to open a window with matplotlib.
         out_file: Where to write the picture, if anywhere: `.png` or `.jpg`, which may
             replace an earlier picture, or another kind that OpenCV writes.
+        wait_time: Seconds for which the window is shown; 0 for until it is closed.
 
     Returns:
         The picture, (H, W, 3) uint8 RGB.
@@ -240,5 +276,9 @@ def show_result_pyplot(
 
         pyplot.imshow(picture)
         pyplot.axis('off')
-        pyplot.show()
+        if wait_time:
+            pyplot.pause(wait_time)
+            pyplot.close()
+        else:
+            pyplot.show()
     return picture

@@ -1,0 +1,287 @@
+"""Fast-SCNN for programs: one plain module, without configs and registries.
+
+from mmseg_fastscnn import FastSCNN
+
+model = FastSCNN(num_classes=11)
+model.loss(images, labels).backward()
+
+model = FastSCNN.load('best_mIoU_iter_4000.pth')
+model('street.jpg').save('street.png')
+"""
+
+import logging
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import PIL.Image
+import torch
+from mmengine.logging import MMLogger
+from mmengine.model import revert_sync_batchnorm
+from mmengine.structures import PixelData
+from torch import Tensor, nn
+
+from mmseg_fastscnn.apis.inference import inference_model, init_model, load_model
+from mmseg_fastscnn.config.read import read_config
+from mmseg_fastscnn.config.shipped import SHIPPED
+from mmseg_fastscnn.datasets.metainfo import complete_metainfo
+from mmseg_fastscnn.datasets.picture import read_picture
+from mmseg_fastscnn.datasets.seg_dataset import SegDataset
+from mmseg_fastscnn.pictures import overlay
+from mmseg_fastscnn.registry import MODELS
+from mmseg_fastscnn.results import write_picture
+from mmseg_fastscnn.structures import SegDataSample
+
+Image = str | Path | np.ndarray | Tensor | PIL.Image.Image
+REPOSITORY = re.compile(r'[\w.\-]+/[\w.\-]+')  # USER/NAME on the hub
+NETWORK = SHIPPED / '_base_/models/fast_scnn.py'
+PUBLISHED = 'model.safetensors'  # of `fastscnn share`
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """An image and the class of each of its pixels.
+
+    Attributes:
+        image: (H, W, 3) uint8 BGR.
+        labels: (H, W) uint8, index into `classes`.
+        classes: Name of each class.
+        palette: (r, g, b) of each class.
+    """
+
+    image: np.ndarray
+    labels: np.ndarray
+    classes: tuple[str, ...]
+    palette: tuple[tuple[int, int, int], ...]
+
+    def overlay(self, opacity: float = 0.5) -> np.ndarray:
+        """Return the image with the colours of the classes, (H, W, 3) uint8 BGR."""
+        return overlay(self.image, self.labels, self.palette, opacity)
+
+    def save(self, path: str | Path, opacity: float = 0.5) -> None:
+        """Write the overlay to a picture file.
+
+        Raises:
+            ValueError: The file exists and was not written by this project, or OpenCV
+                cannot write such files.
+        """
+        write_picture(path, self.overlay(opacity))
+
+    def shares(self) -> dict[str, float]:
+        """Return the share of the pixels that each class has, 0 to 1."""
+        counts = np.bincount(self.labels.ravel(), minlength=len(self.classes))
+        return dict(zip(self.classes, counts / self.labels.size, strict=False))
+
+
+class FastSCNN(nn.Module):
+    """Fast-SCNN with its three heads, from images to logits, a loss or label maps.
+
+    The network normalises images itself. The same weights as those of a run fit it:
+    `model.segmentor` is the run's model.
+
+    Args:
+        num_classes: Number of classes.
+        classes: Their names; by default '0', '1', ...
+        palette: (r, g, b) of each class; by default VOC's colours.
+
+    Raises:
+        ValueError: `classes` are not as many as `num_classes`.
+    """
+
+    def __init__(
+        self,
+        num_classes: int = 19,
+        classes: Sequence[str] | None = None,
+        palette: Sequence[Sequence[int]] | None = None,
+    ):
+        super().__init__()
+        names = tuple(map(str, range(num_classes))) if classes is None else classes
+        if len(names) != num_classes:
+            raise ValueError(f'{len(names)} classes are named, not {num_classes}.')
+        network = dict(read_config(NETWORK).model, num_classes=num_classes)
+        self.segmentor = revert_sync_batchnorm(MODELS.build(network))
+        with without_info():
+            self.segmentor.init_weights()
+        given = dict(classes=names) | ({} if palette is None else dict(palette=palette))
+        self._meta = complete_metainfo(SegDataset, given)
+
+    @classmethod
+    def load(
+        cls,
+        checkpoint: str | Path,
+        config: str | Path | None = None,
+        device: str | None = None,
+        trainable: bool = False,
+    ) -> 'FastSCNN':
+        """Read a checkpoint of a run; the config is inside.
+
+        Args:
+            checkpoint: The file.
+            config: Config of a checkpoint that holds none.
+            device: Device of the model; by default the best there is.
+            trainable: Whether the model will be trained further. Otherwise it is
+                brought into the form that predicts fastest.
+
+        Raises:
+            FileNotFoundError, ValueError: See `load_model`.
+        """
+        self = cls.__new__(cls)
+        nn.Module.__init__(self)
+        build = load_model if trainable else init_model
+        self.segmentor = build(config, checkpoint, device)
+        self._meta = self.segmentor.dataset_meta
+        return self.train(trainable)
+
+    @classmethod
+    def from_pretrained(cls, source: str | Path, **options) -> 'FastSCNN':
+        """Load a model that `fastscnn share` wrote.
+
+        Args:
+            source: The folder; or USER/NAME on the hub, which needs huggingface_hub.
+            options: `device` and `trainable`; see `load`.
+
+        Raises:
+            FileNotFoundError: It is neither a folder nor a name.
+            ImportError: huggingface_hub is needed and not installed.
+        """
+        folder = Path(source)
+        if not folder.is_dir():
+            if not REPOSITORY.fullmatch(str(source)):
+                raise FileNotFoundError(
+                    f'{source} is no folder, and no name USER/NAME on the hub.'
+                )
+            folder = Path(hub().snapshot_download(str(source)))
+        return cls.load(folder / PUBLISHED, **options)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return tuple(self._meta['classes'])
+
+    @property
+    def palette(self) -> tuple[tuple[int, int, int], ...]:
+        """(r, g, b) of each class."""
+        return tuple(map(tuple, self._meta['palette']))
+
+    def forward(self, images: Tensor | Image) -> Tensor | Segmentation:
+        """Return the logits of a batch; of anything else, what `predict` returns.
+
+        Args:
+            images: (N, 3, H, W) RGB, uint8 0..255 or float 0..1.
+
+        Returns:
+            (N, num_classes, H, W) float32.
+        """
+        if isinstance(images, Tensor) and images.ndim == 4:
+            return self.segmentor.inference(self._inputs(images))
+        return self.predict(images)
+
+    def loss(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Return the weighted sum of the losses of the three heads, one number.
+
+        Args:
+            images: See `forward`.
+            labels: (N, H, W) of any integer type: the class of each pixel, or 255 where
+                it is not known.
+
+        Raises:
+            ValueError: The model was loaded to predict only.
+        """
+        if self.segmentor.for_inference_only:
+            raise ValueError('Load the model with trainable=True to train it.')
+        samples = [
+            SegDataSample(gt_sem_seg=PixelData(data=label[None].to(torch.uint8)))
+            for label in labels.to(self.device)
+        ]
+        losses = self.segmentor.loss(self._inputs(images), samples)
+        return sum(value for name, value in losses.items() if 'loss' in name)
+
+    @torch.no_grad()
+    def predict(self, image: Image, channel_order: str = 'bgr') -> Segmentation:
+        """Return the class of each pixel of an image.
+
+        A loaded model prepares the image as the test pipeline of its config says. Batch
+        normalisation uses its running statistics, whatever the mode.
+
+        Args:
+            image: A file; a PIL image; an array (H, W, 3) uint8; or a tensor (3, H, W)
+                RGB, uint8 0..255 or float 0..1.
+            channel_order: Channels of an array: 'bgr', as OpenCV reads, or 'rgb'.
+
+        Raises:
+            FileNotFoundError, ValueError: The image cannot be read or used.
+        """
+        image = bgr_array(image, channel_order)
+        was_training = self.training
+        self.eval()
+        if hasattr(self.segmentor, 'cfg'):
+            sample = inference_model(self.segmentor, image)
+        else:
+            planes = torch.from_numpy(image[..., ::-1].copy()).permute(2, 0, 1)
+            (sample,) = self.segmentor.predict(self._inputs(planes[None]))
+        self.train(was_training)
+        labels = sample.pred_sem_seg.data[0].cpu().numpy()
+        return Segmentation(image, labels, self.classes, self.palette)
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.parameters()).device
+
+    def _inputs(self, images: Tensor) -> Tensor:
+        """Normalise images; see `forward`."""
+        if images.is_floating_point():
+            images = images * 255
+        elif images.dtype != torch.uint8:
+            raise ValueError(
+                f'The images are {images.dtype}; give uint8 0..255 or float 0..1.'
+            )
+        images = images.to(self.device).flip(1)  # the preprocessor takes BGR
+        return self.segmentor.data_preprocessor(dict(inputs=list(images)))['inputs']
+
+
+def hub() -> ModuleType:
+    """Import huggingface_hub.
+
+    Raises:
+        ImportError: It is not installed.
+    """
+    try:
+        import huggingface_hub
+    except ImportError as error:
+        raise ImportError(
+            "The hub needs huggingface_hub: pip install 'mmseg-fastscnn[hub]', or "
+            'pip install huggingface_hub'
+        ) from error
+    return huggingface_hub
+
+
+@contextmanager
+def without_info() -> Iterator[None]:
+    """Drop mmengine's lines on the initialisation, two for each tensor."""
+    logger = MMLogger.get_current_instance()
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def bgr_array(image: Image, channel_order: str) -> np.ndarray:
+    """Return an image in any of the forms that `predict` takes, (H, W, 3) uint8 BGR."""
+    if channel_order not in ('bgr', 'rgb'):
+        raise ValueError(f"channel_order is {channel_order!r}; use 'bgr' or 'rgb'.")
+    if isinstance(image, str | Path):
+        return read_picture(str(image))
+    if isinstance(image, Tensor):
+        if image.is_floating_point():
+            image = (image * 255).round().clamp(0, 255).to(torch.uint8)
+        return image.permute(1, 2, 0).flip(2).cpu().contiguous().numpy()
+    if isinstance(image, PIL.Image.Image):
+        image, channel_order = np.asarray(image.convert('RGB')), 'rgb'
+    if channel_order == 'rgb':
+        image = image[..., ::-1]
+    return np.ascontiguousarray(image)

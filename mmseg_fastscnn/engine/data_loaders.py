@@ -1,0 +1,57 @@
+"""Data loaders of a run: how many workers they have, and which signals end these."""
+
+import os
+import signal
+import threading
+from collections.abc import Callable
+from functools import partial
+
+from mmengine.logging import MMLogger
+from torch.utils.data import DataLoader
+
+from mmseg_fastscnn.engine.interruption import SIGNALS
+from mmseg_fastscnn.machine import cores_per_process
+
+
+def with_workers_that_fit(settings: dict) -> dict:
+    """Return the config of a data loader with at most one worker per core."""
+    asked = settings.get('num_workers', 0)
+    workers = min(asked, cores_per_process())
+    if workers < asked:
+        MMLogger.get_current_instance().info(
+            '%d loading workers instead of the %d of the config: each process '
+            'has no more cores.',
+            workers,
+            asked,
+        )
+    persistent = settings.get('persistent_workers', False) and workers > 0
+    return dict(settings, num_workers=workers, persistent_workers=persistent)
+
+
+def shielded(loader: DataLoader) -> DataLoader:
+    """Let the workers of a loader live on after a signal to all processes of a job.
+
+    Ctrl-C, Slurm and torchrun send one to the workers, too. Without them no iteration
+    would be finished.
+    """
+    loader.worker_init_fn = partial(begin_worker, loader.worker_init_fn)
+    return loader
+
+
+def begin_worker(init: Callable[[int], None] | None, worker: int) -> None:
+    """Begin a worker of a data loader, which only its parent ends."""
+    for known in SIGNALS:
+        if known != signal.SIGTERM:
+            signal.signal(known, signal.SIG_IGN)
+    if hasattr(signal, 'sigwaitinfo'):  # not on macOS
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+        threading.Thread(target=end_with_parent, daemon=True).start()
+    if init is not None:
+        init(worker)
+
+
+def end_with_parent() -> None:
+    """End this process at a SIGTERM from its parent, and at no other one."""
+    while signal.sigwaitinfo([signal.SIGTERM]).si_pid != os.getppid():
+        pass
+    os._exit(0)

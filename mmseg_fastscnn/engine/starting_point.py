@@ -1,0 +1,93 @@
+"""What a run takes from the checkpoint that it starts from."""
+
+from mmengine.hooks import EMAHook, Hook
+from torch import Tensor
+
+from mmseg_fastscnn.checkpoint import read_checkpoint
+from mmseg_fastscnn.checkpoint.classes import carry_over_classes
+from mmseg_fastscnn.checkpoint.load import inflate_first_convolution
+from mmseg_fastscnn.engine.resume import resumable
+from mmseg_fastscnn.engine.resume_state import check_state
+from mmseg_fastscnn.engine.work_dir import checkpoint_folder
+from mmseg_fastscnn.models.segmentor import unwrapped
+from mmseg_fastscnn.registry import HOOKS
+
+
+def starting_point(runner, filename: str) -> dict:
+    """Read the checkpoint that a run starts from.
+
+    Returns:
+        The whole state of the earlier run, if this one goes on with it. If it trains
+        anew, the weights are fitted to its task; if it only tests, they are as they
+        are.
+
+    Raises:
+        ValueError: The file is damaged, or its state does not fit the run.
+    """
+    checkpoint = read_checkpoint(filename, runner.weights)
+    if runner.resumes:
+        return state_to_resume(runner, checkpoint, filename)
+    if runner.trains:
+        checkpoint['state_dict'] = fitted_to_task(runner, checkpoint)
+    return checkpoint
+
+
+def state_to_resume(runner, checkpoint: dict, filename: str) -> dict:
+    """Return the state that a run goes on from, checked against its parts."""
+    checkpoint = without_averages(runner, checkpoint, filename)
+    model, schedulers = unwrapped(runner.model), runner.param_schedulers or ()
+    folder = checkpoint_folder(runner.cfg)
+    state = resumable(checkpoint, filename, folder, schedulers, model)
+    check_state(state, filename, model, runner.optim_wrapper, schedulers)
+    before = state['meta'].get('images_per_step')
+    if before not in (None, runner.images_per_step):
+        runner.logger.warning(
+            'The run before had %s images per step, this one has %d; the '
+            'learning rate goes on as it was.',
+            before,
+            runner.images_per_step,
+        )
+    return state
+
+
+def without_averages(runner, checkpoint: dict, filename: str) -> dict:
+    """Return a checkpoint with its trained weights, where a run averages none."""
+    averages = any(averages_weights(hook) for hook in runner.hooks)
+    if averages or 'ema_state_dict' not in checkpoint:
+        return checkpoint
+    runner.logger.warning(
+        'The run before averaged its weights (EMAHook), this one does not: it goes '
+        'on from the trained weights, and the averaged ones are dropped.'
+    )
+    result = read_checkpoint(filename, 'raw')
+    del result['ema_state_dict']
+    return result
+
+
+def averages_weights(hook: Hook | dict) -> bool:
+    """Return whether a hook, or its config, is an `EMAHook` or derived from it."""
+    kind = hook.get('type') if isinstance(hook, dict) else type(hook)
+    kind = HOOKS.get(kind) if isinstance(kind, str) else kind
+    return isinstance(kind, type) and issubclass(kind, EMAHook)
+
+
+def fitted_to_task(runner, checkpoint: dict) -> dict[str, Tensor]:
+    """Fit a checkpoint's classifiers and first convolution to the model's task."""
+    model = unwrapped(runner.model)
+    state_dict, meta = checkpoint['state_dict'], checkpoint['meta']
+    new = list(runner.train_dataloader.dataset.metainfo['classes'])
+    old = runner.cfg.get('checkpoint_classes') or (
+        (meta.get('dataset_meta') or {}).get('classes')
+    )
+    if old is None:
+        runner.logger.info(
+            'The checkpoint names no classes, so they cannot be carried over by '
+            'name; --classes-from says which it has.'
+        )
+    elif list(old) != new:
+        aliases = runner.cfg.get('class_aliases') or {}
+        state_dict, report = carry_over_classes(
+            model, state_dict, new, list(old), aliases
+        )
+        runner.logger.info('%s.', report)
+    return inflate_first_convolution(model, state_dict)

@@ -1,0 +1,75 @@
+"""A shared model: complete, loadable, without a path of the machine."""
+
+import hashlib
+import json
+import sys
+
+import cv2
+import numpy as np
+import pytest
+from conftest import run
+
+from mmseg_fastscnn import FastSCNN
+from mmseg_fastscnn.checkpoint import read_checkpoint
+from mmseg_fastscnn.commands.entrance import mistake
+from mmseg_fastscnn.config.publishable import without_paths
+
+
+def test_a_shared_folder_is_loaded_as_the_checkpoint_was(trained, streets, tmp_path):
+    checkpoint, folder = trained[0] / 'iter_4.pth', tmp_path / 'shared'
+    image = next((streets / 'leftImg8bit/val').rglob('*.png'))
+    share = [sys.executable, '-m', 'mmseg_fastscnn', 'share', checkpoint]
+    options = ['--license', 'apache-2.0', '--data', '6 drawn streets']
+    run(*share, folder, *options, '--picture', image)
+    card = (folder / 'README.md').read_text()
+    assert 'license: apache-2.0' in card and '6 drawn streets' in card
+    weights = (folder / 'model.safetensors').read_bytes()
+    assert hashlib.sha256(weights).hexdigest() in card
+    for file in folder.iterdir():
+        for place in (streets, trained[0], tmp_path):
+            assert str(place).encode() not in file.read_bytes(), file
+    shared = FastSCNN.from_pretrained(folder, device='cpu')
+    expected = FastSCNN.load(checkpoint, device='cpu')(image)
+    np.testing.assert_array_equal(shared(image).labels, expected.labels)
+    assert shared.classes == expected.classes
+    picture = cv2.imread(str(folder / 'picture.png'))
+    np.testing.assert_array_equal(picture, expected.overlay())
+    assert 'exists' in run(*share, folder, *options, ok=False)
+    metrics, other = tmp_path / 'metrics.json', tmp_path / 'other'
+    metrics.write_text(json.dumps(dict(per_class=dict(cat={}))))
+    said = run(*share, other, *options, '--metrics', metrics, ok=False)
+    assert 'other classes' in said and not other.exists()
+
+
+def test_a_published_checkpoint_has_no_path(trained, streets, tmp_path):
+    run('tools/publish_model.py', trained[0] / 'iter_4.pth', tmp_path / 'street.pth')
+    (path,) = tmp_path.glob('street-*.pth')
+    text = read_checkpoint(path)['meta']['cfg']
+    assert str(streets) not in text and str(trained[0]) not in text
+    assert f"data_root='data/{streets.name}'" in text
+
+
+@pytest.mark.parametrize(
+    'path, left',
+    [
+        ('/home/me/camvid', 'data/camvid'),
+        ('../camvid', 'data/camvid'),
+        ('~/camvid', 'data/camvid'),
+        (r'C:\\users\\me\\camvid', 'data/camvid'),
+        ('data/camvid', 'data/camvid'),
+        ('SegDataset', 'SegDataset'),
+    ],
+)
+def test_paths_of_a_machine_are_shortened(path, left):
+    text = f"work_dir = '/x'\ndata = dict(roots=['{path}'])\n"
+    found = without_paths(text, 'a test')
+    assert found.split() == ['data', '=', 'dict(roots=[', f"'{left}',", '])']
+
+
+def test_what_is_no_shared_model_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'huggingface_hub', None)  # as if not installed
+    with pytest.raises(FileNotFoundError, match='no folder, and no name'):
+        FastSCNN.from_pretrained(tmp_path / 'none')
+    with pytest.raises(ImportError, match='pip install huggingface_hub') as caught:
+        FastSCNN.from_pretrained('somebody/model')
+    assert mistake(caught.value)
