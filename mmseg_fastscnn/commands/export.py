@@ -12,17 +12,14 @@ from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from mmseg_fastscnn.commands import options
 from mmseg_fastscnn.deploy.formats import PRECISIONS, SUFFIXES
 
-if TYPE_CHECKING:
-    import numpy as np
-    from mmengine.config import Config
-
+CALIBRATE = 100
 OUTPUTS = ('labels', 'logits', 'probabilities')
 
 
@@ -36,7 +33,8 @@ def parse_args(parser: ArgumentParser, words: Sequence[str] | None) -> Namespace
         help='what the file gives (default: labels for onnx, else logits, which '
         'Predictor makes labels of, exactly)',
     )
-    parser.add_argument('--precision', choices=['fp32', 'bf16', 'fp16'], default='fp32')
+    precisions = ['fp32', 'bf16', 'fp16', 'int8']
+    parser.add_argument('--precision', choices=precisions, default='fp32')
     parser.add_argument(
         '--size', type=int, nargs=2, metavar=('H', 'W'), help='for frames of one size'
     )
@@ -45,7 +43,17 @@ def parse_args(parser: ArgumentParser, words: Sequence[str] | None) -> Namespace
         '--images', type=int, default=20, help='test images to check the file with'
     )
     parser.add_argument(
-        '--max-drop', type=float, default=0.3, help='points of mIoU it may lose'
+        '--calibrate',
+        type=int,
+        metavar='N',
+        help=f'training images for --precision int8 (default: {CALIBRATE})',
+    )
+    parser.add_argument(
+        '--max-drop',
+        type=float,
+        default=0.3,
+        help='points of mIoU it may lose; in int8, layers go back to float until it is '
+        'so on the training images (default: %(default)s)',
     )
     parser.add_argument('--no-check', action='store_true', help='write it unchecked')
     options.add_data_root(parser)
@@ -53,6 +61,8 @@ def parse_args(parser: ArgumentParser, words: Sequence[str] | None) -> Namespace
     if args.precision not in PRECISIONS[args.format]:
         known = ', '.join(PRECISIONS[args.format])
         parser.error(f'{args.format} is written in {known}, not {args.precision}.')
+    if args.calibrate is not None and (args.precision != 'int8' or args.calibrate < 1):
+        parser.error('--calibrate takes a number of images, for --precision int8.')
     return args
 
 
@@ -62,6 +72,7 @@ def main(args: Namespace) -> None:
     from mmseg_fastscnn.deploy.backends import Predictor
     from mmseg_fastscnn.deploy.check import compare
     from mmseg_fastscnn.deploy.export import check_free, check_packages, export
+    from mmseg_fastscnn.deploy.labelled_images import LabelledImages
     from mmseg_fastscnn.deploy.torch_runtime import DTYPES, describe
 
     suffix = SUFFIXES[args.format]
@@ -70,21 +81,32 @@ def main(args: Namespace) -> None:
     if path.suffix != suffix:
         raise ValueError(f'--out {path}: a file of {args.format} is named *{suffix}.')
     check_free(path)
-    check_packages(suffix)
+    check_packages(suffix, args.precision)
     config = args.config or config_in(args.checkpoint)
     config = load_config(config, args.cfg_options, args.data_root)
-    pairs = [] if args.no_check else list(test_pairs(config, args.images))
-    dtype = DTYPES['fp32' if args.format != 'onnx' else args.precision]
+    write, images = None, None
+    if args.precision == 'int8':
+        from mmseg_fastscnn.deploy.int8 import write_int8
+
+        number = args.calibrate or CALIBRATE
+        calibration = LabelledImages(config, 'train_dataloader', number, 'INT8')
+        write = partial(write_int8, images=calibration, max_drop=args.max_drop)
+    if not args.no_check:
+        purpose = 'checking the file (or give --no-check)'
+        images = LabelledImages(config, 'test_dataloader', args.images, purpose)
+    is_half = (args.format, args.precision) == ('onnx', 'fp16')
+    dtype = DTYPES['fp16' if is_half else 'fp32']
     model = init_model(config, args.checkpoint, 'cpu', dtype=dtype)
     output = args.output or ('labels' if args.format == 'onnx' else 'logits')
     size = tuple(args.size) if args.size else None
-    export(model, path, describe(model, output, args.precision, size, args.checkpoint))
+    described = describe(model, output, args.precision, size, args.checkpoint)
+    export(model, path, described, write)
     print(f'{path}: {path.stat().st_size / 2**20:.1f} MiB, {output}, {args.precision}')
     if args.no_check:
         print('Not checked, as --no-check says.')
         return
     before = Predictor(args.checkpoint, config, size, device='cpu')
-    found = compare(before, Predictor(path), pairs)
+    found = compare(before, Predictor(path), images)
     print('\n'.join(found.lines()))
     failures = found.failures(args.precision, args.max_drop)
     if failures:
@@ -93,20 +115,3 @@ def main(args: Namespace) -> None:
         print(f'Not as good as the checkpoint, so it is kept as {kept}:')
         print('\n'.join(failures))
         sys.exit(1)
-
-
-def test_pairs(
-    config: Config, count: int
-) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
-    """Yield images and labels of the test data, spread evenly over it."""
-    import numpy as np
-
-    from mmseg_fastscnn.config import require
-    from mmseg_fastscnn.datasets.random_crop import load_pair
-    from mmseg_fastscnn.registry import DATASETS
-
-    require(config, ['test_dataloader'], 'checking the file (or give --no-check)')
-    dataset = DATASETS.build(config.test_dataloader.dataset)
-    for k in np.linspace(0, len(dataset) - 1, min(count, len(dataset))).astype(int):
-        results = load_pair(dataset.get_data_info(int(k)))
-        yield results['img'], results.get('gt_seg_map')

@@ -22,11 +22,18 @@ PACKAGES = {
     '.xml': ('onnx', 'onnxscript', 'openvino'),
     '.param': ('pnnx', 'ncnn'),
 }
+INT8_PACKAGES = {'.xml': ('nncf',)}  # besides
 PARTS = {'.xml': ('.bin',), '.param': ('.bin', '.json')}  # the files beside one
+Writer = Callable[[nn.Module, Path, Description], None]
 EXAMPLE = (2, 96, 160)  # images, h, w: a batch of 1 would be taken for a constant
 
 
-def export(model: nn.Module, path: str | Path, description: Description) -> None:
+def export(
+    model: nn.Module,
+    path: str | Path,
+    description: Description,
+    write: Writer | None = None,
+) -> None:
     """Write a model to a file, whole or not at all.
 
     Args:
@@ -35,15 +42,16 @@ def export(model: nn.Module, path: str | Path, description: Description) -> None
             or `.param` (ncnn).
         description: What the file says of itself; its `output`, `precision` and `size`
             say what is written.
+        write: Writes the file; by default in float.
 
     Raises:
         FileExistsError: There is a file of that name, or of one that stands beside it.
         ImportError: A package that the format needs is not installed.
     """
     path = Path(path)
-    check_packages(path.suffix)
+    check_packages(path.suffix, description.precision)
     check_free(path)
-    write = WRITERS[path.suffix]
+    write = write or WRITERS[path.suffix]
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix='.export.', dir=path.parent) as folder:
         write(model, Path(folder, path.name), description)
@@ -60,13 +68,16 @@ def check_free(path: Path) -> None:
             raise FileExistsError(f'{part} exists; remove it, or give another --out.')
 
 
-def check_packages(suffix: str) -> None:
+def check_packages(suffix: str, precision: str) -> None:
     """Raise ImportError with the command to install what a format needs and lacks."""
-    lacking = [name for name in PACKAGES[suffix] if find_spec(name) is None]
+    packages = PACKAGES[suffix]
+    if precision == 'int8':
+        packages += INT8_PACKAGES.get(suffix, ())
+    lacking = [name for name in packages if find_spec(name) is None]
     if lacking:
         raise ImportError(
-            f'To export {suffix} files, {", ".join(lacking)} must be installed: '
-            f'pip install {" ".join(lacking)}'
+            f'To export {suffix} files in {precision}, {", ".join(lacking)} must be '
+            f'installed: pip install {" ".join(lacking)}'
         )
 
 
@@ -101,9 +112,17 @@ def write_onnx(model: nn.Module, path: Path, description: Description) -> None:
             verbose=False,
         )
     proto = program.model_proto
+    name_convolutions(proto.graph)
     onnx.helper.set_model_props(proto, {KEY: description.to_json()})
     onnx.checker.check_model(proto, full_check=True)
     onnx.save(proto, str(path))
+
+
+def name_convolutions(graph) -> None:
+    """Name the convolutions of an ONNX graph after their modules."""
+    for node in graph.node:
+        if node.op_type == 'Conv':
+            node.name = node.input[1].removesuffix('.weight')
 
 
 def write_openvino(model: nn.Module, path: Path, description: Description) -> None:
@@ -114,6 +133,13 @@ def write_openvino(model: nn.Module, path: Path, description: Description) -> No
         file = Path(folder, 'model.onnx')
         write_onnx(model, file, description)
         graph = openvino.convert_model(str(file))
+    save_openvino(graph, path, description)
+
+
+def save_openvino(graph, path: Path, description: Description) -> None:
+    """Save an OpenVINO model with its description inside."""
+    import openvino
+
     graph.set_rt_info(description.to_json(), KEY)
     openvino.save_model(graph, str(path), compress_to_fp16=False)
 
@@ -146,7 +172,7 @@ class Planar(nn.Module):
         return self.model.of_planes(frame)
 
 
-WRITERS: dict[str, Callable[[nn.Module, Path, Description], None]] = {
+WRITERS: dict[str, Writer] = {
     '.onnx': write_onnx,
     '.xml': write_openvino,
     '.param': write_ncnn,
