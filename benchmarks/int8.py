@@ -92,6 +92,8 @@ def main() -> None:
                 layers = setting.layers(quantiser.layers)
                 quantiser.write(draft, layers, **setting.options(quantiser))
                 judge(name, draft)
+    low = Predictor(args.checkpoint, config, device='cpu', precision='bf16')
+    judge.say('PyTorch, bf16', [low(frame) for frame, _ in judge.pairs], 0)
 
 
 class Judge:
@@ -100,10 +102,9 @@ class Judge:
     def __init__(self, checkpoint: str, config, images: LabelledImages):
         self.pairs = list(images)
         predictor = Predictor(checkpoint, config, device='cpu')
+        self.classes = len(predictor.classes)
         self.expected = [predictor(frame) for frame, _ in self.pairs]
         self.say('PyTorch, fp32', self.expected, 0)
-        low = Predictor(checkpoint, config, device='cpu', precision='bf16')
-        self.say('PyTorch, bf16', [low(frame) for frame, _ in self.pairs], 0)
 
     def __call__(self, name: str, file: Path) -> None:
         predictor = Predictor(file, threads=1)
@@ -121,8 +122,7 @@ class Judge:
             counts += count_pairs(torch.from_numpy(label), torch.from_numpy(answer))
         pairs = zip(self.expected, answers, strict=True)
         equal = np.mean([(a == b).mean() for a, b in pairs])
-        classes = int(max(answer.max() for answer in answers)) + 1
-        miou = mean_iou(counts[:255, :255][:classes, :classes])
+        miou = mean_iou(counts[: self.classes, : self.classes])
         took = f'{milliseconds:.1f}' if milliseconds else ''
         print(f'| {name} | {miou:.3f} | {100 * equal:.2f} % | {took} |', flush=True)
 
@@ -158,7 +158,11 @@ def onnx_settings() -> list[Setting]:
         Setting('classifier in INT8', options=with_classifier),
         Setting('depthwise in float', layers=without_depthwise),
         *(
-            Setting(f'percentile {p}', 30, dict(method='Percentile', percentile=p, symmetric=False))
+            Setting(
+                f'percentile {p}',
+                30,
+                dict(method='Percentile', percentile=p, symmetric=False),
+            )
             for p in (99.99, 99.999)
         ),
         Setting('entropy', 30, dict(method='Entropy')),

@@ -29,9 +29,14 @@ SIZES = [(33, 33), (97, 131), (128, 256)]
 
 @pytest.fixture(scope='module')
 def checkpoint(tmp_path_factory) -> Path:
-    """Random weights whose label maps have many classes."""
+    path = tmp_path_factory.mktemp('checkpoint') / 'random.pth'
+    write_random_weights(load_config(TOY), path)
+    return path
+
+
+def write_random_weights(config, path: Path) -> None:
+    """Write random weights whose label maps have many classes."""
     torch.manual_seed(0)
-    config = load_config(TOY)
     model = MODELS.build(config.model)
     model.init_weights()
     model.decode_head.conv_seg.weight.data.normal_()
@@ -43,9 +48,7 @@ def checkpoint(tmp_path_factory) -> Path:
     with torch.no_grad():
         logits = model.train()(torch.cat([inputs, inputs.flip(2)]))
     model.decode_head.conv_seg.bias.data = -logits.mean((0, 2, 3))
-    path = tmp_path_factory.mktemp('checkpoint') / 'random.pth'
     torch.save(dict(state_dict=model.state_dict()), path)
-    return path
 
 
 @pytest.fixture(scope='module')
