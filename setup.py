@@ -38,6 +38,7 @@ setup(
             *('onnx', 'onnxscript', 'onnxruntime>=1.18'),
             *('openvino>=2024.4', 'ncnn', 'pnnx'),
         ],
+        'int8': ['nncf>=2.14'],  # for OpenVINO, besides deploy
         'hub': ['huggingface_hub'],
         'test': ['pytest', 'pytest-xdist', 'ruff'],
     },
