@@ -38,6 +38,7 @@ setup(
             *('onnx', 'onnxscript', 'onnxruntime>=1.18'),
             *('openvino>=2024.4', 'ncnn', 'pnnx'),
         ],
+        'int8': ['nncf>=3'],  # for OpenVINO; onnxruntime has its own quantiser
         'test': ['pytest', 'pytest-xdist', 'ruff'],
     },
 )

@@ -145,6 +145,9 @@ def onnx_settings() -> list[Setting]:
         nodes = quantiser.nodes_in_int8(quantiser.layers)
         return dict(nodes_to_quantize=[*nodes, classifier.name])
 
+    def percentile(value):  # symmetric ranges would waste half of uint8 after a ReLU
+        return dict(method='Percentile', percentile=value, symmetric=False)
+
     kinds = options(op_types_to_quantize=('Conv', 'Relu', 'Clip'))
     signed = options(activation_qType=QuantType.QInt8)
     return [
