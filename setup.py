@@ -43,6 +43,7 @@ setup(
             *('onnx', 'onnxscript', 'onnxruntime>=1.18'),
             *('openvino>=2024.4', 'ncnn', 'pnnx', 'av>=12'),
         ],
+        'int8': ['nncf>=3'],  # for OpenVINO; onnxruntime has its own quantiser
         'hub': ['huggingface_hub'],
         'test': ['pytest', 'pytest-xdist', 'ruff'],
     },

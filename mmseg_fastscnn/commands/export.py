@@ -12,16 +12,14 @@ from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from mmseg_fastscnn.commands import options
 from mmseg_fastscnn.deploy.formats import OUTPUTS, SUFFIXES, check_form
 
-if TYPE_CHECKING:
-    import numpy as np
-    from mmengine.config import Config
+CALIBRATE = 100  # images
 
 
 def parse_args(parser: ArgumentParser, words: Sequence[str] | None) -> Namespace:
@@ -34,7 +32,8 @@ def parse_args(parser: ArgumentParser, words: Sequence[str] | None) -> Namespace
         help='what the file gives (default: labels for onnx, else logits, which '
         'Predictor makes labels of, exactly)',
     )
-    parser.add_argument('--precision', choices=['fp32', 'bf16', 'fp16'], default='fp32')
+    precisions = ['fp32', 'bf16', 'fp16', 'int8']
+    parser.add_argument('--precision', choices=precisions, default='fp32')
     parser.add_argument(
         '--size',
         type=int,
@@ -47,7 +46,17 @@ def parse_args(parser: ArgumentParser, words: Sequence[str] | None) -> Namespace
         '--images', type=int, default=20, help='test images to check the file with'
     )
     parser.add_argument(
-        '--max-drop', type=float, default=0.3, help='points of mIoU it may lose'
+        '--calibrate',
+        type=int,
+        metavar='N',
+        help=f'training images for --precision int8 (default: {CALIBRATE})',
+    )
+    parser.add_argument(
+        '--max-drop',
+        type=float,
+        default=0.3,
+        help='points of mIoU it may lose; in int8, layers go back to float until it is '
+        'so on the training images (default: %(default)s)',
     )
     parser.add_argument('--no-check', action='store_true', help='write it unchecked')
     options.add_data_root(parser)
@@ -57,6 +66,8 @@ def parse_args(parser: ArgumentParser, words: Sequence[str] | None) -> Namespace
         check_form(args.format, args.precision, args.output, args.size is not None)
     except ValueError as error:
         parser.error(str(error))
+    if args.calibrate is not None and (args.precision != 'int8' or args.calibrate < 1):
+        parser.error('--calibrate takes a number of images, for --precision int8.')
     return args
 
 
@@ -72,6 +83,7 @@ def main(args: Namespace) -> None:
         export,
         move_aside,
     )
+    from mmseg_fastscnn.deploy.labelled_images import LabelledImages
     from mmseg_fastscnn.deploy.torch_runtime import DTYPES, describe
 
     suffix = SUFFIXES[args.format]
@@ -80,41 +92,35 @@ def main(args: Namespace) -> None:
     if path.suffix != suffix:
         raise ValueError(f'--out {path}: a file of {args.format} is named *{suffix}.')
     check_free(path)
-    check_packages(suffix)
+    check_packages(suffix, args.precision)
     config = args.config or config_in(args.checkpoint)
     config = load_config(config, args.cfg_options, args.data_root)
-    pairs = [] if args.no_check else list(test_pairs(config, args.images))
-    dtype = DTYPES[args.precision if args.format in CONVERTED else 'fp32']
+    write, images = None, None
+    if args.precision == 'int8':
+        from mmseg_fastscnn.deploy.int8 import write_int8
+
+        number = args.calibrate or CALIBRATE
+        calibration = LabelledImages(config, 'train_dataloader', number, 'INT8')
+        write = partial(write_int8, images=calibration, max_drop=args.max_drop)
+    if not args.no_check:
+        purpose = 'checking the file (or give --no-check)'
+        images = LabelledImages(config, 'test_dataloader', args.images, purpose)
+    is_converted = args.format in CONVERTED and args.precision != 'int8'
+    dtype = DTYPES[args.precision if is_converted else 'fp32']
     model = init_model(config, args.checkpoint, 'cpu', dtype=dtype)
     size = tuple(args.size) if args.size else None
     form = (args.output, args.precision)
-    export(model, path, describe(model, *form, size, args.checkpoint))
+    described = describe(model, *form, size, args.checkpoint)
+    export(model, path, described, write)
     print(f'{path}: {path.stat().st_size / 2**20:.1f} MiB, {", ".join(form)}')
     if args.no_check:
         print('Not checked, as --no-check says.')
         return
     before = Predictor(args.checkpoint, config, size, device='cpu')
-    found = compare(before, Predictor(path), pairs)
+    found = compare(before, Predictor(path), images)
     print('\n'.join(found.lines()))
     failures = found.failures(args.precision, args.max_drop)
     if failures:
         print(f'Not as good as the checkpoint, so it is kept as {move_aside(path)}:')
         print('\n'.join(failures))
         sys.exit(1)
-
-
-def test_pairs(
-    config: Config, count: int
-) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
-    """Yield images and labels of the test data, spread evenly over it."""
-    import numpy as np
-
-    from mmseg_fastscnn.config import require
-    from mmseg_fastscnn.datasets.random_crop import load_pair
-    from mmseg_fastscnn.registry import DATASETS
-
-    require(config, ['test_dataloader'], 'checking the file (or give --no-check)')
-    dataset = DATASETS.build(config.test_dataloader.dataset)
-    for k in np.linspace(0, len(dataset) - 1, min(count, len(dataset))).astype(int):
-        results = load_pair(dataset.get_data_info(int(k)))
-        yield results['img'], results.get('gt_seg_map')

@@ -112,12 +112,20 @@ class Predictor:
         Raises:
             ValueError: See `__call__`.
         """
+        return self.runtime(self.prepared(frame))[0]
+
+    def prepared(self, frame: np.ndarray) -> np.ndarray:
+        """Return a frame as the network takes it, (1, h, w, C) uint8.
+
+        Raises:
+            ValueError: See `__call__`.
+        """
         if wrong := self.misfit(frame):
             raise ValueError(wrong)
         size = self.network_size(frame.shape[:2])
         if size != frame.shape[:2]:
             frame = cv2.resize(frame, size[::-1])
-        return self.runtime(frame.reshape(1, *size, -1))[0]
+        return frame.reshape(1, *size, -1)
 
     def labels(self, result: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
         """Return the class of each pixel, (H, W) uint8.

@@ -16,7 +16,7 @@ from mmseg_fastscnn.evaluation import class_ratios, count_pairs
 # (h, w): the smallest, odd ones, and ones that no grid of the pyramid divides
 SIZES = ((SMALLEST, SMALLEST), (97, 131), (128, 256), (203, 333), (360, 641))
 BATCH = (97, 131)  # of two frames at once
-EQUAL = dict(fp32=0.9995, fp16=0.99, bf16=0.97, int8=0.9)  # least share of equal labels
+EQUAL = dict(fp32=0.9995, fp16=0.99, bf16=0.97, int8=0.8)  # least share of equal labels
 DIFFERENCE = 1e-2  # greatest difference of logits or probabilities in fp32
 
 

@@ -27,14 +27,21 @@ PACKAGES = {
     '.pt2': (),
     '.pte': ('executorch',),
 }
+INT8_PACKAGES = {'.xml': ('nncf',)}  # besides
 # Formats whose files hold weights of their precision; other runtimes convert them.
 CONVERTED = ('onnx', 'torch_export', 'executorch')
 # The files that stand beside one. A description there holds the hashes of the others.
 PARTS = {'.xml': ('.bin',), '.param': ('.bin', '.json'), '.pte': ('.json',)}
+Writer = Callable[[nn.Module, Path, Description], None]
 EXAMPLE = (2, 96, 160)  # images, h, w: a batch of 1 would be taken for a constant
 
 
-def export(model: nn.Module, path: str | Path, description: Description) -> None:
+def export(
+    model: nn.Module,
+    path: str | Path,
+    description: Description,
+    write: Writer | None = None,
+) -> None:
     """Write a model to a file, whole or not at all.
 
     Args:
@@ -42,6 +49,7 @@ def export(model: nn.Module, path: str | Path, description: Description) -> None
         path: The file; its suffix says which format, see `SUFFIXES`.
         description: What the file says of itself; its `output`, `precision` and `size`
             say what is written.
+        write: Writes the file; by default in float.
 
     Raises:
         FileExistsError: There is a file of that name, or of one that stands beside it.
@@ -53,11 +61,12 @@ def export(model: nn.Module, path: str | Path, description: Description) -> None
     kind = {suffix: kind for kind, suffix in SUFFIXES.items()}[path.suffix]
     output, size = description.output, description.size
     check_form(kind, description.precision, output, size is not None)
-    check_packages(path.suffix)
+    check_packages(path.suffix, description.precision)
     check_free(path)
+    write = write or WRITERS[path.suffix]
     with tempfile.TemporaryDirectory() as folder:
         draft = Path(folder, path.name)
-        WRITERS[path.suffix](model, draft, description)
+        write(model, draft, description)
         write_whole(draft, path)
 
 
@@ -103,13 +112,16 @@ def move_aside(path: Path) -> Path:
     return kept
 
 
-def check_packages(suffix: str) -> None:
+def check_packages(suffix: str, precision: str) -> None:
     """Raise ImportError with the command to install what a format needs and lacks."""
-    lacking = [name for name in PACKAGES[suffix] if find_spec(name) is None]
+    packages = PACKAGES[suffix]
+    if precision == 'int8':
+        packages += INT8_PACKAGES.get(suffix, ())
+    lacking = [name for name in packages if find_spec(name) is None]
     if lacking:
         raise ImportError(
-            f'To export {suffix} files, {", ".join(lacking)} must be installed: '
-            f'pip install {" ".join(lacking)}'
+            f'To export {suffix} files in {precision}, {", ".join(lacking)} must be '
+            f'installed: pip install {" ".join(lacking)}'
         )
 
 
@@ -144,9 +156,17 @@ def write_onnx(model: nn.Module, path: Path, description: Description) -> None:
             verbose=False,
         )
     proto = program.model_proto
+    name_convolutions(proto.graph)
     onnx.helper.set_model_props(proto, {KEY: description.to_json()})
     onnx.checker.check_model(proto, full_check=True)
     onnx.save(proto, str(path))
+
+
+def name_convolutions(graph) -> None:
+    """Name the convolutions of an ONNX graph after their modules."""
+    for node in graph.node:
+        if node.op_type == 'Conv':
+            node.name = node.input[1].removesuffix('.weight')
 
 
 def write_openvino(model: nn.Module, path: Path, description: Description) -> None:
@@ -157,6 +177,13 @@ def write_openvino(model: nn.Module, path: Path, description: Description) -> No
         file = Path(folder, 'model.onnx')
         write_onnx(model, file, description)
         graph = openvino.convert_model(str(file))
+    save_openvino(graph, path, description)
+
+
+def save_openvino(graph, path: Path, description: Description) -> None:
+    """Save an OpenVINO model with its description inside."""
+    import openvino
+
     for _ in range(2):  # the second time with the hash of the first time's weights
         graph.set_rt_info(description.to_json(), KEY)
         openvino.save_model(graph, str(path), compress_to_fp16=False)
@@ -228,7 +255,7 @@ class Planar(nn.Module):
         return self.model.of_planes(frame)
 
 
-WRITERS: dict[str, Callable[[nn.Module, Path, Description], None]] = {
+WRITERS: dict[str, Writer] = {
     '.onnx': write_onnx,
     '.xml': write_openvino,
     '.param': write_ncnn,

@@ -10,8 +10,8 @@ SUFFIXES = dict(
     executorch='.pte',
 )
 PRECISIONS = dict(
-    onnx=('fp32', 'fp16'),
-    openvino=('fp32', 'bf16', 'fp16'),
+    onnx=('fp32', 'fp16', 'int8'),
+    openvino=('fp32', 'bf16', 'fp16', 'int8'),
     ncnn=('fp32', 'bf16', 'fp16'),
     torch_export=('fp32', 'bf16', 'fp16'),
     executorch=('fp32', 'bf16', 'fp16'),

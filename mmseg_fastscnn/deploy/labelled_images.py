@@ -1,0 +1,38 @@
+"""Images with their labels, for measuring what a file loses and for calibrating it."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from mmengine.config import Config
+
+from mmseg_fastscnn.config import require
+from mmseg_fastscnn.datasets.random_crop import load_pair
+from mmseg_fastscnn.registry import DATASETS
+
+
+class LabelledImages:
+    """Images of a config's data set, spread evenly over it, as they are on the disk.
+
+    They are read anew at each iteration: hundreds of large ones do not fit into memory.
+
+    Args:
+        config: The config.
+        loader: 'train_dataloader' or 'test_dataloader'.
+        count: How many images; all of them if there are fewer.
+        purpose: What they are for, in the message if the config has no such loader.
+    """
+
+    def __init__(self, config: Config, loader: str, count: int, purpose: str):
+        require(config, [loader], purpose)
+        self.dataset = DATASETS.build(config[loader].dataset)
+        count = min(count, len(self.dataset))
+        self.indices = np.linspace(0, len(self.dataset) - 1, count).astype(int)
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
+        """Yield frames (H, W, C) uint8 with their labels (H, W) uint8, or None."""
+        for k in self.indices:
+            results = load_pair(self.dataset.get_data_info(int(k)))
+            yield results['img'], results.get('gt_seg_map')

@@ -1,0 +1,151 @@
+"""INT8 files: whole numbers where they should be, and as accurate as was asked for."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import run
+from exported import frame_of, write_checkpoint, write_config
+
+from mmseg_fastscnn.apis import init_model
+from mmseg_fastscnn.deploy import export
+from mmseg_fastscnn.deploy.backends import Predictor
+from mmseg_fastscnn.deploy.int8 import layers_in_float, miou_of
+from mmseg_fastscnn.deploy.int8_onnx import OnnxQuantiser
+from mmseg_fastscnn.deploy.torch_runtime import describe
+from mmseg_fastscnn.ops.cell_argmax import cell_argmax
+
+FRAME = frame_of((97, 131))
+SMALLER = 'backbone=dict(num_blocks=(1, 1, 1), pool_scales=(1, 2))'
+SPOILT = ['backbone.global_feature_extractor.bottleneck1.0.layers.0.conv']
+SPOILT += [SPOILT[0].replace('layers.0', 'layers.1')]  # the layer after it
+
+
+@pytest.fixture(scope='module')
+def in_float(tmp_path_factory) -> Path:
+    """A float file, which gives the logits besides the labels."""
+    onnx = pytest.importorskip('onnx')
+    pytest.importorskip('onnxruntime')
+    file = tmp_path_factory.mktemp('float') / 'labels.onnx'
+    config = write_config(file.with_name('smaller.py'), SMALLER)
+    checkpoint = write_checkpoint(file.with_suffix('.pth'), config)
+    model = init_model(config, checkpoint, 'cpu')
+    export.write_onnx(model, file, describe(model, 'labels', 'fp32'))
+    proto = onnx.load(file)
+    classifier = [node for node in proto.graph.node if node.op_type == 'Conv'][-1]
+    shape = ['n', 'classes', 'h', 'w']
+    value = onnx.helper.make_tensor_value_info(classifier.output[0], 1, shape)
+    proto.graph.output.append(value)
+    onnx.save(proto, file)
+    return file
+
+
+def quantiser_of(file: Path) -> OnnxQuantiser:
+    described = replace(Predictor(file).description, precision='int8')
+    return OnnxQuantiser(file, described, [FRAME[None], FRAME[None, ::-1]])
+
+
+def test_labels_are_those_of_the_logits(in_float, tmp_path):
+    """Convolutions are in INT8; the classifier and the label map are not."""
+    import onnx
+
+    file = tmp_path / 'int8.onnx'
+    quantiser = quantiser_of(in_float)
+    quantiser.write(file, quantiser.layers)
+    weights = [w for w in onnx.load(file).graph.initializer if len(w.dims) == 4]
+    kinds = [weight.data_type for weight in weights]
+    assert kinds.count(onnx.TensorProto.INT8) == 24
+    assert kinds.count(onnx.TensorProto.FLOAT) == 1  # the classifier's
+    predictors = Predictor(in_float), Predictor(file)
+    assert predictors[1].description.precision == 'int8'
+    whole, (labels, logits) = (
+        p.runtime.session.run(None, {'frame': FRAME[None]}) for p in predictors
+    )
+    assert 0 < np.abs(logits - whole[1]).mean() < 0.3 * np.abs(whole[1]).mean()
+    assert (labels == whole[0]).mean() > 0.95
+    exact = cell_argmax(logits[0], FRAME.shape[:2], False)
+    np.testing.assert_array_equal(labels[0], exact)
+    assert len(np.unique(exact)) > 4
+
+
+def test_layers_that_lose_accuracy_go_back_to_float(in_float, tmp_path):
+    """One channel is 1000 times the others, so that 8 bits leave nothing of these."""
+    import onnx
+    from onnx.numpy_helper import from_array, to_array
+
+    proto = onnx.load(in_float)
+    first, second = SPOILT
+    factors = {f'{first}.weight': 1000, f'{first}.bias': 1000, f'{second}.weight': 1e-3}
+    for values in proto.graph.initializer:
+        if values.name in factors:
+            array = to_array(values).copy()
+            array[0] *= factors[values.name]
+            values.CopyFrom(from_array(array, values.name))
+    file, draft = tmp_path / 'spoilt.onnx', tmp_path / 'draft.onnx'
+    onnx.save(proto, file)
+    quantiser = quantiser_of(file)
+    images = [(FRAME, Predictor(file)(FRAME))]
+
+    def miou(in_int8):
+        quantiser.write(draft, in_int8)
+        return miou_of(Predictor(draft), images)
+
+    layers, said = [quantiser.layers[0], *SPOILT, *quantiser.layers[-2:]], []
+    found = layers_in_float(layers, miou, 100, 40, said.append)
+    assert found == SPOILT, said
+    with pytest.raises(ValueError, match='any layer in INT8'):
+        layers_in_float(SPOILT, miou, 100, 0, said.append)
+
+
+def test_export_command(in_float, streets, tmp_path):
+    out = tmp_path / 'model.onnx'
+    config, checkpoint = in_float.with_name('smaller.py'), in_float.with_suffix('.pth')
+    command = ['tools/export.py', config, checkpoint, '--out', out]
+    command += ['--data-root', streets, '--precision', 'int8', '--images', 2]
+    said = run(*command, '--calibrate', 3, '--max-drop', 5)
+    assert 'in float stay: no layers' in said
+    assert re.search(r'CPU time .* ms in fp32, [\d.]+ in INT8', said)
+    assert re.search(r'equal labels: [\d.]+ % on 2 images', said)
+    assert Predictor(out).description.precision == 'int8'
+
+
+def test_a_package_that_lacks_is_named(monkeypatch):
+    monkeypatch.setattr(export, 'find_spec', lambda name: None if name == 'nncf' else 1)
+    with pytest.raises(ImportError, match='pip install nncf'):
+        export.check_packages('.xml', 'int8')
+    export.check_packages('.xml', 'bf16')
+
+
+def test_openvino(in_float, tmp_path):
+    """By NNCF, which `make test` does not install."""
+    pytest.importorskip('nncf')
+    openvino = pytest.importorskip('openvino')
+    import onnx
+
+    from mmseg_fastscnn.deploy.int8_openvino import OpenVinoQuantiser
+
+    proto = onnx.load(in_float)
+    proto.graph.output.pop(0)  # the labels
+    onnx.save(proto, tmp_path / 'logits.onnx')
+    graph = openvino.convert_model(tmp_path / 'logits.onnx')
+    described = replace(Predictor(in_float).description, output='logits')
+    export.save_openvino(graph, tmp_path / 'float.xml', described)
+    described = replace(described, precision='int8')
+    frames = [FRAME[None], FRAME[None, ::-1]]
+    quantiser = OpenVinoQuantiser(tmp_path / 'float.xml', described, frames)
+    assert SPOILT[0] in quantiser.layers
+    assert len(quantiser.layers) == 25
+    for layers in (quantiser.layers, SPOILT):
+        file = tmp_path / f'{len(layers)}.xml'
+        quantiser.write(file, layers)
+        constants = [
+            node
+            for node in openvino.Core().read_model(file).get_ops()
+            if node.get_type_name() == 'Constant'
+        ]
+        whole = [c for c in constants if c.get_element_type() == openvino.Type.i8]
+        assert len(whole) == len(layers), layers  # their weights
+        same = Predictor(file)(FRAME) == Predictor(in_float)(FRAME)
+        assert same.mean() > 0.95
