@@ -272,7 +272,7 @@ def test_names_of_results(tmp_path, monkeypatch):
     assert names('*/a/*.png') == ['day/a/0', 'night/a/0']
     assert names('**/0.*') == ['day/a/0', 'night/0', 'night/a/0']
     assert names('*/a') == ['day/a/0', 'night/a/0']
-    assert names('day', 'night') == ['1', 'day/a/0.png', '0', 'night/a/0.png']
+    assert names('day', 'night') == ['1', 'day/a/0', '0', 'night/a/0']
     assert names(0, 'rtsp://me:secret@host:8554/a/b') == ['camera_0', 'host_8554_a_b']
     (tmp_path / 'list').write_text('day/1.png\n\nnight\n')
     with open(tmp_path / 'list') as file:

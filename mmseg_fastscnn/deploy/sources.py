@@ -161,33 +161,39 @@ def known_file(path: Path, name: Path) -> Source:
 def told_apart(sources: list[Source]) -> list[Source]:
     """Make equal names of results longer until they differ.
 
-    An image and a video may have the same name: their results have other suffixes.
+    Files that differ by their suffix alone keep it; others get folders above them. An
+    image and a video may have the same name: their results have other suffixes.
     """
-
-    def common(sources: list[Source]) -> set[tuple[Path, bool]]:
+    stems = Counter((stem_of(source), source.is_image) for source in sources)
+    sources = [
+        source._replace(name=source.name.with_name(Path(source.place).name))
+        if stems[stem_of(source), source.is_image] > 1
+        else source
+        for source in sources
+    ]
+    while True:
         count = Counter((source.name, source.is_image) for source in sources)
-        return {key for key, times in count.items() if times > 1}
-
-    longest = max(
-        (len(Path(source.place).resolve().parts) for source in sources), default=0
-    )
-    for length in range(longest):
-        same = common(sources)
-        if not same:
-            break
-        sources = [
-            source._replace(name=longer(source, length))
-            if (source.name, source.is_image) in same
+        longer = [
+            source._replace(name=with_folder(source))
+            if count[source.name, source.is_image] > 1
             else source
             for source in sources
         ]
-    return sources
+        if longer == sources:
+            return sources
+        sources = longer
 
 
-def longer(source: Source, length: int) -> Path:
-    """Return a longer name for a file: with its suffix, then with folders above it."""
+def stem_of(source: Source) -> Path:
+    """Return a file's path without suffix; for other sources, the source."""
     path = Path(source.place)
-    if length == 0:
-        return source.name.with_name(path.name)
-    parts = path.resolve().parts[1:]
-    return Path(*parts[-len(source.name.parts) - 1 :])
+    return path if source.is_live else path.resolve().with_suffix('')
+
+
+def with_folder(source: Source) -> Path:
+    """Return the name with one more of the folders that the file is in, if any."""
+    if source.is_live:
+        return source.name
+    folders = Path(source.place).resolve().parts[1:-1]
+    depth = len(source.name.parts)  # of these, all but the last are folders already
+    return Path(*folders[len(folders) - depth : len(folders) - depth + 1], source.name)
