@@ -4,7 +4,6 @@ The runs are processes of their own, and those that are killed die by SIGKILL.
 """
 
 import json
-import multiprocessing
 import os
 import shutil
 import signal
@@ -14,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import CPU, ROOT, TOY, free_port
+from forked import forks
 from mmengine.config import Config
 from mmengine.hooks import Hook
 
@@ -117,11 +117,7 @@ def start(tmp_path_factory):
     """A function that runs the processes of a run to their end."""
     streets = tmp_path_factory.mktemp('seven streets')
     write_toy_streets(streets, SIZE, num_train=7, num_val=2)
-    context = multiprocessing.get_context('forkserver')  # it imports torch once
-    rooms = [f'mmseg_fastscnn.{room}' for room in ('models', 'datasets', 'evaluation')]
-    rooms += ['mmseg_fastscnn.engine.runner', 'matplotlib.pyplot', 'torch._dynamo']
-    rooms += ['torch.utils.cpp_extension']
-    context.set_forkserver_preload(rooms)
+    context = forks()
 
     def run(work_dir, options, resume=False, kill_at=None, processes=1) -> Path:
         port = free_port()
