@@ -33,7 +33,7 @@ NETWORKS = dict(
 SIZES = [(33, 33), (97, 131), (64, 128)]
 # An ONNX graph takes longest to make, and OpenVINO's file is made of one.
 FORMS = [
-    *[('corners', kind) for kind in ('openvino', 'ncnn', 'torch_export', 'executorch')],
+    *[('corners', kind) for kind in ('openvino', 'torch_export', 'executorch')],
     *[('threshold', kind) for kind in ('onnx', 'ncnn', 'torch_export', 'executorch')],
 ]
 
@@ -96,6 +96,14 @@ def test_every_format_gives_the_same_numbers(networks, name, kind, tmp_path):
         weights.write_bytes(content_of_other(weights.read_bytes()))
         with pytest.raises(ValueError, match=r'model\.bin is .* of another export'):
             Predictor(path)
+
+
+def test_ncnn_refuses_networks_that_it_gets_wrong(networks, tmp_path):
+    suffix_of('ncnn')
+    model = init_model(*networks['corners'], 'cpu')
+    with pytest.raises(ValueError, match='align_corners'):
+        export(model, tmp_path / 'model.param', describe(model, 'logits', 'fp32'))
+    assert not list(tmp_path.iterdir())
 
 
 def content_of_other(weights: bytes) -> bytes:

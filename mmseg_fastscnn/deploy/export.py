@@ -194,6 +194,11 @@ def write_ncnn(model: nn.Module, path: Path, description: Description) -> None:
     """Write ncnn's `.param` and `.bin`, and the description beside them."""
     import pnnx
 
+    if description.align_corners or description.channels != 3:
+        raise ValueError(
+            'ncnn files are written for networks of 3 channels without align_corners; '
+            'with both, a third of the labels were others. Choose another --format.'
+        )
     graph = Planar(FrameModel(model, description.output, 'operator')).eval()
     size = description.size or EXAMPLE[1:]
     frames = torch.zeros(1, description.channels, *size)

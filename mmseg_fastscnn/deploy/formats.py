@@ -14,7 +14,7 @@ PRECISIONS = dict(
     openvino=('fp32', 'bf16', 'fp16', 'int8'),
     ncnn=('fp32', 'bf16', 'fp16'),
     torch_export=('fp32', 'bf16', 'fp16'),
-    executorch=('fp32', 'bf16', 'fp16'),
+    executorch=('fp32',),
 )
 # What a file gives, by default the first. Predictor makes labels of the others.
 OUTPUTS = dict(

@@ -55,7 +55,9 @@ class FrameModel(nn.Module):
         self.register_buffer('mean', mean)
 
     def forward(self, frame: Tensor) -> Tensor:
-        return self.of_planes(frame.permute(0, 3, 1, 2).float())  # bytes move faster
+        if self.output == 'labels':  # for onnxruntime, where bytes move faster
+            return self.of_planes(frame.permute(0, 3, 1, 2).float())
+        return self.of_planes(frame.float().permute(0, 3, 1, 2))  # TensorRT moves none
 
     def of_planes(self, x: Tensor) -> Tensor:
         """Do the same with frames of (N, C, H, W) float32, 0..255."""

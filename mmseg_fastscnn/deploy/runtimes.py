@@ -4,6 +4,7 @@ Their packages are imported when they are needed. Only `.pt2` and `.pte` files n
 torch: PyTorch runs the former, and ExecuTorch's Python package imports it.
 """
 
+import warnings
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -60,16 +61,23 @@ class OpenVino:
         try:
             model = core.read_model(path)
         except RuntimeError as error:
-            raise unreadable(path, 'OpenVINO', error) from error
+            weights = path.with_suffix('.bin')
+            raise unreadable(path, 'OpenVINO', f'with {weights}: {error}') from error
         text = model.rt_info[KEY].value if KEY in model.rt_info else None
         self.description = Description.from_json(text, path)
         check_parts(self.description, path)
         options = {'INFERENCE_PRECISION_HINT': self.HINTS[self.description.precision]}
         if threads:
             options['INFERENCE_NUM_THREADS'] = threads
-        self.request = core.compile_model(
-            model, device.upper(), options
-        ).create_infer_request()
+        compiled = core.compile_model(model, device.upper(), options)
+        half = self.description.precision in ('bf16', 'fp16')
+        if half and 'float32' in str(compiled.get_property('INFERENCE_PRECISION_HINT')):
+            warnings.warn(
+                f'{path} is for {self.description.precision}, which this processor '
+                f'lacks: OpenVINO computes it in float32, which takes longer.',
+                stacklevel=2,
+            )
+        self.request = compiled.create_infer_request()
 
     def __call__(self, frames: np.ndarray) -> np.ndarray:
         return self.request.infer([frames])[0]
@@ -98,17 +106,12 @@ class Ncnn:
         results = []
         for frame in frames:
             extractor = self.net.create_extractor()
-            extractor.input('in0', self.image(frame))
+            height, width = frame.shape[:2]
+            kind = self.mat.PixelType.PIXEL_BGR
+            image = self.mat.from_pixels(frame, kind, width, height)
+            extractor.input('in0', image)
             results.append(np.array(extractor.extract('out0')[1]))
         return np.stack(results)
-
-    def image(self, frame: np.ndarray) -> object:
-        """Return a frame (H, W, C) uint8 as ncnn's float image."""
-        height, width, channels = frame.shape
-        if channels == 3:  # by ncnn's own loader, which is faster
-            kind = self.mat.PixelType.PIXEL_BGR
-            return self.mat.from_pixels(frame, kind, width, height)
-        return self.mat(frame.transpose(2, 0, 1).astype(np.float32, order='C')).clone()
 
 
 class TorchExport:
@@ -126,7 +129,7 @@ class TorchExport:
         extra = {KEY: ''}
         try:
             program = self.torch.export.load(path, extra_files=extra)
-        except (RuntimeError, ValueError, KeyError, OSError) as error:
+        except Exception as error:  # of zip, of pickle, of JSON, of torch
             raise unreadable(path, 'PyTorch', error) from error
         self.description = Description.from_json(extra[KEY], path)
         if device != 'cpu':
