@@ -1,14 +1,11 @@
-import copy
 import logging
 import sys
 from types import SimpleNamespace
 
 import pytest
 import torch
-from mmengine.config import Config
 from mmengine.hooks import EMAHook, LoggerHook
 from mmengine.logging import MessageHub
-from mmseg_fastscnn.engine.config_text import RunConfig
 from torch.utils.data import DataLoader, Dataset
 
 from mmseg_fastscnn.engine import hooks
@@ -102,19 +99,6 @@ def test_what_happens_between_epochs_is_no_waiting(monkeypatch, caplog):
             hook.after_train_iter(runner, k)
         clock += 50
     assert not caplog.records
-
-
-def test_a_config_is_laid_out_once_until_it_changes(monkeypatch):
-    laid_out, text = [], Config.pretty_text.fget
-    monkeypatch.setattr(
-        Config, 'pretty_text', property(lambda c: laid_out.append(c) or text(c))
-    )
-    config = RunConfig.of(Config(dict(a='x', b=dict(c=[2]))))
-    copied = copy.deepcopy(config)  # as mmengine's runner does
-    assert config.pretty_text == copied.pretty_text == text(config)
-    assert len(laid_out) == 1
-    config.b.c.append(37)
-    assert '37' in config.pretty_text and '37' not in copied.pretty_text
 
 
 @pytest.mark.parametrize(
