@@ -146,7 +146,7 @@ def test_export_command_checks_what_it_wrote(config, checkpoint, streets, tmp_pa
     said = run(*command, '--data-root', streets, '--images', 2)
     assert 'equal labels: 100.0' in said
     description = json.loads(out.with_suffix('.json').read_text())
-    assert description['classes'][0] == 'class 0'
+    assert description['classes'][0] == 'road'
     said = run(*command, '--data-root', streets, ok=False)
     assert 'exists' in said
 
