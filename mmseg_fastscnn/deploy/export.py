@@ -120,8 +120,8 @@ def check_packages(suffix: str, precision: str) -> None:
     lacking = [name for name in packages if find_spec(name) is None]
     if lacking:
         raise ImportError(
-            f'To export {suffix} files in {precision}, {", ".join(lacking)} must be '
-            f'installed: pip install {" ".join(lacking)}'
+            f'To export {suffix} files in {precision}, {", ".join(lacking)} '
+            f'must be installed: pip install {" ".join(lacking)}'
         )
 
 
