@@ -25,7 +25,8 @@ def test_a_1x_config_trains_and_tests_as_it_is(streets, tmp_path):
         *['train_cfg.val_interval=2', 'default_hooks.checkpoint.interval=2'],
     )
     run('tools/test.py', ONE, tmp_path / 'iter_2.pth', '--tta', *data)
-    assert json.loads((tmp_path / 'metrics_ms_flip.json').read_text())['num_images'] == 5
+    scores = json.loads((tmp_path / 'metrics_ms_flip.json').read_text())
+    assert scores['num_images'] == 5
     drawn = [path.parts[-4:-1] for path in tmp_path.rglob('vis_image/*/toy/*.png')]
     assert sorted({parts[1] for parts in drawn}) == ['test', 'val_2']
     assert len(drawn) == 4  # every second of 5 images, twice
