@@ -263,7 +263,7 @@ def test_fine_tuning_on_a_folder_with_other_classes(streets, trained, tmp_path):
         r'of the checkpoint, not used \(17\): sidewalk, building',
         r'282 tensors loaded\.',
         r'The backbone is frozen until iteration 100\.',
-        r'lr: \S+ .*loss: ',
+        r'Iter\(train\) .*loss: ',
     ]:
         assert re.search(line, printed), line
     checkpoint = read_checkpoint(tmp_path / 'run/iter_2.pth')

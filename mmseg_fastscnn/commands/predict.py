@@ -148,7 +148,8 @@ def main(args: Namespace) -> None:
             print(f'{source}: {100 * share:.2f} % of pixels change per frame.')
         if args.save:
             print(f'Saved in {args.out}: {", ".join(args.save)}')
-    sys.exit(status(progress.count, progress.problems, stop.number))
+    if failed := status(progress.count, progress.problems, stop.number):
+        sys.exit(failed)
 
 
 def print_note(text: str) -> None:

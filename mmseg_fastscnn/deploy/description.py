@@ -86,6 +86,20 @@ def digests(path: Path, suffixes: Sequence[str]) -> tuple[tuple[str, str], ...]:
     )
 
 
+def needed_beside(path: Path, suffix: str) -> Path:
+    """Return the file that stands beside an exported one.
+
+    Raises:
+        FileNotFoundError: It is missing.
+    """
+    part = path.with_suffix(suffix)
+    if not part.is_file():
+        raise FileNotFoundError(
+            f'{part} does not exist; {path} needs it. Copy both, under one name.'
+        )
+    return part
+
+
 def check_parts(description: Description, path: Path) -> None:
     """Check that the files which make up an exported one belong together.
 
@@ -96,11 +110,7 @@ def check_parts(description: Description, path: Path) -> None:
         ValueError: One of them is damaged, cut short or of another export.
     """
     for suffix, digest in description.parts:
-        part = path.with_suffix(suffix)
-        if not part.is_file():
-            raise FileNotFoundError(
-                f'{part} does not exist; {path} needs it. Copy both, under one name.'
-            )
+        part = needed_beside(path, suffix)
         if digests(path, [suffix]) != ((suffix, digest),):
             raise ValueError(
                 f'{part} is damaged, cut short or of another export than what stands '

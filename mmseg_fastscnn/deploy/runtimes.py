@@ -12,7 +12,12 @@ from types import ModuleType
 
 import numpy as np
 
-from mmseg_fastscnn.deploy.description import KEY, Description, check_parts
+from mmseg_fastscnn.deploy.description import (
+    KEY,
+    Description,
+    check_parts,
+    needed_beside,
+)
 
 
 def needed(module: str) -> ModuleType:
@@ -58,10 +63,10 @@ class OpenVino:
     def __init__(self, path: Path, device: str = 'cpu', threads: int | None = None):
         openvino = needed('openvino')
         core = openvino.Core()
+        weights = needed_beside(path, '.bin')
         try:
             model = core.read_model(path)
         except RuntimeError as error:
-            weights = path.with_suffix('.bin')
             raise unreadable(path, 'OpenVINO', f'with {weights}: {error}') from error
         text = model.rt_info[KEY].value if KEY in model.rt_info else None
         self.description = Description.from_json(text, path)
@@ -172,11 +177,7 @@ def described_beside(path: Path) -> Description:
     Raises:
         FileNotFoundError, ValueError: See `Description.from_json` and `check_parts`.
     """
-    beside = path.with_suffix('.json')
-    if not beside.is_file():
-        raise FileNotFoundError(
-            f'{beside} does not exist; {path} needs it. Copy both, under one name.'
-        )
+    beside = needed_beside(path, '.json')
     description = Description.from_json(beside.read_text(), beside)
     check_parts(description, path)
     return description

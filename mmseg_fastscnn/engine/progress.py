@@ -89,9 +89,9 @@ class ProgressHook(Hook):
     """Show iteration, time left, loss, scores, speed and waiting of a run."""
 
     priority = 'LOW'  # after RuntimeInfoHook and IterTimerHook, whose values it shows
+    terminal: Terminal | None = None
 
     def before_run(self, runner) -> None:
-        self.terminal: Terminal | None = None
         if not is_main_process():
             return
         self.handler = runner.logger.handlers[0]
@@ -102,6 +102,7 @@ class ProgressHook(Hook):
         self.heartbeat = Heartbeat(self._still)
 
     def after_run(self, runner) -> None:
+        """Give the terminal back; the runner calls it after an error, too."""
         if self.terminal is not None:
             self.heartbeat.ended.set()
             self.handler.setStream(self.former)

@@ -143,6 +143,19 @@ class SegRunner(Runner):
                 raise
             finally:
                 self.model = trained  # a validation that fails leaves its copy here
+                self.end_progress()
+
+    def test(self) -> dict:
+        try:
+            return super().test()
+        finally:
+            self.end_progress()
+
+    def end_progress(self) -> None:
+        """Give the terminal back, which mmengine does not do after an error."""
+        for hook in self.hooks:
+            if isinstance(hook, ProgressHook):
+                hook.after_run(self)
 
     def dump_config(self) -> None:
         """Write the config of a training run to the work dir, others beside the log.
