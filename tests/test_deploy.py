@@ -86,6 +86,21 @@ def test_a_batch_in_onnx(exported):
         np.testing.assert_array_equal(labels, alone)
 
 
+def test_one_class_may_fill_a_frame(exported, tmp_path):
+    """Then no cell is interpolated."""
+    import onnx
+    from onnx.numpy_helper import from_array, to_array
+
+    proto = onnx.load(exported['.onnx'])
+    classifier = [node for node in proto.graph.node if node.op_type == 'Conv'][-1]
+    (bias,) = (i for i in proto.graph.initializer if i.name == classifier.input[2])
+    bias.CopyFrom(
+        from_array(to_array(bias) + 1e5 * np.eye(19)[3].astype('f'), bias.name)
+    )
+    onnx.save(proto, tmp_path / 'biased.onnx')
+    assert (Predictor(tmp_path / 'biased.onnx')(frame_of((97, 131))) == 3).all()
+
+
 def test_onnx_runs_without_torch(exported, tmp_path):
     """In an environment of numpy, OpenCV and onnxruntime alone."""
     packages = tmp_path / 'packages'
