@@ -9,18 +9,31 @@ import numpy as np
 import pytest
 from conftest import run
 
-from mmseg_fastscnn import FastSCNN
+from mmseg_fastscnn import FastSCNN, commands
 from mmseg_fastscnn.checkpoint import read_checkpoint
 from mmseg_fastscnn.commands.entrance import mistake
 from mmseg_fastscnn.config.publishable import without_paths
 
 
-def test_a_shared_folder_is_loaded_as_the_checkpoint_was(trained, streets, tmp_path):
+def refused(capsys, *words: object) -> str:
+    """Run `share` in this process; return the message of the user's mistake."""
+    with pytest.raises(SystemExit) as ended:
+        share(*words)
+    assert ended.value.code == 2
+    return capsys.readouterr().err
+
+
+def share(*words: object) -> None:
+    commands.run('share', [str(word) for word in words])
+
+
+def test_a_shared_folder_is_loaded_as_the_checkpoint_was(
+    trained, streets, tmp_path, capsys
+):
     checkpoint, folder = trained[0] / 'iter_4.pth', tmp_path / 'shared'
     image = next((streets / 'leftImg8bit/val').rglob('*.png'))
-    share = [sys.executable, '-m', 'mmseg_fastscnn', 'share', checkpoint]
     options = ['--license', 'apache-2.0', '--data', '6 drawn streets']
-    run(*share, folder, *options, '--picture', image)
+    share(checkpoint, folder, *options, '--picture', image)
     card = (folder / 'README.md').read_text()
     assert 'license: apache-2.0' in card and '6 drawn streets' in card
     weights = (folder / 'model.safetensors').read_bytes()
@@ -34,10 +47,10 @@ def test_a_shared_folder_is_loaded_as_the_checkpoint_was(trained, streets, tmp_p
     assert shared.classes == expected.classes
     picture = cv2.imread(str(folder / 'picture.png'))
     np.testing.assert_array_equal(picture, expected.overlay())
-    assert 'exists' in run(*share, folder, *options, ok=False)
+    assert 'exists' in refused(capsys, checkpoint, folder, *options)
     metrics, other = tmp_path / 'metrics.json', tmp_path / 'other'
     metrics.write_text(json.dumps(dict(per_class=dict(cat={}))))
-    said = run(*share, other, *options, '--metrics', metrics, ok=False)
+    said = refused(capsys, checkpoint, other, *options, '--metrics', metrics)
     assert 'other classes' in said and not other.exists()
 
 
