@@ -34,13 +34,13 @@ demo: $(READY)
 	@find $(DEMO)/pictures -name '*.png' | sort | head -n 3
 
 # The tests need runtimes of exported files and Triton's interpreter. CUDA builds of torch bring it, CPU builds do not.
-# Three processes on two cores: many tests wait, for kills and time limits.
+# Four processes on two cores: many tests wait, for kills and time limits.
 test: $(READY)
 	$(PY) -m pip install --quiet --disable-pip-version-check \
 	  'triton; platform_system == "Linux"' -r tests/requirements.txt
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
-	OMP_NUM_THREADS=1 $(PY) -m pytest --numprocesses 3 --dist worksteal
+	OMP_NUM_THREADS=1 $(PY) -m pytest --numprocesses 4 --dist worksteal
 
 test-latest:
 	$(PYTHON) -m venv .venv-latest

@@ -20,7 +20,7 @@ KEPT = [
 
 
 def test_no_file_runs_crashes_hangs_or_changes_in_silence():
-    wanted = dict(checkpoints=500, images=250, packed=80)
+    wanted = dict(checkpoints=350, images=180, packed=60)
     cases = [case for k, count in wanted.items() for case in fuzz.shares(k, count)]
     cases += KEPT
     counts, faults = Counter(), []

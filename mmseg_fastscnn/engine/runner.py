@@ -2,6 +2,7 @@
 
 import logging
 import os
+import time
 import warnings
 from pathlib import Path
 
@@ -53,6 +54,19 @@ from mmseg_fastscnn.registry import RUNNERS
 from mmseg_fastscnn.results import CONFIG, is_ours
 from mmseg_fastscnn.writing import whole_file
 
+started: set[int] = set()  # seconds in which runs of this process began
+
+
+def wait_for_another_second() -> None:
+    """Wait until no run of this process has begun in the current second.
+
+    mmengine names the log and the state of a run by the second, so two runs would share
+    them.
+    """
+    while int(time.time()) in started:
+        time.sleep(0.02)
+    started.add(int(time.time()))
+
 
 @RUNNERS.register_module()
 class SegRunner(Runner):
@@ -95,6 +109,7 @@ class SegRunner(Runner):
         resume: bool = False,
         **kwargs,
     ):
+        wait_for_another_second()
         self.trains = train_cfg is not None
         self.validates = self.trains and val_cfg is not None
         self.resumes = resume
