@@ -34,7 +34,7 @@ def as_text(value: object, used: int = 0, indent: int = 0) -> str:
     """Return a value as Python text, on several lines where it does not fit on one.
 
     Args:
-        value: Of a config: dicts, lists, tuples and plain values.
+        value: A value of a config: dict, list, tuple or plain value.
         used: Characters that stand before it on its line, the indent among them.
         indent: Spaces at the beginning of its line.
     """

@@ -21,7 +21,7 @@ def write_picture_of(report: Report, path: Path) -> None:
     """Write images, their labels beside them, and the classes with their shares.
 
     Args:
-        report: Of a data set whose classes are known.
+        report: The report on a data set whose classes are known.
         path: A JPEG; one of ours is replaced.
     """
     rows = list(rows_of(report))
