@@ -1,11 +1,19 @@
 """`fastscnn VERB ...`, or `python -m mmseg_fastscnn VERB ...`."""
 
+import difflib
 import sys
 
 from mmseg_fastscnn import __version__
-from mmseg_fastscnn.commands import VERBS, command, run
+from mmseg_fastscnn.commands import VERBS, WRONG, command, run
 
-WRONG = 2  # exit status, as argparse's
+BEGINNING = """usage: fastscnn VERB ...
+
+From a folder of annotated images to a model:
+  fastscnn check photos
+  fastscnn train photos --minutes 20
+
+fastscnn VERB --help says more.
+"""
 
 
 def main() -> None:
@@ -18,16 +26,18 @@ def main() -> None:
     elif verb in VERBS:
         run(verb, words, f'fastscnn {verb}')
     else:
-        print(f'{overview()}\n\nfastscnn: no verb {verb!r}.', file=sys.stderr)
+        hint = difflib.get_close_matches(verb, VERBS, n=1)
+        meant = f'; did you mean {hint[0]}?' if hint else '.'
+        print(
+            f'fastscnn: no verb {verb!r}{meant} (see fastscnn --help)', file=sys.stderr
+        )
         sys.exit(WRONG)
 
 
 def overview() -> str:
     """Return one line per command."""
-    lines = ['usage: fastscnn VERB ...', '', 'fastscnn VERB --help says more.', '']
-    for verb in VERBS:
-        lines.append(f'  {verb:<20}{command(verb).__doc__.splitlines()[0]}')
-    return '\n'.join(lines)
+    firsts = (f'  {verb:<20}{command(verb).__doc__.splitlines()[0]}' for verb in VERBS)
+    return '\n'.join((BEGINNING, *firsts))
 
 
 if __name__ == '__main__':

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from conftest import ROOT, run
 
+from mmseg_fastscnn import commands
 from mmseg_fastscnn.checkpoint import read_checkpoint
 from mmseg_fastscnn.commands import VERBS, command
 from mmseg_fastscnn.commands.entrance import mistake, run_command
@@ -81,7 +82,17 @@ def test_help_imports_nothing_heavy():
 
 def test_an_unknown_verb_is_a_mistake():
     said = run(sys.executable, '-m', 'mmseg_fastscnn', 'trian', ok=False)
-    assert "no verb 'trian'" in said
+    assert "no verb 'trian'; did you mean train?" in said
+
+
+def test_a_misspelt_option_is_named_without_all_others(capsys):
+    with pytest.raises(SystemExit) as ended:
+        commands.run('train', ['photos', '--minuts', '3'], 'fastscnn train')
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == (
+        'fastscnn train: unrecognized arguments: --minuts 3; did you mean --minutes? '
+        '(see fastscnn train --help)\n'
+    )
 
 
 def test_an_installed_package_finds_the_shipped_configs(tmp_path):

@@ -7,6 +7,7 @@ import pytest
 from conftest import ROOT, TOY
 
 from mmseg_fastscnn.config import load_config
+from mmseg_fastscnn.config.read import read_config
 
 BASE = ROOT / TOY
 
@@ -22,6 +23,7 @@ BASE = ROOT / TOY
             r'a\.py begins with a byte-order mark',
         ),
         ('a.txt', b'resume = True\n', r'a\.txt must end in \.py'),
+        ('a.ZIP', b'PK', r'a\.ZIP is an archive; unpack it'),
         ('a.py', b'resume = True\nmodel = dict(\n', r"a\.py.*'\(' was never.*line 2"),
         ('a.py', b'\nresume = yes\n', r"a\.py, line 2: NameError: name 'yes' is not"),
         ('a.py', b'import no_such\n', r'a\.py, line 1: ModuleNotFoundError: .*no_such'),
@@ -143,3 +145,11 @@ def test_data_names_nothing_that_would_be_imported(tmp_path, settings, suffix):
         with pytest.raises(ValueError, match=rf'config{suffix}: .* is only data'):
             load_config(file)
     assert not hacked.exists() and 'antigravity' not in sys.modules
+
+
+def test_a_misspelt_name_of_a_folder_or_config_is_named(tmp_path):
+    (tmp_path / 'photos').mkdir()
+    with pytest.raises(FileNotFoundError, match=r'no folder; did you mean photos\?'):
+        read_config(tmp_path / 'phtos')
+    with pytest.raises(FileNotFoundError, match=r'did you mean fast_scnn_camvid\.py\?'):
+        read_config(tmp_path / 'fastscnn_camvid.py')

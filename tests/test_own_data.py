@@ -17,6 +17,7 @@ from mmseg_fastscnn.commands import check as command
 from mmseg_fastscnn.commands.entrance import mistake
 from mmseg_fastscnn.config import load_config
 from mmseg_fastscnn.datasets.annotations.folder_split import choose_validation
+from mmseg_fastscnn.datasets.annotations.palette import told_apart
 from mmseg_fastscnn.datasets.annotations.places import match
 from mmseg_fastscnn.datasets.annotations.shapes import as_stored, run_lengths
 from mmseg_fastscnn.datasets.loading import read_raw_label
@@ -235,13 +236,14 @@ def test_each_form_is_read_as_it_was_drawn(form, scenes, tmp_path, capsys):
     assert after == before  # nothing is written to the user's folder
 
 
-def test_what_is_not_used_is_said(scenes, tmp_path):
+def test_what_is_not_used_is_said(scenes, tmp_path, capsys):
     for write in (cvat, voc):
         root = tmp_path / write.__name__
         root.mkdir()
         write(root, scenes)
         save(root / 'JPEGImages/alone.jpg', scenes[0][0])
-    assert '7 pictures are of instances' in texts(check(tmp_path / 'cvat'))
+    check(tmp_path / 'cvat')
+    assert '7 pictures of instances or for people are' in capsys.readouterr().out
     said = texts(check(tmp_path / 'voc'))
     assert '1 images have no label: [JPEGImages/alone.jpg]' in said
     assert '1 images with labels are in no split' in said
@@ -257,6 +259,27 @@ def test_masks_of_0_and_255_are_two_classes(scenes, tmp_path, capsys):
     labels = read_back(tmp_path / 'flat.fastscnn/flat.py')
     for stem, label in (labels['train'] | labels['val']).items():
         np.testing.assert_array_equal(label, scenes[int(stem)][1] > 0)
+
+
+def test_labels_without_images(scenes, tmp_path):
+    """As CVAT exports them by default; and with photos of other names beside them."""
+    cvat(tmp_path, scenes)
+    for path in (tmp_path / 'JPEGImages').iterdir():
+        path.rename(path.with_stem(f'IMG_{path.stem}'))
+    with pytest.raises(ValueError, match='7 images and 7 label images, none of which'):
+        check(tmp_path)
+    shutil.rmtree(tmp_path / 'JPEGImages')
+    with pytest.raises(ValueError, match=r'7 label images \(SegmentationClass/0.png'):
+        check(tmp_path)
+
+
+def test_colours_of_classes_are_told_apart():
+    colours = told_apart(['Background', *map(str, range(19))])
+    assert colours[0] == (0, 0, 0)
+    lab = cv2.cvtColor(np.float32(colours)[:, None] / 255, cv2.COLOR_RGB2LAB)[:, 0]
+    distances = np.linalg.norm(lab[:, None] - lab, axis=-1)
+    assert np.sort(distances.ravel())[20] > 35  # 9 among as many of VOC's
+    assert len(set(told_apart([str(k) for k in range(100)]))) == 100
 
 
 def test_every_bad_file_is_named(scenes, tmp_path):

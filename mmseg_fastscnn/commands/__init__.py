@@ -4,17 +4,32 @@ Each file has `parse_args`, and `main`, which does the work. Nothing heavy is im
 at the top of a file, so that `--help` answers at once: `main` imports what it needs.
 """
 
+import difflib
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from functools import partial
 from importlib import import_module
 from types import ModuleType
+from typing import NoReturn
 
+WRONG = 2  # exit status, as argparse's
 VERBS = (
     *('check', 'train', 'test', 'predict', 'export', 'benchmark', 'report', 'compare'),
     *('convert_checkpoint', 'convert_config', 'make_toy_streets', 'pack_dataset'),
     *('print_config', 'publish_model', 'share'),
 )
+
+
+class Parser(ArgumentParser):
+    """Says what is wrong in one message, without the list of all options before it."""
+
+    def error(self, message: str) -> NoReturn:
+        what, _, given = message.partition(' arguments: ')
+        if what == 'unrecognized':
+            known = list(self._option_string_actions)
+            for hint in difflib.get_close_matches(given.split()[0], known, n=1):
+                message += f'; did you mean {hint}?'
+        self.exit(WRONG, f'{self.prog}: {message} (see {self.prog} --help)\n')
 
 
 def run(verb: str, words: Sequence[str] | None = None, name: str | None = None) -> None:
@@ -29,7 +44,7 @@ def run(verb: str, words: Sequence[str] | None = None, name: str | None = None) 
         SystemExit: After `--help` or a mistake, see `run_command`.
     """
     module = command(verb)
-    parser = ArgumentParser(
+    parser = Parser(
         prog=name,
         description=module.__doc__,
         formatter_class=RawDescriptionHelpFormatter,

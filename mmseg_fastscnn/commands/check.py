@@ -6,7 +6,7 @@ deviation. Ends with exit status 1 if training could not work with this data.
 
 Of a folder it finds out how it is to be read (LabelMe, COCO, YOLO, label images of any
 kind), and writes into FOLDER.fastscnn, beside it: label PNGs drawn from polygons, lists
-of the splits, the whole config of a run, and a picture of the first images.
+of the splits, the whole config of a run, and a picture of some images.
 
 Example: fastscnn check photos --html report.html
 """
@@ -99,6 +99,8 @@ def main(args: Namespace) -> None:
         write(args.html, page_of(report, MARK))
     if not report.works:
         sys.exit(CANNOT_WORK)
+    if Path(args.source).is_dir():
+        print(f'Next: fastscnn train {shlex.quote(args.source)}')
 
 
 def check(args: Namespace) -> Report:
@@ -143,8 +145,6 @@ def check_folder(args: Namespace) -> Report:
     write_picture_of(report, picture)
     print(f'Some images with their labels: {picture}')
     print(f'Config that reads this data: {path}')
-    if report.works:
-        print(f'Next: fastscnn train {shlex.quote(args.source)}')
     print()
     return report
 

@@ -13,17 +13,22 @@ class KeysAndValues(Action):
         action(parser, namespace, values, option_string)
 
 
-def add_config(parser: ArgumentParser, may_lack: bool = False) -> None:
+def add_config(
+    parser: ArgumentParser, may_lack: bool = False, or_folder: bool = False
+) -> None:
     """Add the config and the options that change it.
 
     Args:
         parser: The parser to which they are added.
         may_lack: Whether a checkpoint that holds its config may stand alone.
+        or_folder: Whether a folder of annotated images may take its place.
     """
     parser.add_argument(
         'config',
         nargs='?' if may_lack else None,
-        help='config file, or the name of one in configs/fastscnn',
+        metavar='CONFIG|FOLDER' if or_folder else None,
+        help='config file, or the name of a shipped one such as fast_scnn_camvid.py'
+        + or_folder * '; or a folder of images with their labels',
     )
     add_config_options(parser)
 
@@ -55,16 +60,19 @@ def add_weights(parser: ArgumentParser) -> None:
 
 
 def add_run(
-    parser: ArgumentParser, work_dir: str, config_may_lack: bool = False
+    parser: ArgumentParser,
+    work_dir: str,
+    config_may_lack: bool = False,
+    or_folder: bool = False,
 ) -> None:
     """Add the options that training and testing share.
 
     Args:
         parser: The parser to which they are added.
         work_dir: Help text of `--work-dir`.
-        config_may_lack: See `add_config`.
+        config_may_lack, or_folder: See `add_config`.
     """
-    add_config(parser, config_may_lack)
+    add_config(parser, config_may_lack, or_folder)
     add_data_root(parser)
     parser.add_argument('--work-dir', metavar='DIR', help=work_dir)
     parser.add_argument(

@@ -23,7 +23,7 @@ NEEDED = ('train_dataloader', 'train_cfg', 'optim_wrapper')
 
 
 def parse_args(parser: ArgumentParser, words: Sequence[str] | None) -> Namespace:
-    options.add_run(parser, 'folder for checkpoints and logs')
+    options.add_run(parser, 'folder for checkpoints and logs', or_folder=True)
     length = parser.add_mutually_exclusive_group()
     length.add_argument(
         '--minutes',

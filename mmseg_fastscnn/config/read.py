@@ -29,6 +29,7 @@ from mmseg_fastscnn.config.source import (
 )
 
 SUFFIXES = ('.py', '.yaml', '.yml', '.json')
+ARCHIVES = ('.zip', '.tar', '.gz', '.tgz', '.7z', '.rar')
 
 
 def read_config(path: str | Path) -> Config:
@@ -71,11 +72,12 @@ def no_file(file: Path) -> str:
     if file.is_dir():
         return f'The config {file} is a folder; name a file in it.'
     shipped = sorted(other.name for other in CONFIGS.glob('*.py'))
-    beside = shipped + [other.name for other in file.parent.glob('*.py')]
-    hint = difflib.get_close_matches(file.name, beside, n=1)
+    beside = [p.name for p in file.parent.glob('*') if p.is_dir() or p.suffix == '.py']
+    hint = difflib.get_close_matches(file.name, shipped + beside, n=1)
+    meant = f'; did you mean {hint[0]}?' if hint else '.'
     return (
-        f'The config {file} is no file{f"; did you mean {hint[0]}?" if hint else ""}. '
-        f'Shipped ones are {", ".join(shipped)}.'
+        f'{file} is no file and no folder{meant} '
+        f'Shipped configs are {", ".join(shipped)}.'
     )
 
 
@@ -110,6 +112,8 @@ def check_files(file: Path, heirs: tuple[Path, ...]) -> set[Path]:
 
 def check_text(file: Path) -> None:
     """Raise ValueError unless the file holds a config in a format that is read here."""
+    if file.suffix.lower() in ARCHIVES:
+        raise ValueError(f'{file} is an archive; unpack it, and give the folder.')
     if file.suffix not in SUFFIXES:
         raise ValueError(f'The config {file} must end in {", ".join(SUFFIXES)}.')
     try:

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from mmseg_fastscnn.datasets.annotations import Found, read_folder
 from mmseg_fastscnn.datasets.annotations.own_labels import draw_labels
+from mmseg_fastscnn.datasets.annotations.palette import told_apart
 from mmseg_fastscnn.datasets.doctor.findings import Finding
-from mmseg_fastscnn.datasets.metainfo import voc_palette
 from mmseg_fastscnn.writing import whole_file
 
 SPLITS = ('train', 'val', 'test')
@@ -77,8 +77,7 @@ class OwnData:
         found, above = self.found, self.folder.parent
         root = above if self.out.parent == above else self.out
         labels = self.out if self.drawn else self.folder
-        count, shift = len(found.classes), found.classes[0].lower() != 'background'
-        palette = found.palette or voc_palette(count + shift)[shift:]
+        palette = found.palette or told_apart(found.classes)
         return dict(
             type='SegDataset',
             data_root=str(root),

@@ -1,4 +1,4 @@
-"""One picture of the first images of a data set with their labels and a legend."""
+"""One picture of some images of a data set with their labels and a legend."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,13 +36,15 @@ def write_picture_of(report: Report, path: Path) -> None:
 
 
 def rows_of(report: Report) -> Iterator[np.ndarray]:
-    """Yield the first images that can be read, each beside its label."""
-    count = 0
-    for facts in report.facts.values():
-        for pair in facts.pairs:
-            if count < SHOWN and not pair.errors and pair.label:
-                count += 1
-                yield drawn(pair, facts)
+    """Yield images that can be read, spread over all, each beside its label."""
+    pairs = [
+        (pair, facts)
+        for facts in report.facts.values()
+        for pair in facts.pairs
+        if not pair.errors and pair.label
+    ]
+    for k in np.unique(np.linspace(0, len(pairs) - 1, SHOWN).astype(int)):
+        yield drawn(*pairs[k])
 
 
 def padded(picture: np.ndarray, width: int, height: int) -> np.ndarray:
@@ -64,5 +66,5 @@ def legend(report: Report) -> np.ndarray:
         draw.rectangle((4, top + 4, 18, top + 18), fill=tuple(colour), outline='black')
         text = f'{printable(name)[:24]}  {shares[name]:.1f} %'
         draw.text((26, top + 2), text, 'black', font)
-    draw.text((4, len(classes) * LINE + 2), 'not tinted: ignored', 'black', font)
+    draw.text((4, len(classes) * LINE + 2), 'hatched: ignored', 'black', font)
     return cv2.cvtColor(np.asarray(picture), cv2.COLOR_RGB2BGR)

@@ -13,7 +13,10 @@ from collections import Counter
 from mmseg_fastscnn.datasets.annotations.coco import read_coco
 from mmseg_fastscnn.datasets.annotations.folder_split import give_splits
 from mmseg_fastscnn.datasets.annotations.found import Folder, Found
-from mmseg_fastscnn.datasets.annotations.label_images import read_label_images
+from mmseg_fastscnn.datasets.annotations.label_images import (
+    read_label_images,
+    unpaired,
+)
 from mmseg_fastscnn.datasets.annotations.labelme import read_labelme
 from mmseg_fastscnn.datasets.annotations.yolo import read_yolo
 from mmseg_fastscnn.datasets.label_errors import shorten
@@ -43,10 +46,7 @@ def read_folder(root: str) -> Found:
         if found is not None:
             break
     else:
-        raise ValueError(
-            f'{root} holds {len(folder.images)} images and no annotations of a known '
-            f'kind.\n{EXPECTED}'
-        )
+        raise ValueError(f'{root} holds {unpaired(folder)}\n{EXPECTED}')
     found.problems += [
         f'{folder.root / name}: no JSON that can be read ({content}).'
         for name, content in folder.json_files.items()

@@ -56,10 +56,14 @@ def read_label_images(folder: Folder) -> Found | None:
     for names, what in (
         ([name for name in images if name not in pairs], 'images have no label'),
         ([name for name in labels if name not in used], 'labels have no image'),
-        (others, 'pictures are of instances or for people'),
     ):
         if names:
             found.left_out.append(f'{len(names)} {what}: {shorten(names)}.')
+    if others:
+        found.notes.append(
+            f'{len(others)} pictures of instances or for people are not read: '
+            f'{others[0]}, ...'
+        )
     values = values_in(folder, sorted(used))
     known = class_list(folder)
     if known is None:
@@ -67,6 +71,23 @@ def read_label_images(folder: Folder) -> Found | None:
     else:
         by_list(found, values, known)
     return found
+
+
+def unpaired(folder: Folder) -> str:
+    """Say what lies in a folder without pairs, and what to do if labels stand alone."""
+    images, labels, _ = roles(folder.images)
+    if not labels:
+        return f'{len(images)} images and no annotations of a known kind.'
+    if images:
+        return (
+            f'{len(images)} images and {len(labels)} label images, none of which has '
+            f'the name of an image: {images[0]}, {labels[0]}.'
+        )
+    return (
+        f'{len(labels)} label images ({labels[0]}, ...) and no images of their names. '
+        f'Put the images beside them, for instance into images/ or JPEGImages/; CVAT '
+        f'exports both with "Save images".'
+    )
 
 
 def roles(paths: list[str]) -> tuple[list[str], list[str], list[str]]:
@@ -164,7 +185,7 @@ def by_values(found: Found, values: Values) -> None:
     ]
     if all(colours):
         found.palette = colours
-    else:
+    elif values.palette:
         found.palette = voc_palette(count)
     if list(ids) == [0, IGNORED]:
         found.notes.append(
