@@ -10,7 +10,7 @@ from mmengine.registry import init_default_scope
 
 from mmseg_fastscnn.config import load_config
 from mmseg_fastscnn.config.from_0x import translate_0x
-from mmseg_fastscnn.registry import MODELS
+from mmseg_fastscnn.registry import DATASETS, MODELS
 
 ROOT = Path(__file__).parents[1]
 OLD = Path(__file__).parent / 'data/mmseg_0x/fast_scnn.py'
@@ -202,3 +202,21 @@ def test_what_has_no_counterpart_is_named():
         'evaluation.save_result = True',
         "fp16 = {'loss_scale': 512.0}",
     ]
+
+
+def test_a_data_set_of_ones_own_is_translated():
+    config = Config.fromfile(OLD)
+    for split in ('train', 'val', 'test'):
+        config.data[split].update(
+            type='CustomDataset',
+            classes=['road', 'car'],
+            palette=[[1, 1, 1], [2, 2, 2]],
+            img_suffix='.png',
+            reduce_zero_label=True,
+        )
+    new, notes = translate_0x(config)
+    assert notes == ["fp16 = {'loss_scale': 512.0}"]
+    dataset = dict(load_config(new).val_dataloader.dataset, pipeline=[], lazy_init=True)
+    dataset = DATASETS.build(dataset)
+    assert dataset.metainfo['classes'] == ('road', 'car')
+    assert dataset.img_suffix == '.png' and dataset.reduce_zero_label

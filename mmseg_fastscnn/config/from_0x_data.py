@@ -2,6 +2,12 @@
 
 from collections.abc import Sequence
 
+RENAMED = {'CustomDataset': 'BaseSegDataset'}  # data sets of other names in 1.x
+SAME = (
+    *('img_suffix', 'seg_map_suffix', 'ignore_index', 'reduce_zero_label'),
+    'test_mode',
+)  # arguments of a data set
+
 
 def translate_data(data: dict, model: dict, notes: list[str]) -> dict:
     """Return the loaders and pipelines of the 1.x config.
@@ -53,7 +59,8 @@ def translate_dataset(
     prefix = dict(img_path=dataset.pop('img_dir', ''))
     if 'ann_dir' in dataset:
         prefix['seg_map_path'] = dataset.pop('ann_dir')
-    result = dict(type=dataset.pop('type'), data_prefix=prefix)
+    kind = dataset.pop('type')
+    result = dict(type=RENAMED.get(kind, kind), data_prefix=prefix)
     for old, new in [('split', 'ann_file'), ('data_root', 'data_root')]:
         if dataset.get(old):
             result[new] = dataset[old]
@@ -61,7 +68,7 @@ def translate_dataset(
     metainfo = {k: dataset.pop(k) for k in ('classes', 'palette') if k in dataset}
     if metainfo:
         result['metainfo'] = metainfo
-    for same in ('img_suffix', 'seg_map_suffix', 'ignore_index', 'test_mode'):
+    for same in SAME:
         if same in dataset:
             result[same] = dataset.pop(same)
     result['pipeline'] = translate_pipeline(
