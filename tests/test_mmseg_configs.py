@@ -219,4 +219,4 @@ def test_a_data_set_of_ones_own_is_translated():
     dataset = dict(load_config(new).val_dataloader.dataset, pipeline=[], lazy_init=True)
     dataset = DATASETS.build(dataset)
     assert dataset.metainfo['classes'] == ('road', 'car')
-    assert dataset.img_suffix == '.png' and dataset.reduce_zero_label
+    assert dataset.img_suffix == ('.png',) and dataset.reduce_zero_label

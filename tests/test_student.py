@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -74,7 +75,9 @@ def test_the_student_with_60_photos(tmp_path):
     ):
         assert choice in trained
     best, path = re.search(r'The best model, mIoU (\S+): (\S+)\n', trained).groups()
+    assert path == f'work_dirs/photos/{Path(path).name}'
     assert f'fastscnn test {path}\n' in trained
+    assert trained.count('work_dirs/photos/report.html') == 2
     assert f'fastscnn predict {path} IMAGE' in trained
     metrics = json.loads((tmp_path / 'tested/metrics.json').read_text())
     assert f'{metrics["mIoU"]:.2f}' == best and metrics['num_images'] == 12

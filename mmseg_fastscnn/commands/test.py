@@ -81,8 +81,9 @@ def main(args: Namespace) -> None:
     from mmseg_fastscnn.results import check_may_write
 
     config = args.config or config_in(args.checkpoint)
+    work_dir = args.work_dir or (None if args.config else work_dir_of(config, args))
     config = load_config(
-        config, args.cfg_options, args.data_root, args.work_dir, args.launcher
+        config, args.cfg_options, args.data_root, work_dir, args.launcher
     )
     require(config, NEEDED, 'testing')
     dtype = low_precision() if args.amp else torch.float32
@@ -111,6 +112,18 @@ def main(args: Namespace) -> None:
     for folder in (args.out, args.show_dir):
         if folder and is_main_process():
             print(f'Written: {folder}')
+
+
+def work_dir_of(config: Config, args: Namespace) -> str:
+    """Return where a checkpoint that stands alone is tested.
+
+    In the folder of its run, while it lies there. One that came from elsewhere names a
+    folder of another machine, or none.
+    """
+    folder = config.get('work_dir')
+    if folder and Path(folder).resolve() == Path(args.checkpoint).resolve().parent:
+        return folder
+    return f'work_dirs/{Path(args.checkpoint).stem}'
 
 
 def runner_of_file(config: Config, file: str) -> SegRunner:

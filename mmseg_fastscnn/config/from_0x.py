@@ -45,8 +45,8 @@ def translate_0x(old: Config) -> tuple[Config, list[str]]:
         new = translate(left, notes)
     except KeyError as error:
         raise ValueError(
-            f'{old.filename} is a config of mmsegmentation 0.x (data.samples_per_gpu), '
-            f'but has no {error}; it cannot be translated.'
+            f'{old.filename or "This"} is a config of mmsegmentation 0.x '
+            f'(data.samples_per_gpu), but has no {error}; it cannot be translated.'
         ) from error
     notes += [f'{key} = {value!r}' for key, value in left.items()]
     return Config(new, filename=old.filename), notes

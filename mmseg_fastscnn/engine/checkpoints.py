@@ -13,7 +13,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from math import inf
+from math import ceil, inf
 from pathlib import Path
 
 from mmengine.dist import broadcast_object_list, is_main_process
@@ -129,7 +129,7 @@ class CheckpointHook(Hook):
         count = self.max_keep_ckpts + 1  # an old one goes after the new one is there
         if self.max_keep_ckpts < 1:
             length = runner.max_epochs if self.by_epoch else runner.max_iters
-            count = length // self.interval if self.interval > 0 else 1
+            count = ceil(length / self.interval) if self.interval > 0 else 1
         each, folder = checkpoint_size(runner), self.folder(runner)
         count += len(self.save_best)
         count -= sum((folder / self.name(key)).exists() for key in self.kept)

@@ -9,6 +9,12 @@ from mmseg_fastscnn.engine.work_dir import last_checkpoint
 from mmseg_fastscnn.registry import HOOKS
 
 
+def from_here(path: str | Path) -> str:
+    """Return a path as one types it: relative to the folder at hand, if it is below."""
+    path, here = Path(path).resolve(), Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+
+
 @HOOKS.register_module()
 class NextStepsHook(Hook):
     """Say where the best model is, how good it is, and the next two commands."""
@@ -25,7 +31,8 @@ class NextStepsHook(Hook):
         if best:  # its name begins with best_mIoU_ or best_ and another score
             score_name = Path(best).name.removeprefix('best_').rpartition('_')[0]
             what = f'The best model, {score_name.rpartition("_")[0]} {score:.2f}'
-        name = shlex.quote(str(path))
+        path = from_here(path)
+        name = shlex.quote(path)
         runner.logger.info(
             f'{what}: {path}\nNext:\n  fastscnn test {name}\n'
             f'  fastscnn predict {name} IMAGE_OR_VIDEO --out predictions'

@@ -1,9 +1,12 @@
 """A hook that writes the report of a run again after each validation."""
 
+from pathlib import Path
+
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 
-from mmseg_fastscnn.report.run_page import write_report
+from mmseg_fastscnn.engine.next_steps import from_here
+from mmseg_fastscnn.report.run_page import NAME, write_report
 
 
 class ReportHook(Hook):
@@ -11,11 +14,17 @@ class ReportHook(Hook):
 
     priority = 'LOWEST'  # after the record and the checkpoint of the validation
 
+    def before_train(self, runner) -> None:
+        page = from_here(Path(runner.work_dir, NAME))
+        runner.logger.info(f'Written after each validation, for a browser: {page}')
+
     def after_val_epoch(self, runner, metrics: dict | None = None) -> None:
         self._write(runner)
 
     def after_train(self, runner) -> None:
         self._write(runner)  # with the lines and files since the last validation
+        page = from_here(Path(runner.work_dir, NAME))
+        runner.logger.info(f'Curves, classes and the worst images: {page}')
 
     def _write(self, runner) -> None:
         if not is_main_process():
