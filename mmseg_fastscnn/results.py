@@ -70,6 +70,9 @@ def check_may_write(path: Path) -> None:
             f'{path} exists and is not a result of this program. Choose another '
             f'place for results, or remove the file.'
         )
+    for folder in path.parents:
+        if folder.is_file():
+            raise ValueError(f'{folder} is a file; name a folder for results.')
 
 
 class ResultFolder:

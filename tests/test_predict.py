@@ -122,7 +122,7 @@ def test_a_folder_gives_the_same_tree(predict, predictor, tmp_path):
         *(f'overlay/{name}.png' for name in images),
         *(f'labels/{name}.png' for name in (*images, *numbered)),
         *(f'probabilities/{name}.npy' for name in (*images, *numbered)),
-        *('overlay/drive.mp4', 'overlay/cut.mp4'),
+        *('overlay/drive.mp4', 'overlay/cut.mp4', 'legend.png'),
     }
     labels = cv2.imread(str(tmp_path / 'labels/a/street.1.png'), cv2.IMREAD_UNCHANGED)
     np.testing.assert_array_equal(labels, predictor(image))

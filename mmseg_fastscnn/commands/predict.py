@@ -148,6 +148,9 @@ def main(args: Namespace) -> None:
             print(f'{source}: {100 * share:.2f} % of pixels change per frame.')
         if args.save:
             print(f'Saved in {args.out}: {", ".join(args.save)}')
+        if saving.legend:
+            saving.write_legend()
+            print(f'What the colours mean: {saving.legend}')
     if failed := status(progress.count, progress.problems, stop.number):
         sys.exit(failed)
 

@@ -10,9 +10,12 @@ from mmseg_fastscnn.deploy.frames import Frame
 from mmseg_fastscnn.deploy.sources import Source, Tell
 from mmseg_fastscnn.deploy.stream import Prediction
 from mmseg_fastscnn.deploy.video_file import VideoFile
+from mmseg_fastscnn.picture_text import with_legend
 from mmseg_fastscnn.pictures import overlay
-from mmseg_fastscnn.results import NAME, ResultFolder, write_png
+from mmseg_fastscnn.results import NAME, ResultFolder, check_may_write, write_png
 from mmseg_fastscnn.writing import whole_file
+
+LEGEND = (6, 480)  # its upper edge and width, in pixels
 
 
 class Saving:
@@ -20,7 +23,8 @@ class Saving:
 
     Of an image: `overlay/NAME.png`, `labels/NAME.png` with the class of each pixel, and
     `probabilities/NAME.npy`, (C, H, W) float16. Of a video: `overlay/NAME.mp4`, and the
-    others frame by frame in `NAME/000000.png`.
+    others frame by frame in `NAME/000000.png`. `legend.png` says what the colours of
+    overlays mean.
 
     Args:
         folder: The folder.
@@ -55,6 +59,9 @@ class Saving:
                 if source.is_image or kind == 'overlay':
                     key = (kind, source.name, source.is_image)
                     self.paths[key] = self._claim(*key)
+        self.legend = folder / 'legend.png' if 'overlay' in kinds else None
+        if self.legend:
+            check_may_write(self.legend)
 
     def _claim(self, kind: str, name: Path, is_image: bool) -> Path:
         """Return where a result goes, after it was checked that it may go there."""
@@ -99,6 +106,14 @@ class Saving:
                     file.write(NAME)  # readers stop after the array
             else:
                 write_png(path, array)
+
+    def write_legend(self) -> None:
+        """Write the colours and the names of the classes."""
+        described = self.predictor.description
+        metainfo = dict(classes=described.classes, palette=described.palette)
+        empty = np.full((LEGEND[0], LEGEND[1], 3), 255, np.uint8)
+        ids = range(len(described.classes))
+        write_png(self.legend, with_legend(empty, metainfo, ids, unlabelled=False))
 
     def _add_to_video(self, frame: Frame, image: np.ndarray) -> None:
         video = frame.video
