@@ -46,11 +46,20 @@ class Screen(io.StringIO):
 def test_a_terminal_has_a_bar_below_the_lines():
     screen = Screen()
     terminal = Terminal(screen)
+    terminal.say('loading the first batch')
+    terminal.bar.refresh()
     terminal.show('Iter(train) [3/8]  loss: 1.5', 3, 8)
     terminal.write('12:00:00 [a line] of the log\n')
     terminal.close()
     text = screen.getvalue()
     assert '[a line] of the log' in text and 'loss: 1.5' in text
+    assert (
+        'Starting' in text and 'loading the first batch' in text
+    )  # never an empty bar
     plain = io.StringIO()
-    Terminal(plain).show('Iter(train) [3/8]  loss: 1.5', 3, 8)
-    assert plain.getvalue() == 'Iter(train) [3/8]  loss: 1.5\n'
+    terminal = Terminal(plain)
+    terminal.say('loading the first batch')
+    terminal.show('Iter(train) [3/8]  loss: 1.5', 3, 8)
+    assert plain.getvalue() == (
+        'Working: loading the first batch\nIter(train) [3/8]  loss: 1.5\n'
+    )

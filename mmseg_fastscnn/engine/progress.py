@@ -57,7 +57,7 @@ class Terminal:
             options = dict(redirect_stdout=False, redirect_stderr=False, transient=True)
             console = Console(file=stream, soft_wrap=True)
             self.bar = Progress(*columns, console=console, **options)
-            self.task = self.bar.add_task('', total=1)
+            self.task = self.bar.add_task('Starting', total=1)
             self.bar.start()
             atexit.register(self.bar.stop)  # which shows the cursor again
 
@@ -70,6 +70,14 @@ class Terminal:
 
     def flush(self) -> None:
         self.stream.flush()
+
+    def say(self, state: str) -> None:
+        """Say what is going on: in the bar, or else as a line."""
+        if self.bar is None:
+            self.write(f'Working: {state}\n')
+            self.flush()
+        else:
+            self.bar.update(self.task, description=state)
 
     def show(self, line: str, done: int, total: int) -> None:
         """Show the state: in the bar, or else as a line."""
@@ -110,20 +118,29 @@ class ProgressHook(Hook):
             self.terminal = None
 
     def _still(self) -> None:
-        if self.terminal is not None and self.terminal.bar is None:
-            self.terminal.write(f'Working: {self.state}\n')
-            self.terminal.flush()
+        if self.terminal is not None:
+            self.terminal.say(self.state)
+
+    def _begin(self, state: str) -> None:
+        """Note what is going on now; a bar says so at once."""
+        self.state = state
+        if self.has_bar:
+            self.terminal.say(state)
+
+    @property
+    def has_bar(self) -> bool:
+        return self.terminal is not None and self.terminal.bar is not None
 
     def before_train_epoch(self, runner) -> None:
         self.intervals = {h.interval for h in runner.hooks if isinstance(h, LoggerHook)}
-        self.state = 'loading the first batch'
+        self._begin('loading the first batch')
 
     def after_train_iter(
         self, runner, batch_idx: int, data_batch=None, outputs=None
     ) -> None:
         self.state = f'training, iteration {runner.iter + 1} of {runner.max_iters}'
         due = any(self.every_n_inner_iters(batch_idx, n) for n in self.intervals or {1})
-        if self.terminal is not None and due:
+        if self.has_bar or (self.terminal is not None and due):
             done = runner.iter + 1
             self._show(
                 train_line(runner, max(self.intervals or {1})), done, runner.max_iters
@@ -134,16 +151,16 @@ class ProgressHook(Hook):
         self.heartbeat.said = time.monotonic()
 
     def before_val_epoch(self, runner) -> None:
-        self.state = 'validation, loading the first batch'
+        self._begin('validation, loading the first batch')
 
     def after_val_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
         total = len(runner.val_dataloader)
         self.state = f'validation, batch {batch_idx + 1} of {total}'
-        if self.terminal is not None and self.terminal.bar is not None:
+        if self.has_bar:
             self._show(self.state, batch_idx + 1, total)
 
     def after_val_epoch(self, runner, metrics: dict | None = None) -> None:
-        self.state = 'writing what validation found'
+        self._begin('writing what validation found')
         self._say_scores('val', len(runner.val_dataloader), metrics)
 
     def after_test_epoch(self, runner, metrics: dict | None = None) -> None:
@@ -160,7 +177,7 @@ class ProgressHook(Hook):
     def after_test_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
         total = len(runner.test_dataloader)
         self.state = f'testing, batch {batch_idx + 1} of {total}'
-        if self.terminal is not None and self.terminal.bar is not None:
+        if self.has_bar:
             self._show(self.state, batch_idx + 1, total)
 
 

@@ -313,6 +313,8 @@ class SegRunner(Runner):
         if self.resumes and self.cfg.get('load_from'):
             return
         real, base = self.images_per_step, auto_scale_lr['base_batch_size']
+        if real == base:
+            return
         for group in optim_wrapper.optimizer.param_groups:
             group['lr'] *= real / base
         self.logger.info(
