@@ -102,10 +102,10 @@ def test_one_class_may_fill_a_frame(exported, tmp_path):
 
 
 def test_onnx_runs_without_torch(exported, tmp_path):
-    """In an environment of numpy, OpenCV and onnxruntime alone."""
+    """In an environment of numpy, OpenCV, onnxruntime and rich alone."""
     packages = tmp_path / 'packages'
     packages.mkdir()
-    for name in ('numpy', 'cv2', 'onnxruntime'):
+    for name in ('numpy', 'cv2', 'onnxruntime', 'rich'):
         folder = Path(find_spec(name).origin).parent
         libraries = [
             *folder.parent.glob('numpy.libs'),
@@ -116,23 +116,25 @@ def test_onnx_runs_without_torch(exported, tmp_path):
                 (packages / needed.name).symlink_to(needed)
     frame = frames_of([(97, 131)])[0]
     cv2.imwrite(str(tmp_path / 'frame.png'), frame)
-    code = (
-        f'import sys; sys.path += {[str(packages), str(ROOT)]}\n'
-        'import cv2\n'
-        'from mmseg_fastscnn.deploy.backends import Predictor\n'
-        f'(one,) = Predictor({str(exported[".onnx"])!r}).stream("frame.png")\n'
-        'cv2.imwrite("labels.png", one.labels)\n'
-        'import torch\n'
-    )
-    # -I and -S: no packages but those on the path above
-    done = subprocess.run(
-        [sys.executable, '-I', '-S', '-c', code],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-    )
-    assert "No module named 'torch'" in done.stderr, done.stderr
-    found = cv2.imread(str(tmp_path / 'labels.png'), cv2.IMREAD_UNCHANGED)
+    words = f'["predict", {str(exported[".onnx"])!r}, "frame.png", "--save", "labels"]'
+    first = f'import sys; sys.path += {[str(packages), str(ROOT)]}\n'
+    called = 'from mmseg_fastscnn.__main__ import main\nsys.argv[1:] = {}\nmain()\n'
+    for code, status, said in [
+        (called.format(words), 0, ''),
+        (called.format('["predict", "none.onnx", "frame.png"]'), 2, 'none.onnx does'),
+        (called.format('["train", "none.py"]'), 2, 'is not installed. Without it'),
+        ('import torch\n', 1, "No module named 'torch'"),
+    ]:
+        # -I and -S: no packages but those on the path above
+        done = subprocess.run(
+            [sys.executable, '-I', '-S', '-c', first + code],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == status and said in done.stderr, done.stderr
+    path = tmp_path / 'predictions/labels/frame.png'
+    found = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     np.testing.assert_array_equal(found, Predictor(exported['.onnx'])(frame))
 
 

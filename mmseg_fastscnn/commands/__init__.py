@@ -5,10 +5,12 @@ at the top of a file, so that `--help` answers at once: `main` imports what it n
 """
 
 import difflib
+import re
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from functools import partial
 from importlib import import_module
+from importlib.util import find_spec
 from types import ModuleType
 from typing import NoReturn
 
@@ -26,7 +28,7 @@ class Parser(ArgumentParser):
     def error(self, message: str) -> NoReturn:
         what, _, given = message.partition(' arguments: ')
         if what == 'unrecognized':
-            known = list(self._option_string_actions)
+            known = re.findall(r'--[a-z][\w-]*', self.format_usage())
             for hint in difflib.get_close_matches(given.split()[0], known, n=1):
                 message += f'; did you mean {hint}?'
         self.exit(WRONG, f'{self.prog}: {message} (see {self.prog} --help)\n')
@@ -50,9 +52,11 @@ def run(verb: str, words: Sequence[str] | None = None, name: str | None = None) 
         formatter_class=RawDescriptionHelpFormatter,
     )
     args = module.parse_args(parser, words)
-    from mmseg_fastscnn.commands.entrance import run_command
-
-    run_command(partial(module.main, args), name)
+    complete = all(find_spec(package) for package in ('torch', 'mmengine'))
+    entrance = import_module(
+        f'{__name__}.{"entrance" if complete else "without_torch"}'
+    )
+    entrance.run_command(partial(module.main, args), name)
 
 
 def command(verb: str) -> ModuleType:

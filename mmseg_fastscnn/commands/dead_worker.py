@@ -5,8 +5,6 @@ import re
 import shutil
 from pathlib import Path
 
-from mmseg_fastscnn.datasets.bad_samples import file_read_by
-
 # torch's RuntimeError for one or several workers that ended without an error of theirs.
 DEAD = re.compile(r'DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\) ([^.]+)')
 # Its errors where shared memory is full, which a worker raises itself.
@@ -28,6 +26,9 @@ def explain(error: Exception) -> str | None:
     else:
         pids = [int(pid) for pid in dead[1].split(',')]
         what = f'A data loading worker died: process {dead[1]} {dead[2].strip()}.'
+    # it needs mmengine, and messages are there without
+    from mmseg_fastscnn.datasets.bad_samples import file_read_by
+
     files = [file for file in map(file_read_by, pids) if file]
     if files:
         what += f' It was reading {", ".join(files)}.'
