@@ -122,7 +122,11 @@ def test_onnx_runs_without_torch(exported, tmp_path):
     for code, status, said in [
         (called.format(words), 0, ''),
         (called.format('["predict", "none.onnx", "frame.png"]'), 2, 'none.onnx does'),
-        (called.format('["train", "none.py"]'), 2, 'mmengine is not installed. Without'),
+        (
+            called.format('["train", "none.py"]'),
+            2,
+            'mmengine is not installed.',
+        ),
         ('import torch\n', 1, "No module named 'torch'"),
     ]:
         # -I and -S: no packages but those on the path above

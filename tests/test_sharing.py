@@ -46,10 +46,16 @@ def test_a_shared_folder_is_loaded_as_the_checkpoint_was(
     np.testing.assert_array_equal(shared(image).labels, expected.labels)
     assert shared.classes == expected.classes
     picture = cv2.imread(str(folder / 'picture.png'))
-    np.testing.assert_array_equal(picture, expected.overlay())
+    pixels = expected.overlay()
+    np.testing.assert_array_equal(picture[: len(pixels)], pixels)
+    assert len(picture) > len(pixels)  # the legend
     assert 'exists' in refused(capsys, checkpoint, folder, *options)
     metrics, other = tmp_path / 'metrics.json', tmp_path / 'other'
     metrics.write_text(json.dumps(dict(per_class=dict(cat={}))))
+    said = refused(capsys, checkpoint, other, *options, '--metrics', metrics)
+    assert 'metrics.json holds no scores' in said and not other.exists()
+    scores = dict(per_class=dict(cat={}), num_images=1, config='', checkpoint='')
+    metrics.write_text(json.dumps(scores))
     said = refused(capsys, checkpoint, other, *options, '--metrics', metrics)
     assert 'other classes' in said and not other.exists()
 

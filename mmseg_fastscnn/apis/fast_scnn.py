@@ -31,6 +31,7 @@ from mmseg_fastscnn.config.shipped import SHIPPED
 from mmseg_fastscnn.datasets.metainfo import complete_metainfo
 from mmseg_fastscnn.datasets.picture import read_picture
 from mmseg_fastscnn.datasets.seg_dataset import SegDataset
+from mmseg_fastscnn.picture_text import with_legend
 from mmseg_fastscnn.pictures import overlay
 from mmseg_fastscnn.registry import MODELS
 from mmseg_fastscnn.results import write_picture
@@ -63,13 +64,16 @@ class Segmentation:
         return overlay(self.image, self.labels, self.palette, opacity)
 
     def save(self, path: str | Path, opacity: float = 0.5) -> None:
-        """Write the overlay to a picture file.
+        """Write the overlay to a picture file, with the names of its classes below.
 
         Raises:
             ValueError: The file exists and was not written by this project, or OpenCV
                 cannot write such files.
         """
-        write_picture(path, self.overlay(opacity))
+        ids = [k for k in np.unique(self.labels).tolist() if k < len(self.classes)]
+        metainfo = dict(classes=self.classes, palette=self.palette)
+        picture = with_legend(self.overlay(opacity), metainfo, ids, unlabelled=False)
+        write_picture(path, picture)
 
     def shares(self) -> dict[str, float]:
         """Return the share of the pixels that each class has, 0 to 1."""

@@ -64,6 +64,19 @@ def main(args: Namespace) -> None:
     print(f"Published. To load it: FastSCNN.from_pretrained('{args.target}')")
 
 
+def read_metrics(path: Path) -> dict:
+    """Read the scores of a model's test.
+
+    Raises:
+        ValueError: The file is not one that `fastscnn test` wrote.
+    """
+    from mmseg_fastscnn.results import is_ours
+
+    if path.suffix != '.json' or not is_ours(path):
+        raise ValueError(f'{path} holds no scores; name what fastscnn test wrote.')
+    return json.loads(path.read_bytes())
+
+
 def write_folder(args: Namespace, folder: Path) -> None:
     """Write weights, card and picture to a new folder.
 
@@ -81,9 +94,7 @@ def write_folder(args: Namespace, folder: Path) -> None:
 
     if folder.exists():
         raise FileExistsError(f'{folder} exists; remove it, or name a new folder.')
-    metrics = None
-    if args.metrics:
-        metrics = json.loads(Path(args.metrics).read_text())
+    metrics = read_metrics(Path(args.metrics)) if args.metrics else None
     model = FastSCNN.load(args.model, device='cpu')  # so it can be loaded again
     shown = model(args.picture) if args.picture else None
     if metrics and tuple(metrics['per_class']) != model.classes:

@@ -68,6 +68,8 @@ class Predictor:
                     f'are inside. Leave out config and precision.'
                 )
             self.runtime = RUNTIMES[path.suffix](path, device or 'cpu', threads)
+        elif path.is_dir():
+            raise ValueError(f'{path} is a folder; name the model in it.')
         else:
             known = ', '.join([*CHECKPOINTS, *RUNTIMES])
             raise ValueError(f'{path} is of no known kind; known are {known}.')
