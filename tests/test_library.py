@@ -91,6 +91,9 @@ def test_every_form_of_an_image_gives_the_same_labels(checkpoint, street, tmp_pa
     colours = np.array(found.palette)[found.labels][..., ::-1]
     assert np.abs(shown[:64] - (image / 2 + colours / 2)).max() <= 1
     assert len(shown) > 64  # the legend
+    in_notebook = np.frombuffer(found._repr_png_(), np.uint8)
+    np.testing.assert_array_equal(cv2.imdecode(in_notebook, cv2.IMREAD_COLOR), shown)
+    assert len(repr(found)) < 999  # no pixels
     with pytest.raises(ValueError, match='not a result'):
         found.save(street)
     with pytest.raises(ValueError, match='trainable=True'):

@@ -13,10 +13,11 @@ import logging
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 
+import cv2
 import numpy as np
 import PIL.Image
 import torch
@@ -54,10 +55,10 @@ class Segmentation:
         palette: (r, g, b) of each class.
     """
 
-    image: np.ndarray
-    labels: np.ndarray
+    image: np.ndarray = field(repr=False)
+    labels: np.ndarray = field(repr=False)
     classes: tuple[str, ...]
-    palette: tuple[tuple[int, int, int], ...]
+    palette: tuple[tuple[int, int, int], ...] = field(repr=False)
 
     def overlay(self, opacity: float = 0.5) -> np.ndarray:
         """Return the image with the colours of the classes, (H, W, 3) uint8 BGR."""
@@ -70,15 +71,22 @@ class Segmentation:
             ValueError: The file exists and was not written by this project, or OpenCV
                 cannot write such files.
         """
+        write_picture(path, self._named(opacity))
+
+    def _repr_png_(self) -> bytes:
+        """What a notebook shows."""
+        return cv2.imencode('.png', self._named())[1].tobytes()
+
+    def _named(self, opacity: float = 0.5) -> np.ndarray:
         ids = [k for k in np.unique(self.labels).tolist() if k < len(self.classes)]
         metainfo = dict(classes=self.classes, palette=self.palette)
-        picture = with_legend(self.overlay(opacity), metainfo, ids, unlabelled=False)
-        write_picture(path, picture)
+        return with_legend(self.overlay(opacity), metainfo, ids, unlabelled=False)
 
     def shares(self) -> dict[str, float]:
         """Return the share of the pixels that each class has, 0 to 1."""
         counts = np.bincount(self.labels.ravel(), minlength=len(self.classes))
-        return dict(zip(self.classes, counts / self.labels.size, strict=False))
+        shares = (counts / self.labels.size).tolist()
+        return dict(zip(self.classes, shares, strict=False))
 
 
 class FastSCNN(nn.Module):
