@@ -48,6 +48,8 @@ def test_training_leaves_a_page_that_can_be_made_again(trained, tmp_path):
         json.dumps(dict(image='a.png', file='a.png', reason='<b>a.png</b> is cut'))
         + '\n'
     )
+    lines = copy / 'record/validations.jsonl'
+    lines.write_text(lines.read_text().replace('"length": 4', '"length": 7'))
     assert f'Written: {copy}/report.html' in run(
         sys.executable, '-m', 'mmseg_fastscnn', 'report', copy
     )
@@ -56,6 +58,7 @@ def test_training_leaves_a_page_that_can_be_made_again(trained, tmp_path):
     # 4 fixed images and the 5 worst, of 5: image, truth, prediction
     assert page.tags.count('img') == 9 * 3 == before.count('<img')
     assert page.tags.count('svg') > 19
+    assert 'of 7 iterations' in page.text and 'of 4 iterations' in before
     assert '<b>a.png</b> is cut' in page.text  # as text
     (line,) = read_lines(work_dir / 'record/validations.jsonl')
     score = f'{line["scores"]["mIoU"]:.2f}'

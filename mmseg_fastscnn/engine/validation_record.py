@@ -185,6 +185,7 @@ class ValidationRecordHook(Hook):
         classes = metric.dataset_meta['classes']
         return dict(
             iter=runner.iter,
+            length=runner.max_iters,  # which --minutes changes
             time=time.time(),
             epoch=runner.epoch,
             seconds=time.time() - self.began,

@@ -63,6 +63,13 @@ class Run:
         )
 
     @property
+    def length(self) -> int:
+        """Number of iterations of the whole run, as it was planned last."""
+        start = self.starts[-1]
+        later = [v for v in self.validations if v['iter'] > start['iter']]
+        return [start, *later][-1].get('length', start['length'])
+
+    @property
     def best(self) -> dict | None:
         """The validation of highest mIoU."""
         scored = [v for v in self.validations if score(v) is not None]

@@ -52,8 +52,7 @@ def parts_of_page(run: Run) -> Iterator[str]:
 
 def summary(run: Run) -> Iterator[str]:
     """Yield the few numbers that one looks for first."""
-    start = run.starts[-1]
-    tiles = {'of {:,} iterations'.format(start['length']): f'{run.done:,}'}
+    tiles = {f'of {run.length:,} iterations': f'{run.done:,}'}
     if run.best is not None:
         tiles['best mIoU, at iteration {:,}'.format(run.best['iter'])] = (
             f'{score(run.best):.2f}'
