@@ -121,6 +121,13 @@ def test_a_run_ends_on_time(monkeypatch, minutes, scheduler):
     assert max(falls) <= 0 and min(falls) > -0.1  # without a jump
 
 
+def test_a_few_long_steps_on_a_machine_that_gets_busy(monkeypatch):
+    run = Run(monkeypatch, 4, lambda k: 12.0 if k < 8 else 25.0)
+    took = run.train()
+    assert 240 - 25 < took < 240 * 1.05
+    assert run.validations[-1] == run.iter
+
+
 def test_a_run_without_validation_ends_on_time(monkeypatch):
     run = Run(monkeypatch, 10, uneven)
     run.val_loop = None

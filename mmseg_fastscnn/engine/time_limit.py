@@ -31,7 +31,9 @@ CYCLES = 10  # validations in a run, at most
 OVERHEAD = 0.15  # share of the time that validations may take
 CORRECTED_AT = (0.5, 0.15)  # of a cycle is left when its plan is corrected
 FINISHED = 0.1  # share of the time that may be left to a run that reached its end
-ENDING = 1.0  # seconds from the last validation to the end of the process
+# From the last validation to the end of the process: seconds, more where all is slow.
+ENDING, ENDING_SHARE = 1.0, 0.3  # the latter of a checkpoint and a validation
+FEW = 20  # steps; a cycle of fewer, which are long, is planned anew at each
 VALIDATED = 4  # batches from which the time of the first validation is estimated
 
 
@@ -126,7 +128,7 @@ class TimeLimitHook(Hook):
                 self.next_cycle(runner, done)
         elif done == self.first:
             self.first_plan(runner, done)
-        elif done == self.corrected_at:
+        elif done == self.corrected_at or 0 < self.length < FEW:
             self.left_of_cycle = (self.next - done) / self.length
             self.plan(runner, done)
 
@@ -166,20 +168,28 @@ class TimeLimitHook(Hook):
 
     def step(self) -> float:
         """Return the seconds that a step takes; the first ones may vary much."""
-        return (mean if len(self.steps) >= 20 else median)(self.steps)
+        if 0 < self.length < FEW:  # on a machine that gets slower, the last one counts
+            return max(median(self.steps), self.steps[-1])
+        return (mean if len(self.steps) >= FEW else median)(self.steps)
 
     def plan(self, runner, done: int) -> None:
         """Divide the time that is left into steps of equal cycles."""
-        left = self.seconds - ENDING - self.spent() - self.cycles * self.overhead
-        cycles = self.cycles - 1 + self.left_of_cycle
-        length = max(left, 0) / self.step() / cycles
+        while self.cycles > 1 and self.steps_per_cycle() < 1:
+            self.cycles -= 1
+        length = self.steps_per_cycle()
         until = max(round(length * self.left_of_cycle), 1)
-        plan = [until, max(round(length), 1)]
+        plan = [until, max(round(length), 1), self.cycles]
         broadcast_object_list(plan)  # all processes do as the first one measures
-        until, self.length = plan
+        until, self.length, self.cycles = plan
         self.next = done + until
         self.end = self.next + (self.cycles - 1) * self.length
         self.set_plan(runner)
+
+    def steps_per_cycle(self) -> float:
+        """Return how many steps fit into a cycle."""
+        ending = max(ENDING, ENDING_SHARE * self.overhead)
+        left = self.seconds - ending - self.spent() - self.cycles * self.overhead
+        return max(left, 0) / self.step() / (self.cycles - 1 + self.left_of_cycle)
 
     def set_plan(self, runner) -> None:
         """Give the plan to the loop and the schedulers."""
