@@ -29,6 +29,7 @@ from mmseg_fastscnn.config.source import (
 )
 
 SUFFIXES = ('.py', '.yaml', '.yml', '.json')
+CHECKPOINTS = ('.pth', '.pt', '.safetensors')
 ARCHIVES = ('.zip', '.tar', '.gz', '.tgz', '.7z', '.rar')
 
 
@@ -114,6 +115,11 @@ def check_text(file: Path) -> None:
     """Raise ValueError unless the file holds a config in a format that is read here."""
     if file.suffix.lower() in ARCHIVES:
         raise ValueError(f'{file} is an archive; unpack it, and give the folder.')
+    if file.suffix in CHECKPOINTS:
+        raise ValueError(
+            f'{file} is a checkpoint, and a config is needed in its place. Where both '
+            f'are given, the config comes first.'
+        )
     if file.suffix not in SUFFIXES:
         raise ValueError(f'The config {file} must end in {", ".join(SUFFIXES)}.')
     try:

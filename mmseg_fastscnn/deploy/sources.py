@@ -153,7 +153,7 @@ def known_file(path: Path, name: Path) -> Source:
             f'{path} is of no known kind. Known are images ({" ".join(IMAGES)}), '
             f'videos ({" ".join(VIDEOS)}), folders (whose other files are left '
             f'aside), numbers of cameras and addresses of streams '
-            f'({" ".join(STREAMS)}).'
+            f'({" ".join(STREAMS)}); the model stands before them.'
         )
     return Source(str(path), name.with_suffix(''))
 

@@ -86,6 +86,8 @@ def of_class(run: Run, name: str) -> list:
 def worse_parts(first: Group, second: Group) -> Iterator[str]:
     """Yield the images where the second is worse, with pictures where there are any."""
     worse = worse_images(first, second)
+    if not worse:
+        return
     yield f'<h2>Images where {text(second.name)} is worse</h2>'
     names = [f'IoU of {group.name}' for group in (first, second)]
     rows = ([path, f'{before:.2f}', f'{after:.2f}'] for path, before, after in worse)
