@@ -2,7 +2,7 @@
 
 import copy
 import time
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import cv2
@@ -83,7 +83,7 @@ class Comparison:
 def compare(
     before: Predictor,
     after: Predictor,
-    pairs: Iterable[tuple[np.ndarray, np.ndarray | None]],
+    pairs: Collection[tuple[np.ndarray, np.ndarray | None]],
 ) -> Comparison:
     """Predict the same frames with a checkpoint and with a file made from it.
 
@@ -95,25 +95,23 @@ def compare(
     Raises:
         ValueError: There are no frames.
     """
-    predictors = (before, after)
-    equal, seconds = [], ([], [])
+    if not len(pairs):
+        raise ValueError('There are no images to check the exported file with.')
+    answers, seconds = ([], []), ([], [])
     classes = len(before.classes)
     counts = torch.zeros(2, classes, classes, dtype=torch.int64)
-    for frame, label in pairs:
-        answers = []
-        for predictor, times in zip(predictors, seconds, strict=True):
+    # one after the other: threads of two runtimes would wait for each other
+    for k, predictor in enumerate((before, after)):
+        for frame, label in pairs:
             began = time.perf_counter()
-            answers.append(predictor(frame))
-            times.append(time.perf_counter() - began)
-        equal.append((answers[0] == answers[1]).mean())
-        if label is not None:
-            for count, answer in zip(counts, answers, strict=True):
+            answer = predictor(frame)
+            seconds[k].append(time.perf_counter() - began)
+            answers[k].append(answer)
+            if label is not None:
                 both = torch.from_numpy(label), torch.from_numpy(answer)
-                count += count_pairs(*both)[:classes, :classes]
-        last = frame
-    if not equal:
-        raise ValueError('There are no images to check the exported file with.')
-    equal_at, difference = compare_batches(before, after, last)
+                counts[k] += count_pairs(*both)[:classes, :classes]
+    equal = [(one == other).mean() for one, other in zip(*answers, strict=True)]
+    equal_at, difference = compare_batches(before, after, frame)
     return Comparison(
         images=len(equal),
         equal=float(np.mean(equal)),
