@@ -7,10 +7,13 @@ Example: fastscnn compare work_dirs/base_0 work_dirs/base_1 work_dirs/new_0
 
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
+from pathlib import Path
 
 
 def parse_args(parser: ArgumentParser, words: Sequence[str] | None) -> Namespace:
-    parser.add_argument('runs', metavar='RUN', nargs='+', help='work dirs of runs')
+    parser.add_argument(
+        'runs', metavar='RUN', nargs='+', help='work dirs of runs, or of a sweep'
+    )
     parser.add_argument(
         '--html',
         metavar='FILE',
@@ -18,9 +21,15 @@ def parse_args(parser: ArgumentParser, words: Sequence[str] | None) -> Namespace
         help='where to write the page (default: %(default)s)',
     )
     args = parser.parse_args(words)
+    args.runs = [run for folder in args.runs for run in runs_of(Path(folder))]
     if len(args.runs) < 2:
         parser.error('give two runs or more.')
     return args
+
+
+def runs_of(folder: Path) -> list[Path]:
+    """Return the runs of a sweep, or the folder itself if it is no sweep."""
+    return sorted(folder.glob('*/seed_*/')) or [folder]
 
 
 def main(args: Namespace) -> None:

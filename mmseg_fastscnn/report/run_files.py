@@ -48,7 +48,9 @@ class Run:
 
     @property
     def name(self) -> str:
-        return self.folder.resolve().name
+        folder = self.folder.resolve()
+        of_sweep = folder.name.startswith('seed_')
+        return f'{folder.parent.name}/{folder.name}' if of_sweep else folder.name
 
     @property
     def metainfo(self) -> dict:
