@@ -11,8 +11,9 @@ from exported import frame_of, write_checkpoint, write_config
 
 from mmseg_fastscnn.deploy import export
 from mmseg_fastscnn.deploy.backends import Predictor
-from mmseg_fastscnn.deploy.int8 import layers_in_float, miou_of
+from mmseg_fastscnn.deploy.int8 import layers_in_float
 from mmseg_fastscnn.deploy.int8_onnx import OnnxQuantiser
+from mmseg_fastscnn.deploy.labelled_images import miou_of
 from mmseg_fastscnn.ops.cell_argmax import cell_argmax
 
 FRAME = frame_of((97, 131))
