@@ -39,9 +39,7 @@ def test_the_table_and_the_numbers(streets, shallow, tmp_path):
     for kind, values in plain.items():
         assert exported[kind] == pytest.approx(values, abs=0.05)
     share = 100 * np.mean(plain['night']) / plain['clean'][0]
-    assert re.search(
-        rf'\| random.pth \| {tested["mIoU"]:.2f} .*\| {share:.1f} % ', said
-    )
+    assert re.search(rf'random.pth \| {tested["mIoU"]:.2f} .*\| {share:.1f} % ', said)
     page = (out / 'robustness.html').read_text()
     assert page.count('class="chart"') == len(CORRUPTIONS) and '://' not in page
 

@@ -45,7 +45,7 @@ def corrupted_images(
 
 
 def retained(mious: Mious) -> dict[str, float]:
-    """Return each corruption's mean mIoU in percent of the clean one, and their mean."""
+    """Return each corruption's mean mIoU in percent of the clean one, and the mean."""
     clean = mious[CLEAN][0]
     shares = {
         kind: 100 * float(np.mean(values)) / clean if clean else float('nan')

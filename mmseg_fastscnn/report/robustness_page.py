@@ -1,4 +1,4 @@
-"""What corrupted images cost each model: a table, a page with charts, and the numbers."""
+"""What corrupted images cost each model: a table, a page and the numbers."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -18,7 +18,7 @@ def rows_of(mious: Mapping[str, Mious]) -> Iterator[list[str]]:
     """Yield one row per model: clean mIoU, and percent of it under each corruption."""
     for file, values in mious.items():
         shares = [f'{share:.1f} %' for share in retained(values).values()]
-        yield [Path(file).name, f'{values[CLEAN][0]:.2f}', *shares]
+        yield [file, f'{values[CLEAN][0]:.2f}', *shares]
 
 
 def table_lines(mious: Mapping[str, Mious]) -> Iterator[str]:
@@ -57,8 +57,8 @@ def parts_of_page(mious: Mapping[str, Mious], images: int) -> Iterator[str]:
     yield '<h2>mIoU over strength, %</h2><div class="grid">'
     for kind in CORRUPTIONS:
         lines = [
-            Line(Path(file).name, [(0, v[CLEAN][0]), *zip(STRENGTHS, v[kind])], k)
-            for k, (file, v) in enumerate(mious.items())
+            Line(file, list(enumerate([*values[CLEAN], *values[kind]])), k)
+            for k, (file, values) in enumerate(mious.items())
         ]
         yield line_chart(kind, lines)
     yield f'</div><script>{SCRIPT}</script></html>'
