@@ -28,7 +28,7 @@ def test_students_distribution(freedom, t):
 
 def test_the_table_pairs_seeds():
     facts = [
-        dict(recipe=recipe, seed=seed, miou=miou, minutes=2, iterations=40)
+        dict(recipe=recipe, fold='', seed=seed, miou=miou, minutes=2, iterations=40)
         for recipe, values in (('a', [50, 54, 52]), ('b', [51, 56, 54]), ('c', [60]))
         for seed, miou in enumerate(values)
     ]
@@ -57,7 +57,7 @@ def test_recipes_are_named_by_what_differs():
     assert recipes[0].settings == ('m.betas=(0.9,0.99)', 'lr=.1')
     with pytest.raises(ValueError, match='Two recipes would be called a'):
         recipes_of(['x/a.py', 'y/a.py'], [])
-    runs = planned_runs(recipes[:2], [3, 4, 3], 'out', 25, ['--amp'])
+    runs = planned_runs(recipes[:2], [], [3, 4, 3], 'out', 25, ['--amp'])
     assert [run.seed for run in runs] == [3, 3, 4, 4]
     assert runs[0].words[-2:] == ('--minutes', '25') and '--amp' in runs[0].words
 
@@ -66,6 +66,9 @@ def test_a_sweep_goes_on_where_it_was_stopped(streets, tmp_path):
     out = tmp_path / 'sweep'
     grid = [*small_run(2)[1:], f'{RATE}=0.01,0.02']
     command = [*SWEEP, TOY, '--seeds', '0', '--out', out, '--grid', *grid]
+    fold = tmp_path / 'first.txt'
+    fold.write_text('val_dataloader.dataset.indices=[0,1]\n')
+    command += ['--folds', fold]
     words = [*map(str, command), '--', '--data-root', str(streets)]
     pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     with subprocess.Popen(
@@ -82,7 +85,7 @@ def test_a_sweep_goes_on_where_it_was_stopped(streets, tmp_path):
     assert 'Run 2 of 2' in said and 'Run 1 of 2' not in said
     facts = json.loads((out / 'sweep.json').read_text())
     for fact in facts:
-        record = read_run(out / fact['recipe'] / f'seed_{fact["seed"]}')
+        record = read_run(out / fact['recipe'] / f'first_seed_{fact["seed"]}')
         assert fact['miou'] == score(record.validations[-1])
     first, second = (fact['miou'] for fact in facts)
     rows = (out / 'sweep.md').read_text().splitlines()
@@ -95,9 +98,11 @@ def test_a_sweep_goes_on_where_it_was_stopped(streets, tmp_path):
 
 
 def test_wrong_words(tmp_path):
-    said = run(*SWEEP, TOY, '--', '--seed', 3, ok=False)
+    said = run('tools/sweep.py', TOY, '--', '--seed', 3, ok=False)
     assert '--seed stands after --' in said
-    said = run(*SWEEP, TOY, '--grid', 'lr', ok=False)
+    said = run('tools/sweep.py', TOY, '--grid', 'lr', ok=False)
     assert '--grid lr is not of the form KEY=A,B' in said
-    said = run(*SWEEP, TOY, '--out', tmp_path, SLURM_ARRAY_TASK_ID='3', ok=False)
+    said = run(
+        'tools/sweep.py', TOY, '--out', tmp_path, SLURM_ARRAY_TASK_ID='3', ok=False
+    )
     assert '--array=0-2' in said

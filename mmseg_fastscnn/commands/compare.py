@@ -29,7 +29,7 @@ def parse_args(parser: ArgumentParser, words: Sequence[str] | None) -> Namespace
 
 def runs_of(folder: Path) -> list[Path]:
     """Return the runs of a sweep, or the folder itself if it is no sweep."""
-    return sorted(folder.glob('*/seed_*/')) or [folder]
+    return sorted(folder.glob('*/*seed_*/')) or [folder]
 
 
 def main(args: Namespace) -> None:

@@ -30,6 +30,14 @@ def parse_args(parser: ArgumentParser, words: Sequence[str] | None) -> Namespace
         help='values of a setting of the configs, one recipe for each',
     )
     parser.add_argument(
+        '--folds',
+        metavar='FILE',
+        nargs='+',
+        default=[],
+        help='text files with settings, one KEY=VALUE per line, such as other data to '
+        'train and validate on; each recipe is trained with each',
+    )
+    parser.add_argument(
         '--budget-minutes',
         type=float,
         metavar='M',
@@ -67,7 +75,9 @@ def main(args: Namespace) -> None:
     from mmseg_fastscnn.report.sweep_table import write_table
 
     recipes = recipes_of(args.configs, args.grid)
-    runs = planned_runs(recipes, args.seeds, args.out, args.budget_minutes, args.train)
+    runs = planned_runs(
+        recipes, args.folds, args.seeds, args.out, args.budget_minutes, args.train
+    )
     if args.list:
         for k, run in enumerate(runs):
             print(f'{k:>4}  {run.folder}')

@@ -33,16 +33,18 @@ class Recipe:
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """One recipe with one seed.
+    """One recipe with one seed on one fold of the data.
 
     Attributes:
         recipe: Name of the recipe.
+        fold: Name of the fold; empty where there is only one way to part the data.
         seed: The seed.
         folder: Its work dir.
         words: The arguments of `fastscnn train`, without --resume.
     """
 
     recipe: str
+    fold: str
     seed: int
     folder: Path
     words: tuple[str, ...]
@@ -155,6 +157,7 @@ def split_values(text: str) -> list[str]:
 
 def planned_runs(
     recipes: Sequence[Recipe],
+    folds: Sequence[str],
     seeds: Sequence[int],
     out: str | Path,
     minutes: float | None,
@@ -164,21 +167,39 @@ def planned_runs(
 
     Args:
         recipes: See `recipes_of`.
+        folds: Text files with one KEY=VALUE per line; each recipe is trained with the
+            settings of each.
         seeds: Each recipe is trained with each seed.
         out: Folder of the sweep.
         minutes: Length of each run; by default its config says it.
         train: Further arguments of `fastscnn train`.
     """
     runs = []
-    for seed, recipe in itertools.product(dict.fromkeys(seeds), recipes):
-        folder = Path(out) / recipe.name / f'seed_{seed}'
+    parts = {Path(file).stem: read_settings(file) for file in folds} or {'': []}
+    choices = itertools.product(dict.fromkeys(seeds), parts, recipes)
+    for seed, fold, recipe in choices:
+        folder = Path(out) / recipe.name / f'{fold and fold + "_"}seed_{seed}'
         words = [recipe.config, '--work-dir', str(folder), '--seed', str(seed), *train]
-        if recipe.settings:
-            words += ['--cfg-options', *recipe.settings]
+        if settings := [*recipe.settings, *parts[fold]]:
+            words += ['--cfg-options', *settings]
         if minutes is not None:
             words += ['--minutes', f'{minutes:g}']
-        runs.append(PlannedRun(recipe.name, seed, folder, tuple(words)))
+        runs.append(PlannedRun(recipe.name, fold, seed, folder, tuple(words)))
     return runs
+
+
+def read_settings(file: str) -> list[str]:
+    """Return the lines of a file of settings.
+
+    Raises:
+        ValueError: A line is not of the form KEY=VALUE.
+    """
+    lines = [line.strip() for line in Path(file).read_text().splitlines()]
+    lines = [line for line in lines if line]
+    for line in lines:
+        if not line.partition('=')[2]:
+            raise ValueError(f'{file}: {line!r} is not of the form KEY=VALUE.')
+    return lines
 
 
 def do_runs(runs: Sequence[PlannedRun], gpus: Sequence[str] | None) -> dict:

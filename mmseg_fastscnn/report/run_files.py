@@ -49,7 +49,7 @@ class Run:
     @property
     def name(self) -> str:
         folder = self.folder.resolve()
-        of_sweep = folder.name.startswith('seed_')
+        of_sweep = 'seed_' in folder.name
         return f'{folder.parent.name}/{folder.name}' if of_sweep else folder.name
 
     @property

@@ -15,8 +15,9 @@ from mmseg_fastscnn.report.comparison import Spread, spread_of
 from mmseg_fastscnn.report.run_files import read_run, score
 from mmseg_fastscnn.writing import whole_file
 
+Scores = dict[tuple[str, int], float]
 COLUMNS = (
-    *('recipe', 'runs', 'mIoU', 'of each seed', 'minutes', 'iterations'),
+    *('recipe', 'runs', 'mIoU', 'of each run', 'minutes', 'iterations'),
     *('difference', 'p'),
 )
 
@@ -46,6 +47,7 @@ def facts_of(run: PlannedRun) -> dict:
     last = record.validations[-1]
     return dict(
         recipe=run.recipe,
+        fold=run.fold,
         seed=run.seed,
         miou=score(last),
         best=score(record.best),
@@ -62,7 +64,7 @@ def table(recipes: Sequence[str], facts: Sequence[dict]) -> Iterator[str]:
     names = list(dict.fromkeys(recipes))
     scores = {name: {} for name in names}
     for fact in facts:
-        scores[fact['recipe']][fact['seed']] = fact['miou']
+        scores[fact['recipe']][fact['fold'], fact['seed']] = fact['miou']
     for name in names:
         own = [fact for fact in facts if fact['recipe'] == name]
         if not own:
@@ -79,13 +81,13 @@ def table(recipes: Sequence[str], facts: Sequence[dict]) -> Iterator[str]:
         yield '| ' + ' | '.join(map(str, cells)) + ' |'
 
 
-def compared_with(first: dict[int, float], other: dict[int, float]) -> list[str]:
-    """Return the mean difference over seeds that both have, and the p of a paired test.
+def compared_with(first: Scores, other: Scores) -> list[str]:
+    """Return the mean difference of what both have, and the p of a paired test.
 
     Args:
-        first, other: mIoU of each seed.
+        first, other: mIoU of each fold and seed.
     """
-    pairs = [other[seed] - first[seed] for seed in first if seed in other]
+    pairs = [other[key] - first[key] for key in first if key in other]
     if not pairs:
         return ['', '']
     spread = spread_of(pairs)
