@@ -9,6 +9,7 @@ import cv2
 import pytest
 from conftest import ROOT
 
+from mmseg_fastscnn import apis
 from mmseg_fastscnn.commands import VERBS, command
 from mmseg_fastscnn.datasets.toy_streets import draw_scene
 
@@ -73,6 +74,16 @@ def write_onnx(checkpoint) -> None:
 
     model = init_model(checkpoint, device='cpu')
     export(model, 'street.onnx', describe(model, 'labels', 'fp32', (64, 128)))
+
+
+def test_what_stands_in_for_mmsegmentations_tools_exists():
+    text = (ROOT / 'docs/from_mmsegmentation.md').read_text()
+    verbs = set(re.findall(r'`fastscnn ([a-z_]+)', text))
+    assert verbs <= set(VERBS) and len(verbs) >= 10
+    for name in re.findall(r'`(\w+)`', text.split('`MMSegInferencer`')[1]):
+        assert hasattr(apis, name), name
+    for name in re.findall(r'`(\w+\.(?:py|sh))`', text.split('| `tools/train.py`')[1]):
+        assert (ROOT / 'tools' / name).exists(), name
 
 
 @pytest.mark.parametrize('page', PAGES, ids=lambda page: page.name)

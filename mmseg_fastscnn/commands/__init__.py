@@ -12,8 +12,8 @@ from types import ModuleType
 
 VERBS = (
     *('check', 'train', 'test', 'predict', 'export', 'benchmark', 'report', 'compare'),
-    *('convert_checkpoint', 'convert_config', 'make_toy_streets', 'pack_dataset'),
-    *('print_config', 'publish_model', 'share'),
+    *('browse_dataset', 'convert_checkpoint', 'convert_config', 'get_flops'),
+    *('make_toy_streets', 'pack_dataset', 'print_config', 'publish_model', 'share'),
 )
 
 
