@@ -11,10 +11,12 @@ from conftest import ROOT
 
 from mmseg_fastscnn import apis
 from mmseg_fastscnn.commands import VERBS, command
+from mmseg_fastscnn.config import load_config
 from mmseg_fastscnn.datasets.toy_streets import draw_scene
 
 PAGES = [ROOT / 'README.md', *sorted((ROOT / 'docs').glob('*.md'))]
 COMMAND = re.compile(r'^(?:fastscnn (\w+)|python tools/(\w+)\.py) ?(.*)$', re.MULTILINE)
+IN_TEXT = re.compile(r'`(?:fastscnn ([a-z_]+)|tools/(\w+)\.py) ([^`]+)`')
 LINK = re.compile(r'\[[^]]*\]\((?!\w+:)([^)#\s]+)')
 
 
@@ -30,19 +32,22 @@ def blocks(language: str) -> list[tuple[str, str]]:
 
 def test_every_command_is_one_that_its_parser_takes(monkeypatch):
     monkeypatch.setenv('DISPLAY', ':0')  # predict --show asks for one
-    seen = 0
+    found = []
     for page, block in blocks('bash'):
-        lines = block.replace('\\\n', ' ')
-        for verb, tool, words in COMMAND.findall(lines):
-            verb = verb or dict(check_dataset='check').get(tool, tool)
-            assert verb in VERBS, (page, verb)
-            words = shlex.split(words, comments=True)
-            try:
-                command(verb).parse_args(ArgumentParser(), words)
-            except SystemExit:
-                pytest.fail(f'{page}: {verb} does not take {words}')
-            seen += 1
-    assert seen > 7
+        found += [
+            (page, *words) for words in COMMAND.findall(block.replace('\\\n', ' '))
+        ]
+    for page in PAGES:
+        found += [(page.name, *words) for words in IN_TEXT.findall(page.read_text())]
+    assert len(found) > 40
+    for page, verb, tool, words in found:
+        verb = verb or dict(check_dataset='check').get(tool, tool)
+        assert verb in VERBS, (page, verb)
+        words = shlex.split(words, comments=True)
+        try:
+            command(verb).parse_args(ArgumentParser(), words)
+        except SystemExit:
+            pytest.fail(f'{page}: {verb} does not take {words}')
 
 
 def test_every_python_block_runs(trained, tmp_path, monkeypatch):
@@ -51,20 +56,30 @@ def test_every_python_block_runs(trained, tmp_path, monkeypatch):
     (tmp_path / 'work_dirs/camvid').mkdir(parents=True)
     best = tmp_path / 'work_dirs/camvid/best_mIoU_iter_4000.pth'
     shutil.copy(trained[0] / 'iter_4.pth', best)
-    image, _ = draw_scene(0, (64, 128))
-    cv2.imwrite('street.jpg', image)
-    video = cv2.VideoWriter('drive.mp4', cv2.VideoWriter.fourcc(*'mp4v'), 5, (128, 64))
-    for _ in range(3):
-        video.write(image)
-    video.release()
+    cv2.imwrite('street.jpg', draw_scene(0, (64, 128))[0])
+    write_video(tmp_path / 'drive.mp4')
+    shutil.copytree(ROOT / 'configs', tmp_path / 'configs')
     found = blocks('python')
     assert len(found) >= 3
     for page, block in found:
         if 'street.onnx' in block:
             pytest.importorskip('onnxscript')
             write_onnx(best)
+        if '_base_ = ' in block:
+            config = tmp_path / re.match('# (.+)', block)[1]
+            config.write_text(block)
+            load_config(config)
         exec(compile(block, page, 'exec'), {})
     assert (tmp_path / 'shown.png').exists()
+
+
+def write_video(path) -> None:
+    """Write a video of three frames of 64x128."""
+    kind = cv2.VideoWriter.fourcc(*'mp4v')
+    video = cv2.VideoWriter(str(path), kind, 5, (128, 64))
+    for k in range(3):
+        video.write(draw_scene(k, (64, 128))[0])
+    video.release()
 
 
 def write_onnx(checkpoint) -> None:
