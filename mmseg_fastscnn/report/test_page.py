@@ -26,8 +26,9 @@ def write_test_page(path: Path, metrics: Mapping, classes: Sequence[str]) -> Non
 
 
 def parts_of_page(metrics: Mapping, classes: Sequence[str]) -> Iterator[str]:
-    yield head(f'Test of {metrics["checkpoint"]}', PAGE)
-    yield f'<h1>Test of {text(metrics["checkpoint"])}</h1>'
+    title = f'Test of {Path(metrics["checkpoint"]).name}'
+    yield head(title, PAGE)
+    yield f'<h1>{text(title)}</h1>'
     plain = {k: v for k, v in metrics.items() if not isinstance(v, dict | list)}
     yield facts_table({k: shown(v) for k, v in plain.items()})
     per_class = metrics.get('per_class')  # several metrics have none in common

@@ -51,7 +51,8 @@ def training_samples(
     """
     windows: list[Window] = []
     for part in parts_of(dataset):
-        watch_crops(part.pipeline.transforms, windows)
+        pipeline = getattr(part, 'pipeline', None)  # not in any data set of a user
+        watch_crops(getattr(pipeline, 'transforms', ()), windows)
     for draw in order:
         windows.clear()
         loaded = load_draw(dataset, draw)
