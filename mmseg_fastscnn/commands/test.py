@@ -161,7 +161,7 @@ def write_metrics(
     path: Path, runner: SegRunner, means: dict, images: ImageCountsHook, args: Namespace
 ) -> None:
     """Write the scores, and how they were measured, as JSON and as a page."""
-    from mmseg_fastscnn.report.test_page import write_test_page
+    from mmseg_fastscnn.report.scores_page import write_scores_page
     from mmseg_fastscnn.writing import whole_file
 
     metrics = runner.test_evaluator.metrics

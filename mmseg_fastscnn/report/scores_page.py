@@ -11,7 +11,7 @@ from mmseg_fastscnn.results import PAGE
 from mmseg_fastscnn.writing import whole_file
 
 
-def write_test_page(path: Path, metrics: Mapping, classes: Sequence[str]) -> None:
+def write_scores_page(path: Path, metrics: Mapping, classes: Sequence[str]) -> None:
     """Write the page.
 
     Args:
