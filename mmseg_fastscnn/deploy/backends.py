@@ -173,7 +173,7 @@ class Predictor:
         if description.output == 'probabilities':
             return scores
         if description.threshold is not None:
-            return 1 / (1 + np.exp(-scores))
+            return (1 + np.tanh(scores / 2)) / 2  # the sigmoid, without overflow
         scores = np.exp(scores - scores.max(0))
         return scores / scores.sum(0)
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import partial
 
 from mmengine.logging import MMLogger
+from mmengine.runner import BaseLoop
 from torch.utils.data import DataLoader
 
 from mmseg_fastscnn.engine.interruption import SIGNALS
@@ -48,6 +49,17 @@ def begin_worker(init: Callable[[int], None] | None, worker: int) -> None:
         threading.Thread(target=end_with_parent, daemon=True).start()
     if init is not None:
         init(worker)
+
+
+def end_workers(*loops: BaseLoop | None) -> None:
+    """End the workers that loops keep from epoch to epoch.
+
+    torch ends them with their loader, but waits 5 s for each if it is a garbage
+    collection that finds them: in a notebook, at the next run.
+    """
+    for loop in loops:
+        if loop is not None:
+            loop.dataloader._iterator = None
 
 
 def end_with_parent() -> None:

@@ -23,7 +23,11 @@ from mmseg_fastscnn.datasets.sampler import RunSampler
 from mmseg_fastscnn.engine.agreement import AgreementHook, check_config_and_code
 from mmseg_fastscnn.engine.bad_steps import MAX_BAD_STEPS, BadStepsHook
 from mmseg_fastscnn.engine.class_weights import ClassWeightHook
-from mmseg_fastscnn.engine.data_loaders import shielded, with_workers_that_fit
+from mmseg_fastscnn.engine.data_loaders import (
+    end_workers,
+    shielded,
+    with_workers_that_fit,
+)
 from mmseg_fastscnn.engine.header import RunHeaderHook
 from mmseg_fastscnn.engine.hooks import DataWaitHook, PlainCheckpointHook
 from mmseg_fastscnn.engine.inference_form import InferenceFormHook
@@ -147,7 +151,9 @@ class SegRunner(Runner):
             # torch warns of it when a step is skipped or accumulated on purpose
             warnings.filterwarnings('ignore', 'Detected call of `scheduler.step')
             try:
-                return super().train()
+                model = super().train()
+                end_workers(self.train_loop, self.val_loop)
+                return model
             except KeyboardInterrupt:
                 self.logger.warning(
                     'Stopped at iteration %d. --resume goes on from the last '
@@ -162,7 +168,9 @@ class SegRunner(Runner):
 
     def test(self) -> dict:
         try:
-            return super().test()
+            metrics = super().test()
+            end_workers(self.test_loop)
+            return metrics
         finally:
             self.end_progress()
 
