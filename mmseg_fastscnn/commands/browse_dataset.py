@@ -55,12 +55,13 @@ def main(args: Namespace) -> None:
     dataset = DATASETS.build(config.train_dataloader.dataset)
     given = dict(dataset=dataset, seed=args.seed)
     sampler = DATA_SAMPLERS.build(config.train_dataloader.sampler, default_args=given)
-    preprocessor = MODELS.build(config.model.data_preprocessor)
+    settings = config.model.get('data_preprocessor') or dict(
+        type='BaseDataPreprocessor'
+    )
     order = islice(sampler, args.number)
+    samples = training_samples(dataset, order, MODELS.build(settings))
     folder = ResultFolder(args.out)
-    for k, (sample, picture) in enumerate(
-        training_samples(dataset, order, preprocessor)
-    ):
+    for k, (sample, picture) in enumerate(samples):
         # an image may be drawn again
         write_png(folder.claim(sample, folder.written, f'.{k:04d}.png'), picture)
     print(f'Written: {args.out}, {len(folder.written)} pictures')

@@ -184,7 +184,7 @@ def write_metrics(
     print(f'Written: {path}')
     if images.matrix is not None:
         page = path.with_suffix('.html')
-        write_test_page(
+        write_scores_page(
             page, report, runner.test_dataloader.dataset.metainfo['classes']
         )
         print(f'Written: {page}')
