@@ -100,6 +100,10 @@ def test_test_writes_metrics_label_images_and_pictures(streets, checkpoint, tmp_
         iou = hit[of_label > 0] / (union + of_label - hit)[of_label > 0]
         assert scores['IoU'] == pytest.approx(100 * iou.mean())
         assert scores['aAcc'] == pytest.approx(100 * hit.sum() / of_label.sum())
+    assert report['confusion_matrix'] == confusion.astype(int).tolist()
+    page, wrong = (tmp_path / 'metrics.html').read_text(), confusion.astype(int)
+    np.fill_diagonal(wrong, 0)
+    assert f'<td>{wrong.max():,}</td>' in page and f'{report["mIoU"]:.2f}' in page
     union = confusion.sum(0) + confusion.sum(1) - np.diag(confusion)
     iou = 100 * np.diag(confusion)[union > 0] / union[union > 0]
     assert report['mIoU'] == pytest.approx(iou.mean(), rel=1e-9)

@@ -12,7 +12,7 @@ from types import ModuleType
 
 VERBS = (
     *('check', 'train', 'test', 'predict', 'export', 'benchmark', 'report', 'compare'),
-    *('sweep', 'robustness'),
+    *('sweep', 'robustness', 'browse_dataset', 'get_flops'),
     *('convert_checkpoint', 'convert_config', 'make_toy_streets', 'pack_dataset'),
     *('print_config', 'publish_model', 'share'),
 )

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import torch
     from mmengine.config import Config
 
+    from mmseg_fastscnn.engine.image_counts import ImageCountsHook
     from mmseg_fastscnn.engine.runner import SegRunner
 
 NEEDED = ('test_dataloader', 'test_cfg', 'test_evaluator')
@@ -87,7 +88,8 @@ def main(args: Namespace) -> None:
     require(config, NEEDED, 'testing')
     dtype = low_precision() if args.amp else torch.float32
     path = Path(config.work_dir, metrics_file(args, dtype))
-    check_may_write(path)
+    for written in (path, path.with_suffix('.html')):
+        check_may_write(written)
     for key in TRAINING:
         config.pop(key, None)
     if args.tta:
@@ -107,7 +109,7 @@ def main(args: Namespace) -> None:
         runner.register_hook(PredictionHook(args.out, args.show_dir))
     means = runner.test()
     if means and is_main_process():
-        write_metrics(path, runner, means, images.scores, args)
+        write_metrics(path, runner, means, images, args)
     for folder in (args.out, args.show_dir):
         if folder and is_main_process():
             print(f'Written: {folder}')
@@ -156,9 +158,10 @@ def name_of(dtype: torch.dtype) -> str:
 
 
 def write_metrics(
-    path: Path, runner: SegRunner, means: dict, per_image: dict, args: Namespace
+    path: Path, runner: SegRunner, means: dict, images: ImageCountsHook, args: Namespace
 ) -> None:
-    """Write the scores, and how they were measured, to a file."""
+    """Write the scores, and how they were measured, as JSON and as a page."""
+    from mmseg_fastscnn.report.scores_page import write_scores_page
     from mmseg_fastscnn.writing import whole_file
 
     metrics = runner.test_evaluator.metrics
@@ -172,8 +175,16 @@ def write_metrics(
         weights=args.weights,
         config=args.config,
         checkpoint=args.checkpoint,
-        per_image=per_image,
+        per_image=images.scores,
     )
+    if images.matrix is not None:
+        report['confusion_matrix'] = images.matrix.tolist()
     with whole_file(path) as file:
         file.write((json.dumps(report, indent=2) + '\n').encode())
     print(f'Written: {path}')
+    if images.matrix is not None:
+        page = path.with_suffix('.html')
+        write_scores_page(
+            page, report, runner.test_dataloader.dataset.metainfo['classes']
+        )
+        print(f'Written: {page}')

@@ -31,7 +31,7 @@ from mmseg_fastscnn.engine.data_loaders import (
 from mmseg_fastscnn.engine.header import RunHeaderHook
 from mmseg_fastscnn.engine.hooks import DataWaitHook, PlainCheckpointHook
 from mmseg_fastscnn.engine.inference_form import InferenceFormHook
-from mmseg_fastscnn.engine.log_backends import check_backends
+from mmseg_fastscnn.engine.log_backends import complete_backends
 from mmseg_fastscnn.engine.log_files import write_lines_or_warn
 from mmseg_fastscnn.engine.next_steps import NextStepsHook
 from mmseg_fastscnn.engine.predictions import ResultCheckHook
@@ -225,7 +225,8 @@ class SegRunner(Runner):
 
     def build_visualizer(self, visualizer: Visualizer | dict | None = None):
         if isinstance(visualizer, dict):
-            check_backends(visualizer.get('vis_backends') or ())
+            backends = complete_backends(visualizer.get('vis_backends'))
+            visualizer = dict(visualizer, vis_backends=backends)
         return super().build_visualizer(visualizer)
 
     def register_hooks(self, default_hooks=None, custom_hooks=None) -> None:
