@@ -20,11 +20,7 @@ def parse_args(parser: ArgumentParser, words: Sequence[str] | None) -> Namespace
         default='compare.html',
         help='where to write the page (default: %(default)s)',
     )
-    args = parser.parse_args(words)
-    args.runs = [run for folder in args.runs for run in runs_of(Path(folder))]
-    if len(args.runs) < 2:
-        parser.error('give two runs or more.')
-    return args
+    return parser.parse_args(words)
 
 
 def runs_of(folder: Path) -> list[Path]:
@@ -38,7 +34,10 @@ def main(args: Namespace) -> None:
     from mmseg_fastscnn.report.dataset_text import printable
     from mmseg_fastscnn.report.run_files import read_run
 
-    groups = compared([read_run(folder) for folder in args.runs])
+    folders = [run for folder in args.runs for run in runs_of(Path(folder))]
+    if len(folders) < 2:
+        raise ValueError(f'{folders[0]} is one run; give two or more, or a sweep.')
+    groups = compared([read_run(folder) for folder in folders])
     for line in lines_of(groups, groups[0].runs[0].metainfo['classes']):
         print(printable(line))
     write_comparison(args.html, groups)
