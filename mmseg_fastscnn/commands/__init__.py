@@ -13,7 +13,7 @@ from types import ModuleType
 VERBS = (
     *('check', 'train', 'test', 'predict', 'export', 'benchmark', 'report', 'compare'),
     *('convert_checkpoint', 'convert_config', 'make_toy_streets', 'pack_dataset'),
-    *('print_config', 'publish_model', 'share'),
+    *('print_config', 'publish_model', 'share', 'demo'),
 )
 
 
