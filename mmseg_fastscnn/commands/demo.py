@@ -23,7 +23,8 @@ def parse_args(parser: ArgumentParser, words: Sequence[str] | None) -> Namespace
     parser.add_argument(
         '--host',
         default='127.0.0.1',
-        help='address to be reached at; 0.0.0.0 for all who reach this machine',
+        help='address to serve at; 0.0.0.0 for all who reach this machine, without '
+        'a password',
     )
     parser.add_argument('--port', type=int, default=7860, help='default: 7860')
     args = parser.parse_args(words)
@@ -41,15 +42,13 @@ def parse_args(parser: ArgumentParser, words: Sequence[str] | None) -> Namespace
 def main(args: Namespace) -> None:
     import sys
 
-    from mmseg_fastscnn.deploy.demo_page import check_free, run_page
+    from mmseg_fastscnn.deploy.demo_server import check_free, run_page
     from mmseg_fastscnn.deploy.frames import silence_opencv
 
     silence_opencv()
     check_free(args.host, args.port)
     models = open_models(args.models, args.config)
-    print('Loaded. The page starts ...', flush=True)
-    signal = run_page(models, args.host, args.port)
-    sys.exit(128 + signal)
+    sys.exit(128 + run_page(models, args.host, args.port))
 
 
 def open_models(files: Sequence[Path], config: Path | None) -> list:

@@ -1,12 +1,7 @@
 """The page of the demo, by gradio: image, video and webcam, one or two models."""
 
 import base64
-import ipaddress
-import os
-import socket
-import sys
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -14,7 +9,7 @@ from html import escape
 from pathlib import Path
 
 from mmseg_fastscnn.deploy.demo import DemoModel, Segmented, Tally
-from mmseg_fastscnn.deploy.stopping import StopSignals
+from mmseg_fastscnn.deploy.sources import VIDEOS
 
 try:
     import gradio as gr
@@ -29,12 +24,14 @@ MOST_BYTES = 100 * 2**20  # of an upload: minutes of a phone's video
 AGE = 600  # seconds after which uploads and results are deleted
 SESSIONS = 32  # users whose last image is kept, for the slider
 AT_ONCE = 8  # users whose images are decoded and drawn at the same time
-BUTTONS = ['download', 'fullscreen']  # and no 'share', which is with others
+# no 'share', which is with others
+SHOWN = dict(alt_text='Overlay', buttons=['download', 'fullscreen'])
 FONTS = ['system-ui', 'sans-serif']  # gradio's own come from elsewhere
 REAR_CAMERA = dict(video=dict(facingMode=dict(ideal='environment')))
 PROGRESS = gr.Progress()  # gradio fills it in
 CSS = """
 .facts table {width: 100%; table-layout: fixed; border-collapse: collapse}
+.facts table, .facts tr {border: 0 !important}
 .facts td, .facts th {padding: .3em; border: 0; text-align: left;
   overflow-wrap: anywhere; border-bottom: 1px solid var(--border-color-primary)}
 .facts td + td, .facts th + th {width: 7em; text-align: right}
@@ -91,10 +88,31 @@ class DemoPage:
                 self._webcam_tab(opacity)
         return page.queue(default_concurrency_limit=AT_ONCE)
 
+    def launch(self, host: str, port: int) -> gr.Blocks:
+        """Serve the page in a thread; return it, which has `local_url` and `close`."""
+        page = self.build()
+        page.launch(
+            server_name=host,
+            server_port=port,
+            prevent_thread_lock=True,
+            quiet=True,
+            share=False,
+            max_file_size=MOST_BYTES,
+            state_session_capacity=SESSIONS,
+            run_history=False,
+            footer_links=[],
+            enable_monitoring=False,
+            mcp_server=False,
+            ssr_mode=False,
+            theme=gr.themes.Default(font=FONTS, font_mono=['monospace']),
+            css=CSS,
+        )
+        return page
+
     def _image_tab(self, opacity: gr.Slider) -> None:
         given = picture(label='Image', sources=['upload', 'clipboard'], height=240)
         seen = gr.State(time_to_live=AGE)
-        shown = self._columns(gr.Image, format='png', buttons=BUTTONS)
+        shown = self._columns(gr.Image, format='png', **SHOWN)
         done = given.input(
             self.image, [given, opacity], [seen, *shown], api_name='image'
         )
@@ -109,9 +127,11 @@ class DemoPage:
         )
 
     def _video_tab(self, opacity: gr.Slider) -> None:
-        given = gr.Video(label='Video', sources=['upload'], height=240)
+        # not gr.Video, which fetches a program to cut videos from elsewhere
+        given = gr.File(label='Video', file_types=[*VIDEOS], height=120)
         button = gr.Button('Segment', variant='primary')
         shown = self._columns(gr.Video, buttons=['download'])
+        given.change(lambda: [None] * len(shown), None, shown, api_visibility='private')
         button.click(
             self.video, [given, opacity], shown, concurrency_limit=1, api_name='video'
         )
@@ -124,7 +144,7 @@ class DemoPage:
             height=240,
             webcam_options=gr.WebcamOptions(mirror=False, constraints=REAR_CAMERA),
         )
-        shown = self._columns(gr.Image, format='jpeg', buttons=BUTTONS)
+        shown = self._columns(gr.Image, format='jpeg', **SHOWN)
         given.stream(
             self.frame,
             [given, opacity],
@@ -159,11 +179,13 @@ class DemoPage:
 
     def redraw(self, seen: list[Segmented] | None, opacity: float) -> list:
         """Return overlays and facts, with another opacity perhaps."""
+        if seen is None:  # there is no image, or it was too long ago
+            return [gr.skip()] * (2 * len(self.models))
         shown = []
-        for model, one in zip(self.models, seen or [], strict=False):
+        for model, one in zip(self.models, seen, strict=True):
             shown.append(model.draw(one, opacity)[..., ::-1])
             shown.append(facts(model, one.tally))
-        return shown or [gr.skip()] * (2 * len(self.models))
+        return shown
 
     def frame(self, given: tuple[str, bytes] | None, opacity: float) -> list:
         """Return what is shown of a frame of the webcam."""
@@ -219,72 +241,3 @@ def swatch(colour: Sequence[int]) -> str:
 def table(left: str, right: str, rows: list[tuple[str, str]]) -> str:
     body = ''.join(f'<tr><td>{a}</td><td>{b}</td></tr>' for a, b in rows)
     return f'<table><tr><th>{left}</th><th>{right}</th></tr>{body}</table>'
-
-
-def run_page(models: Sequence[DemoModel], host: str, port: int) -> int:
-    """Serve the page until a signal comes; return its number.
-
-    What users upload and what they get lies in a folder that is removed at the end.
-
-    Args:
-        models: See `DemoPage`.
-        host, port: Where it is served, after `check_free`.
-    """
-    with tempfile.TemporaryDirectory(prefix='fastscnn_demo_') as folder:
-        os.environ.update(GRADIO_TEMP_DIR=folder, GRADIO_ANALYTICS_ENABLED='False')
-        os.environ['no_proxy'] = '*'  # gradio asks its own server whether it answers
-        sys.addaudithook(refuse_others)
-        with StopSignals() as stop:
-            page = DemoPage(models, Path(folder)).build()
-            print(f'The demo is at {launch(page, host, port)} (Ctrl-C ends it)')
-            sys.stdout.flush()
-            while not stop.number:
-                time.sleep(0.1)
-            page.close(verbose=False)
-    return stop.number
-
-
-def launch(page: gr.Blocks, host: str, port: int) -> str:
-    """Serve the page in a thread; return its address."""
-    _, address, _ = page.launch(
-        server_name=host,
-        server_port=port,
-        prevent_thread_lock=True,
-        quiet=True,
-        share=False,
-        max_file_size=MOST_BYTES,
-        state_session_capacity=SESSIONS,
-        run_history=False,
-        footer_links=[],
-        enable_monitoring=False,
-        mcp_server=False,
-        ssr_mode=False,
-        theme=gr.themes.Default(font=FONTS, font_mono=['monospace']),
-        css=CSS,
-    )
-    return address
-
-
-def check_free(host: str, port: int) -> None:
-    """Raise ValueError if nothing can be served at an address."""
-    try:
-        socket.create_server((host, port)).close()
-    except OSError as error:
-        raise ValueError(
-            f'Nothing can be served at {host}:{port} ({error.strerror}). End the '
-            f'program that uses the port, or choose another one: --port {port + 1}'
-        ) from error
-
-
-def refuse_others(event: str, args: tuple) -> None:
-    """Refuse connections to other machines: gradio fetches what a request names.
-
-    It is an audit hook, which Python calls before anything of the kind.
-
-    Raises:
-        OSError: The address is of another machine.
-    """
-    if event == 'socket.connect' and isinstance(args[1], tuple):
-        host = args[1][0]
-        if not ipaddress.ip_address(host.partition('%')[0]).is_loopback:
-            raise OSError(f'The demo does not connect to other machines ({host}).')
