@@ -114,7 +114,11 @@ class DemoPage:
         seen = gr.State(time_to_live=AGE)
         shown = self._columns(gr.Image, format='png', **SHOWN)
         done = given.input(
-            self.image, [given, opacity], [seen, *shown], api_name='image'
+            self.image,
+            [given, opacity],
+            [seen, *shown],
+            show_progress_on=shown[::2],
+            api_name='image',
         )
         done.failure(self.nothing, None, [seen, *shown], api_visibility='private')
         opacity.input(
@@ -133,7 +137,12 @@ class DemoPage:
         shown = self._columns(gr.Video, buttons=['download'])
         given.change(lambda: [None] * len(shown), None, shown, api_visibility='private')
         button.click(
-            self.video, [given, opacity], shown, concurrency_limit=1, api_name='video'
+            self.video,
+            [given, opacity],
+            shown,
+            concurrency_limit=1,
+            show_progress_on=shown[::2],
+            api_name='video',
         )
 
     def _webcam_tab(self, opacity: gr.Slider) -> None:
