@@ -2,7 +2,7 @@
 
 import io
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
@@ -11,7 +11,7 @@ import numpy as np
 
 from mmseg_fastscnn.datasets.image_header import UnreadableImage, read_header
 from mmseg_fastscnn.deploy.backends import Predictor
-from mmseg_fastscnn.deploy.frames import NO_IMAGE, decode_image, read_frames
+from mmseg_fastscnn.deploy.frames import NO_IMAGE, Frame, decode_image, read_frames
 from mmseg_fastscnn.deploy.saving import as_bgr
 from mmseg_fastscnn.deploy.sources import Source, Tell
 from mmseg_fastscnn.deploy.stages import Stages
@@ -102,8 +102,7 @@ class DemoModel:
         """
         image, labels, tally = segmented
         tally.stages.seconds.pop('draw', None)  # of another opacity
-        with tally.stages.timed('draw'):
-            return overlay(image, labels, self.predictor.palette, opacity)
+        return self._overlay(image, labels, opacity, tally)
 
     def write_video(
         self,
@@ -127,15 +126,8 @@ class DemoModel:
         """
         tally, file = Tally(len(self.predictor.classes)), None
         told: list[str] = []
-        source = Source(str(video), Path(video.name))
-        frames = read_frames([source], told.append, channels=self.channels)
-        with closing(tally.stages.read('decode', frames)) as frames:
-            for frame in frames:
-                check_size(video.name, frame.image.shape[:2])
-                labels = self._labels(frame.image, tally)
-                with tally.stages.timed('draw'):
-                    image, palette = as_bgr(frame.image), self.predictor.palette
-                    picture = overlay(image, labels, palette, opacity)
+        with closing(self._drawn(video, opacity, tally, told.append)) as drawn:
+            for frame, picture in drawn:
                 if file is None:
                     file = VideoFile(target, picture.shape[:2], frame.video.rate)
                 with tally.stages.timed('encode'):
@@ -148,6 +140,25 @@ class DemoModel:
         for text in told:
             problem(text)
         return tally
+
+    def _drawn(
+        self, video: Path, opacity: float, tally: Tally, problem: Tell
+    ) -> Iterator[tuple[Frame, np.ndarray]]:
+        """Yield the frames of a video, each with its overlay, (H, W, 3) uint8 BGR."""
+        source = Source(str(video), Path(video.name))
+        frames = read_frames([source], problem, channels=self.channels)
+        with closing(tally.stages.read('decode', frames)) as frames:
+            for frame in frames:
+                check_size(video.name, frame.image.shape[:2])
+                labels = self._labels(frame.image, tally)
+                image = as_bgr(frame.image)
+                yield frame, self._overlay(image, labels, opacity, tally)
+
+    def _overlay(
+        self, image: np.ndarray, labels: np.ndarray, opacity: float, tally: Tally
+    ) -> np.ndarray:
+        with tally.stages.timed('draw'):
+            return overlay(image, labels, self.predictor.palette, opacity)
 
     def _labels(self, image: np.ndarray, tally: Tally) -> np.ndarray:
         """Return the labels of a frame, (H, W) uint8, and count them in a tally."""

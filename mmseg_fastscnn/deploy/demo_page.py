@@ -220,9 +220,8 @@ def told() -> Iterator[None]:
     try:
         yield
     except ValueError as error:
-        raise gr.Error(
-            escape(str(error)), duration=None, print_exception=False
-        ) from error
+        message = escape(str(error))
+        raise gr.Error(message, duration=None, print_exception=False) from error
 
 
 def warn(text: str) -> None:
@@ -231,20 +230,15 @@ def warn(text: str) -> None:
 
 def facts(model: DemoModel, tally: Tally) -> str:
     """Return the legend with class shares, and the time of each stage, as HTML."""
-    predictor, shares = model.predictor, tally.shares()
+    names, palette = model.predictor.classes, model.predictor.palette
     classes = [
-        (swatch(colour) + escape(name), f'{100 * share:.2f} %')
-        for name, colour, share in zip(
-            predictor.classes, predictor.palette, shares, strict=True
-        )
+        (f'<i style="background: rgb{tuple(colour)}"></i>{escape(name)}', share)
+        for name, colour, share in zip(names, palette, tally.shares(), strict=True)
         if share
     ]
+    shares = [(name, f'{100 * share:.2f} %') for name, share in classes]
     times = [(name, f'{ms:.1f} ms') for name, ms in tally.milliseconds().items()]
-    return table('Class', 'Share', classes) + table('Stage', 'Time', times)
-
-
-def swatch(colour: Sequence[int]) -> str:
-    return f'<i style="background: rgb{tuple(colour)}"></i>'
+    return table('Class', 'Share', shares) + table('Stage', 'Time', times)
 
 
 def table(left: str, right: str, rows: list[tuple[str, str]]) -> str:
