@@ -10,12 +10,12 @@ import socket
 import struct
 import sys
 import time
-import urllib.error
-import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 from unittest.mock import MagicMock
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import cv2
 import numpy as np
@@ -265,32 +265,30 @@ def test_a_video(server, tmp_path):
         client.predict(handle_file(str(broken)), 0.5, api_name='/video')
 
 
+def ask(url: str, content: bytes | None = None, kind: str = 'application/json'):
+    """Return the status and the text of an answer."""
+    request = Request(url.replace(' ', '%20'), content, {'Content-Type': kind})
+    try:
+        with urlopen(request) as answer:
+            return answer.status, answer.read().decode()
+    except HTTPError as error:
+        return error.code, error.read().decode()
+
+
 def test_no_other_file_is_served_and_uploads_are_limited(server):
+    api = f'{server.address}/gradio_api'
     for path in ('/etc/passwd', ROOT / 'setup.py', server.files[0], 'http://localhost'):
-        assert status(f'{server.address}/gradio_api/file={path}') == 403
+        assert ask(f'{api}/file={path}')[0] == 403
     given = dict(path=str(server.images[0]), meta={'_type': 'gradio.FileData'})
-    call = f'{server.address}/gradio_api/call/image'
-    event = json.loads(post(call, json.dumps(dict(data=[given, 0.5])).encode()))
-    with urllib.request.urlopen(f'{call}/{event["event_id"]}') as answer:
-        said = answer.read().decode()
+    event = ask(f'{api}/call/image', json.dumps(dict(data=[given, 0.5])).encode())[1]
+    said = ask(f'{api}/call/image/{json.loads(event)["event_id"]}')[1]
     assert 'event: error' in said and 'street' not in said, said
     assert REFUSED in server.said
-    with urllib.request.urlopen(f'{server.address}/config') as answer:
-        assert json.load(answer)['max_file_size'] == 100 * 2**20
-
-
-def status(url: str) -> int:
-    try:
-        with urllib.request.urlopen(url.replace(' ', '%20')) as answer:
-            return answer.status
-    except urllib.error.HTTPError as error:
-        return error.code
-
-
-def post(url: str, content: bytes) -> bytes:
-    header = {'Content-Type': 'application/json'}
-    with urllib.request.urlopen(urllib.request.Request(url, content, header)) as answer:
-        return answer.read()
+    form = b'--B\r\nContent-Disposition: form-data; name="files"; filename="a"\r\n\r\n'
+    for size, expected in ((100 * 2**20, 200), (100 * 2**20 + 1, 413)):
+        content = form + bytes(size) + b'\r\n--B--\r\n'
+        status, _ = ask(f'{api}/upload', content, 'multipart/form-data; boundary=B')
+        assert status == expected
 
 
 def test_the_size_of_an_image_is_checked_before_it_is_decoded(tmp_path):
