@@ -36,7 +36,7 @@ from mmseg_fastscnn.results import png_chunk
 SIZE = (64, 96)
 REFUSED = 'it was not uploaded by a user'  # gradio's words
 PIXELS = """async image => {
-  await image.decode();
+  while (!image.complete) await new Promise(later => setTimeout(later, 20));
   const canvas = document.createElement('canvas');
   canvas.width = image.naturalWidth;
   canvas.height = image.naturalHeight;
@@ -129,6 +129,7 @@ def page(server, browser):
     """The page on a phone in dark mode; it asks nobody but the server."""
     phone = dict(viewport=dict(width=390, height=844), is_mobile=True)
     context = browser.new_context(**phone, color_scheme='dark')
+    context.set_default_timeout(120_000)  # ms, on a busy machine
     page, asked = context.new_page(), []
     page.on('request', lambda request: asked.append(request.url))
     page.goto(server.address)
