@@ -26,7 +26,6 @@ SESSIONS = 32  # users whose last image is kept, for the slider
 AT_ONCE = 8  # users whose images are decoded and drawn at the same time
 # no 'share', which is with others
 SHOWN = dict(alt_text='Overlay', buttons=['download', 'fullscreen'])
-FONTS = ['system-ui', 'sans-serif']  # gradio's own come from elsewhere
 REAR_CAMERA = dict(video=dict(facingMode=dict(ideal='environment')))
 PROGRESS = gr.Progress()  # gradio fills it in
 CSS = """
@@ -104,7 +103,6 @@ class DemoPage:
             enable_monitoring=False,
             mcp_server=False,
             ssr_mode=False,
-            theme=gr.themes.Default(font=FONTS, font_mono=['monospace']),
             css=CSS,
         )
         return page
