@@ -38,6 +38,7 @@ NOT_RUN = {
     'python tools/export.py CONFIG CHECKPOINT --output': 'test_deploy_operators does',
     'fastscnn export CONFIG CHECKPOINT --precision int8': 'test_int8.py does',
     'fastscnn export CONFIG CHECKPOINT --format openvino': 'test_int8.py does',
+    'fastscnn demo ': 'test_demo.py does',
     'fastscnn sweep ': 'test_sweep.py does',
     'fastscnn compare work_dirs/sweep': 'test_sweep.py does',
     'python tools/benchmark.py CONFIG CHECKPOINT street.onnx': 'test_deploy.py does',

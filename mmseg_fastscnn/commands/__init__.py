@@ -11,10 +11,10 @@ from importlib import import_module
 from types import ModuleType
 
 VERBS = (
-    *('check', 'train', 'test', 'predict', 'export', 'benchmark', 'report', 'compare'),
-    *('sweep', 'robustness', 'browse_dataset', 'get_flops'),
-    *('convert_checkpoint', 'convert_config', 'make_toy_streets', 'pack_dataset'),
-    *('print_config', 'publish_model', 'share'),
+    *('check', 'train', 'test', 'predict', 'demo', 'export', 'share'),
+    *('report', 'compare', 'sweep', 'robustness', 'benchmark', 'get_flops'),
+    *('browse_dataset', 'pack_dataset', 'make_toy_streets', 'print_config'),
+    *('convert_config', 'convert_checkpoint', 'publish_model'),
 )
 
 
