@@ -11,6 +11,7 @@ nothing could be predicted.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from mmseg_fastscnn.deploy.stream import Prediction
 
 MISTAKE, SOME_SKIPPED = 2, 1  # exit statuses
+SIGNALS = (signal.SIGINT, signal.SIGTERM)  # after which what is written is complete
 
 
 def parse_args(parser: ArgumentParser, words: Sequence[str] | None) -> Namespace:
@@ -112,9 +114,9 @@ def main(args: Namespace) -> None:
     from mmseg_fastscnn.deploy.saving import Saving
     from mmseg_fastscnn.deploy.sources import find_sources
     from mmseg_fastscnn.deploy.stages import Stages
-    from mmseg_fastscnn.deploy.stopping import StopSignals
     from mmseg_fastscnn.deploy.stream import stream
     from mmseg_fastscnn.deploy.video import Flicker
+    from mmseg_fastscnn.stopping import StopSignals
 
     silence_opencv()
     sources = find_sources(args.source, print_note)
@@ -123,7 +125,7 @@ def main(args: Namespace) -> None:
         args.model, args.config, size, args.device, precision=args.precision
     )
     flicker = Flicker()
-    with StopSignals() as stop, FrameProgress(sources) as progress:
+    with StopSignals(SIGNALS) as stop, FrameProgress(sources) as progress:
         saving = Saving(
             args.out, sources, predictor, args.save, args.alpha, progress.note
         )
@@ -164,19 +166,19 @@ def show(prediction: Prediction, made: dict) -> bool:
     return cv2.waitKey(1) & 0xFF not in (ord('q'), 27)
 
 
-def status(count: int, problems: int, signal: int) -> int:
+def status(count: int, problems: int, number: int) -> int:
     """Return the exit status, and say in a line what it means.
 
     Args:
         count: Number of frames that were predicted.
         problems: Number of sources and frames that were skipped.
-        signal: The signal that ended the run, or 0.
+        number: The signal that ended the run, or 0.
     """
     if problems:
         print_note(f'Skipped: {problems}, named above.')
-    if signal:
+    if number:
         print_note('Stopped by a signal; what was written is complete.')
-        return 128 + signal
+        return 128 + number
     if not count:
         print_note('Nothing was predicted.')
         return MISTAKE
