@@ -183,7 +183,7 @@ def test_facts_of_a_sample(boats, tmp_path):
     assert facts.pixels == {'sea': 38, 'boat': 2} and facts.ignored == 40
     assert facts.raw_values == {0: 20, 1: 38, 2: 2, 255: 20}
     assert facts.image_kinds == {'uint8 x 3 JPEG': 20} and not facts.absent
-    assert facts.suggestion is None and not facts.errors
+    assert facts.suggestion is None and not any(p.errors for p in facts.pairs)
     # masks of 0 and 255
     for path in (tmp_path / 'ann_dir').iterdir():
         cv2.imwrite(str(path), np.array([[0, 255, 255, 0]], np.uint8))
@@ -196,4 +196,6 @@ def test_facts_of_a_sample(boats, tmp_path):
     assert facts.pixels == {'sea': 20, 'boat': 20} and facts.suggestion is None
     (tmp_path / 'ann_dir/3.png').write_bytes(b'')
     facts = occurring_classes(mended, 60)
-    assert facts.labelled == 9 and '3.png: cannot be read' in facts.errors[0]
+    (unreadable,) = [pair for pair in facts.pairs if pair.errors]
+    assert facts.labelled == 9
+    assert '3.png: cannot be read' in unreadable.errors['label']

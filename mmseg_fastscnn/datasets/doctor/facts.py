@@ -56,7 +56,6 @@ class PairFacts:
         errors: Messages by what is wrong: 'image' and 'label' cannot be read, 'ids' are
             not in the label map, 'grid': the label does not lie on the image.
         values: Value in the label file -> pixels.
-        has_palette: Whether the label file has a palette.
         is_lossy: Whether the label file is a JPEG, which changes values.
         pixels: Class name -> pixels; None if the label could not be read.
         ignored: Pixels that are ignored.
@@ -72,7 +71,6 @@ class PairFacts:
     orientation: int = 1
     errors: dict[str, str] = field(default_factory=dict)
     values: dict[Value, int] = field(default_factory=dict)
-    has_palette: bool = False
     is_lossy: bool = False
     pixels: dict[str, int] | None = None
     ignored: int = 0
@@ -179,7 +177,6 @@ def count_label(part: Part, raw: RawLabel, name: str, facts: PairFacts) -> None:
     values = count_values(raw.values)
     kept = sorted(values, key=values.get, reverse=True)[:KEPT]
     facts.values = {value: values[value] for value in sorted(kept, key=str)}
-    facts.has_palette = raw.palette is not None
     try:
         train = part.label_map.encode(raw, name)
     except ValueError as error:

@@ -123,7 +123,7 @@ def learnable(facts: DatasetFacts) -> Iterator[Finding]:
     seen = f'{facts.labelled} {facts.name} labels looked at, of {facts.total}'
     pixels = facts.pixels
     occurring = [name for name, count in pixels.items() if count]
-    absent = [name for name, count in pixels.items() if not count]
+    absent = facts.absent
     if len(occurring) < 2:
         values = shorten([value for value, _ in facts.raw_values.most_common()])
         way = f'The files hold {values}. Correct label_map or metainfo.classes.'
