@@ -7,13 +7,16 @@ anything and to run anything but its own script.
 
 import base64
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
+from pathlib import Path
 
 import cv2
 import numpy as np
 
 from mmseg_fastscnn.report.dataset_text import printable
+from mmseg_fastscnn.results import check_may_write
+from mmseg_fastscnn.writing import whole_file
 
 HEAD = """<!doctype html>
 <!-- {mark} -->
@@ -90,6 +93,19 @@ def head(title: str, mark: str, script: str = '') -> str:
     return HEAD.format(title=text(title), mark=mark, scripts=scripts)
 
 
+def write_page(path: str | Path, parts: Iterable[str]) -> None:
+    """Write a page.
+
+    Raises:
+        ValueError: The file exists and is not ours.
+    """
+    check_may_write(Path(path))
+    content = '\n'.join(parts)
+    with whole_file(path) as file:
+        # names that are not UTF-8 hold half characters, which are written as \\udcff
+        file.write(content.encode('utf-8', 'backslashreplace'))
+
+
 def text(words: object) -> str:
     """Return words as HTML that shows them, whatever they hold."""
     return escape(printable(str(words)))
@@ -119,7 +135,7 @@ def legend(metainfo: Mapping, unlabelled: bool = False) -> str:
     return f'<p class="legend">{"".join(entries)}</p>'
 
 
-def table(columns: Sequence[str], rows: Iterator[Sequence[object]]) -> str:
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """Return a table whose cells are text; None is an empty cell."""
     header = ''.join(f'<th>{text(column)}</th>' for column in columns)
     lines = [f'<div class="scroll"><table><thead><tr>{header}</tr></thead><tbody>']
