@@ -98,16 +98,16 @@ def image_paths(config: Config) -> list[str]:
     Raises:
         ValueError: The data set does not name files.
     """
-    from mmseg_fastscnn.datasets.doctor.survey import parts_of
+    from mmseg_fastscnn.datasets.parts import infos_of, parts_of
     from mmseg_fastscnn.registry import DATASETS
 
-    parts = list(parts_of(DATASETS.build(config.test_dataloader.dataset)))
-    if not all(hasattr(part, 'get_data_info') for part in parts):
+    dataset = DATASETS.build(config.test_dataloader.dataset)
+    if not all(hasattr(part, 'get_data_info') for part in parts_of(dataset)):
         raise ValueError(
             'The test data is not made of image files, which exported files are timed '
             'with. Time them with a data set of files (SegDataset).'
         )
-    return [p.get_data_info(k)['img_path'] for p in parts for k in range(len(p))]
+    return [info['img_path'] for info in infos_of(dataset)]
 
 
 def timing_or_mistake(

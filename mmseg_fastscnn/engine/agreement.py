@@ -13,14 +13,13 @@ from textwrap import shorten
 import mmengine
 import torch
 from mmengine.config import Config
-from mmengine.dataset import BaseDataset
 from mmengine.dist import all_gather_object, get_world_size
 from mmengine.hooks import Hook
 from torch import nn
 from torch.utils.data import Dataset
 
 import mmseg_fastscnn
-from mmseg_fastscnn.datasets.doctor.survey import parts_of
+from mmseg_fastscnn.datasets.parts import infos_of
 from mmseg_fastscnn.engine.processes import ProcessesDiffer, all_processes, rank_list
 from mmseg_fastscnn.registry import HOOKS
 
@@ -143,12 +142,9 @@ def describe_names(dataset: Dataset) -> str:
     Names are those below the image folder. A data set that lists no files has none.
     """
     names = hashlib.sha256()
-    for part in parts_of(dataset):
-        if isinstance(part, BaseDataset):
-            for k in range(len(part)):
-                info = part.get_data_info(k)
-                name = info.get('rel_path') or Path(info.get('img_path', '')).name
-                names.update(f'{name}\n'.encode())
+    for info in infos_of(dataset):
+        name = info.get('rel_path') or Path(info.get('img_path', '')).name
+        names.update(f'{name}\n'.encode())
     return f'{len(dataset)} images, names {names.hexdigest()[:8]}'
 
 

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from mmseg_fastscnn.checkpoint.weights_hash import hashes_of
+from mmseg_fastscnn.datasets.parts import parts_of
 from mmseg_fastscnn.engine.resume import plain_hub
 from mmseg_fastscnn.machine import cores_per_process
 from mmseg_fastscnn.models.segmentor import unwrapped
@@ -114,7 +115,7 @@ class DataWaitHook(Hook):
 def advice(loader: DataLoader) -> str:
     """Return what to do where loading is slower than training."""
     lines = []
-    parts = getattr(loader.dataset, 'datasets', [loader.dataset])
+    parts = parts_of(loader.dataset)
     if any(getattr(part, 'packed', 'none to be had') is None for part in parts):
         lines.append('Read from a decoded copy: tools/pack_dataset.py.')
     cores = cores_per_process()

@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader
 from mmseg_fastscnn.config import all_datasets
 from mmseg_fastscnn.datasets.doctor.crops import crops_of
 from mmseg_fastscnn.datasets.doctor.findings import Finding
-from mmseg_fastscnn.datasets.doctor.survey import parts_of
+from mmseg_fastscnn.datasets.parts import parts_of
 from mmseg_fastscnn.datasets.test_pipeline import (
     label_is_flipped,
     resized_after_padding,
