@@ -20,6 +20,7 @@ from mmseg_fastscnn.datasets.decoding import DTYPES
 from mmseg_fastscnn.datasets.image_header import MAX_PIXELS
 from mmseg_fastscnn.datasets.metainfo import complete_metainfo
 from mmseg_fastscnn.datasets.picture import as_picture, read_picture
+from mmseg_fastscnn.file_kinds import CHECKPOINTS, SUFFIXES
 from mmseg_fastscnn.machine import find_device, warn_of_slow_bfloat16
 from mmseg_fastscnn.pictures import overlay
 from mmseg_fastscnn.registry import DATASETS, MODELS
@@ -27,8 +28,6 @@ from mmseg_fastscnn.results import check_may_write, write_picture
 from mmseg_fastscnn.structures import SegDataSample
 
 Image = str | Path | np.ndarray
-CHECKPOINTS = ('.pth', '.pt', '.safetensors')
-EXPORTED = ('.onnx', '.xml', '.param', '.pte', '.pt2')
 
 
 def init_model(
@@ -110,7 +109,7 @@ def is_checkpoint(source: str | Path | Config) -> bool:
 def refuse_exported(*sources: str | Path | Config | None) -> None:
     """Raise ValueError if `init_model` got an exported file: they are no modules."""
     for source in sources:
-        if isinstance(source, str | Path) and Path(source).suffix in EXPORTED:
+        if isinstance(source, str | Path) and Path(source).suffix in SUFFIXES.values():
             raise ValueError(
                 f'{source} is an exported file, which needs no config and no torch: '
                 f'mmseg_fastscnn.deploy.backends.Predictor({str(source)!r}) predicts '

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmseg_fastscnn.deploy.formats import SAVED
+from mmseg_fastscnn.file_kinds import CONFIG_FILES
 
 if TYPE_CHECKING:
     from mmseg_fastscnn.deploy.stream import Prediction
@@ -103,7 +104,7 @@ def parse_args(parser: ArgumentParser, words: Sequence[str] | None) -> Namespace
 def config_and_sources(words: list[str | None]) -> tuple[str | None, list[str]]:
     """Tell a config from sources: argparse takes whatever comes first for it."""
     words = [word for word in words if word is not None]
-    is_config = Path(words[0]).suffix in ('.py', '.yaml', '.yml', '.json')
+    is_config = Path(words[0]).suffix in CONFIG_FILES
     return (words[0], words[1:]) if is_config else (None, words)
 
 

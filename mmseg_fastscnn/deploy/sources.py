@@ -9,10 +9,9 @@ from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
 
+from mmseg_fastscnn.file_kinds import IMAGES, VIDEOS
 from mmseg_fastscnn.results import is_ours
 
-IMAGES = ('.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')
-VIDEOS = ('.avi', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.webm')
 STREAMS = ('rtsp://', 'rtmp://', 'http://', 'https://')
 
 Tell = Callable[[str], None]  # what is told of something, in one sentence
