@@ -15,6 +15,12 @@ from mmseg_fastscnn.models.segmentor import unwrapped
 from mmseg_fastscnn.registry import HOOKS
 
 
+def log_intervals(runner) -> set[int]:
+    """Return every how many iterations a run logs its losses."""
+    hooks = [hook for hook in runner.hooks if isinstance(hook, LoggerHook)]
+    return {hook.interval for hook in hooks} or {1}
+
+
 @HOOKS.register_module()
 class RuntimeInfoHook(RuntimeInfoHookOfMMEngine):
     """mmengine's RuntimeInfoHook without waiting for the device in every iteration.
@@ -30,8 +36,7 @@ class RuntimeInfoHook(RuntimeInfoHookOfMMEngine):
 
     def before_train(self, runner) -> None:
         super().before_train(runner)
-        hooks = [hook for hook in runner.hooks if isinstance(hook, LoggerHook)]
-        self.intervals = {hook.interval for hook in hooks} or {1}
+        self.intervals = log_intervals(runner)
 
     def after_train_iter(
         self, runner, batch_idx: int, data_batch=None, outputs: dict | None = None
