@@ -33,6 +33,19 @@ from mmseg_fastscnn.writing import remove_drafts, second_name, whole_file
 POINTER = 'last_checkpoint'
 
 
+def checkpoint_folder(work_dir: str, out_dir: str | None) -> Path:
+    """Return where a run keeps its checkpoints.
+
+    Args:
+        work_dir: The run's folder.
+        out_dir: See `CheckpointHook`.
+    """
+    work_dir = Path(work_dir)
+    if out_dir is None or Path(out_dir).absolute() == work_dir.absolute():
+        return work_dir
+    return Path(out_dir, work_dir.absolute().name)
+
+
 @HOOKS.register_module()
 class CheckpointHook(Hook):
     """Write checkpoints during training; options and names are mmengine's.
@@ -100,11 +113,7 @@ class CheckpointHook(Hook):
         self.written = time.monotonic()
 
     def folder(self, runner) -> Path:
-        """Return where a run keeps its checkpoints."""
-        work_dir = Path(runner.work_dir)
-        if self.out_dir in (None, runner.work_dir):
-            return work_dir
-        return Path(self.out_dir, work_dir.name)
+        return checkpoint_folder(runner.work_dir, self.out_dir)
 
     def name(self, key: int | str) -> str:
         """Return the file of an entry of `keep_ckpt_ids`: a count, or a name."""
