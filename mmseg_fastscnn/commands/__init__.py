@@ -15,6 +15,7 @@ VERBS = (
     *('convert_checkpoint', 'convert_config', 'make_toy_streets', 'pack_dataset'),
     *('print_config', 'publish_model', 'share'),
 )
+MISTAKE = 2  # exit status after a user's mistake, as argparse's
 
 
 def run(verb: str, words: Sequence[str] | None = None, name: str | None = None) -> None:

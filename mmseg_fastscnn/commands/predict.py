@@ -19,13 +19,14 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mmseg_fastscnn.commands import MISTAKE
 from mmseg_fastscnn.deploy.formats import SAVED
 from mmseg_fastscnn.file_kinds import CONFIG_FILES
 
 if TYPE_CHECKING:
     from mmseg_fastscnn.deploy.stream import Prediction
 
-MISTAKE, SOME_SKIPPED = 2, 1  # exit statuses
+SOME_SKIPPED = 1  # exit status
 SIGNALS = (signal.SIGINT, signal.SIGTERM)  # after which what is written is complete
 
 
