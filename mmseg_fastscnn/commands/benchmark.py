@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from mmseg_fastscnn.commands import options
 from mmseg_fastscnn.deploy.formats import is_exported
+from mmseg_fastscnn.memory import peak_memory
 
 if TYPE_CHECKING:
     import torch
@@ -35,14 +35,14 @@ class Timing:
         seconds: For each stage, and for `all`, the seconds of each image.
         size: (h, w) of the images.
         precision: Type in which the network computes.
-        peak: Peak memory of the process in MiB.
+        peak: See `peak_memory`.
         machine: Facts of the device, one line each.
     """
 
     seconds: dict[str, list[float]]
     size: tuple[int, int]
     precision: str
-    peak: float
+    peak: float | None
     machine: list[str]
 
 
@@ -161,18 +161,6 @@ def time_checkpoint(file: str | None, args: Namespace) -> Timing:
     return Timing(seconds, size, args.dtype, peak_memory(), machine)
 
 
-def peak_memory() -> float:
-    """Return the most memory that this process has held, in MiB."""
-    status = Path('/proc/self/status')
-    if status.exists():  # `ru_maxrss` counts the parent's memory, too
-        line = next(x for x in status.read_text().splitlines() if 'VmHWM' in x)
-        return int(line.split()[1]) / 1024
-    import resource
-
-    scale = 2**20 if sys.platform == 'darwin' else 2**10
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale
-
-
 def table(timings: dict[str, Timing]) -> str:
     """Return the stages as rows, and the files as columns."""
     import numpy as np
@@ -191,6 +179,7 @@ def table(timings: dict[str, Timing]) -> str:
 
     columns = timings.values()
     rates = [1 / np.median(timing.seconds['all']) for timing in columns]
+    peaks = ['-' if t.peak is None else f'{t.peak:,.0f}' for t in columns]
     used = [s for s in STAGES if any(s in timing.seconds for timing in columns)]
     lines = [
         row('', [f'{name[-WIDTH + 2 :]:>{WIDTH}}' for name in timings]),
@@ -199,7 +188,7 @@ def table(timings: dict[str, Timing]) -> str:
         row('images per second', [f'{rate:>{WIDTH}.1f}' for rate in rates]),
         row('images', [f'{"{}x{}".format(*t.size):>{WIDTH}}' for t in columns]),
         row('precision', [f'{t.precision:>{WIDTH}}' for t in columns]),
-        row('peak memory, MiB', [f'{t.peak:>{WIDTH},.0f}' for t in columns]),
+        row('peak memory, MiB', [f'{peak:>{WIDTH}}' for peak in peaks]),
     ]
     return '\n'.join(lines)
 
