@@ -25,7 +25,8 @@ from mmengine.model import revert_sync_batchnorm
 from mmengine.structures import PixelData
 from torch import Tensor, nn
 
-from mmseg_fastscnn.apis.inference import inference_model, init_model, load_model
+from mmseg_fastscnn.apis.inference import inference_model
+from mmseg_fastscnn.apis.loading import init_model, load_model
 from mmseg_fastscnn.config.read import read_config
 from mmseg_fastscnn.config.shipped import SHIPPED
 from mmseg_fastscnn.datasets.metainfo import complete_metainfo

@@ -6,12 +6,8 @@ from pathlib import Path
 import numpy as np
 from mmengine.config import Config
 
-from mmseg_fastscnn.apis.inference import (
-    Image,
-    inference_model,
-    init_model,
-    show_result_pyplot,
-)
+from mmseg_fastscnn.apis.inference import Image, inference_model, show_result_pyplot
+from mmseg_fastscnn.apis.loading import init_model
 from mmseg_fastscnn.results import ResultFolder, write_png
 from mmseg_fastscnn.structures import SegDataSample
 
