@@ -31,6 +31,14 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)  # after which what is written is comp
 
 
 def parse_args(parser: ArgumentParser, words: Sequence[str] | None) -> Namespace:
+    add_files(parser)
+    add_settings(parser)
+    args = parser.parse_args(words)
+    check_args(parser, args)
+    return args
+
+
+def add_files(parser: ArgumentParser) -> None:
     parser.add_argument('model', help='checkpoint or exported file')
     parser.add_argument(
         'config', nargs='?', help='config of a checkpoint that has none inside'
@@ -47,6 +55,9 @@ def parse_args(parser: ArgumentParser, words: Sequence[str] | None) -> Namespace
     parser.add_argument(
         '--save', nargs='*', choices=SAVED, default=['overlay'], help='what to save'
     )
+
+
+def add_settings(parser: ArgumentParser) -> None:
     parser.add_argument(
         '--alpha', type=float, default=0.5, help='opacity of the colours, 0 to 1'
     )
@@ -79,7 +90,10 @@ def parse_args(parser: ArgumentParser, words: Sequence[str] | None) -> Namespace
         help='lower the resolution as far as this frame rate needs',
     )
     parser.add_argument('--show', action='store_true', help='show it in a window')
-    args = parser.parse_args(words)
+
+
+def check_args(parser: ArgumentParser, args: Namespace) -> None:
+    """Tell the config from sources; end with a message if an option is out of range."""
     args.config, args.source = config_and_sources([args.config, *args.source])
     if not args.source:
         parser.error(f'{args.config} is a config; name a source after it.')
@@ -99,7 +113,6 @@ def parse_args(parser: ArgumentParser, words: Sequence[str] | None) -> Namespace
     has_display = os.environ.get('DISPLAY') or os.environ.get('WAYLAND_DISPLAY')
     if args.show and sys.platform == 'linux' and not has_display:
         parser.error('--show needs a display, and DISPLAY is not set.')
-    return args
 
 
 def config_and_sources(words: list[str | None]) -> tuple[str | None, list[str]]:
