@@ -9,6 +9,7 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from mmseg_fastscnn.datasets import BaseSegDataset, LoadAnnotations, occurring_classes
+from mmseg_fastscnn.datasets.label_errors import count_values
 from mmseg_fastscnn.datasets.label_map import LabelMap
 from mmseg_fastscnn.datasets.loading import read_label
 from mmseg_fastscnn.registry import DATASETS
@@ -173,6 +174,12 @@ def test_wrappers_of_mmengine(boats):
     unlabelled = DATASETS.build(dict(boats, data_prefix=dict(img_path='img_dir')))
     with pytest.raises(ValueError, match='no label, so there are no classes to bal'):
         unlabelled.get_cat_ids(0)
+
+
+def test_the_pixels_of_a_large_label_are_counted_exactly():
+    label = np.zeros((4097, 4097), np.uint8)  # more pixels than a float32 can count
+    label[0, :2] = 255
+    assert count_values(label) == {0: 4097**2 - 2, 255: 2}
 
 
 def test_facts_of_a_sample(boats, tmp_path):
