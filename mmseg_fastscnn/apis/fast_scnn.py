@@ -14,7 +14,6 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType
 
 import torch
 from mmengine.logging import MMLogger
@@ -29,6 +28,7 @@ from mmseg_fastscnn.config.read import read_config
 from mmseg_fastscnn.config.shipped import SHIPPED
 from mmseg_fastscnn.datasets.metainfo import complete_metainfo
 from mmseg_fastscnn.datasets.seg_dataset import SegDataset
+from mmseg_fastscnn.packages import needed
 from mmseg_fastscnn.registry import MODELS
 from mmseg_fastscnn.structures import SegDataSample
 
@@ -114,7 +114,9 @@ class FastSCNN(nn.Module):
                 raise FileNotFoundError(
                     f'{source} is no folder, and no name USER/NAME on the hub.'
                 )
-            folder = Path(hub().snapshot_download(str(source)))
+            folder = Path(
+                needed('huggingface_hub', 'The hub').snapshot_download(str(source))
+            )
         return cls.load(folder / PUBLISHED, **options)
 
     @property
@@ -200,22 +202,6 @@ class FastSCNN(nn.Module):
             )
         images = images.to(self.device).flip(1)  # the preprocessor takes BGR
         return self.segmentor.data_preprocessor(dict(inputs=list(images)))['inputs']
-
-
-def hub() -> ModuleType:
-    """Import huggingface_hub.
-
-    Raises:
-        ImportError: It is not installed.
-    """
-    try:
-        import huggingface_hub
-    except ImportError as error:
-        raise ImportError(
-            "The hub needs huggingface_hub: pip install 'mmseg-fastscnn[hub]', or "
-            'pip install huggingface_hub'
-        ) from error
-    return huggingface_hub
 
 
 @contextmanager

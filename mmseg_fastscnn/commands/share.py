@@ -54,9 +54,9 @@ def main(args: Namespace) -> None:
         write_folder(args, Path(args.target))
         print(f"To load it: FastSCNN.from_pretrained('{args.target}')")
         return
-    from mmseg_fastscnn.apis.fast_scnn import hub
+    from mmseg_fastscnn.packages import needed
 
-    api = hub().HfApi()
+    api = needed('huggingface_hub', '--push').HfApi()
     with tempfile.TemporaryDirectory() as folder:
         write_folder(args, Path(folder, 'model'))
         api.create_repo(args.target, exist_ok=True)
