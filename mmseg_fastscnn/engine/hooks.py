@@ -121,7 +121,7 @@ def advice(loader: DataLoader) -> str:
     """Return what to do where loading is slower than training."""
     lines = []
     parts = parts_of(loader.dataset)
-    if any(getattr(part, 'packed', 'none to be had') is None for part in parts):
+    if any(hasattr(part, 'packed') and part.packed is None for part in parts):
         lines.append('Read from a decoded copy: tools/pack_dataset.py.')
     cores = cores_per_process()
     if cores > loader.num_workers:

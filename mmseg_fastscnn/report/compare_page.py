@@ -84,5 +84,5 @@ def worse_parts(first: Group, second: Group) -> Iterator[str]:
     found = [kept[path] for path, _, _ in worse if path in kept]
     if found:
         yield f'<p>As {text(run.name)} predicts them after its last validation:</p>'
-        yield legend(run.metainfo, unlabelled=True)
+        yield legend(run.metainfo)
         yield from (result_row(run, *pair) for pair in found)

@@ -62,7 +62,7 @@ def legend_of(report: Report) -> Iterator[str]:
     parts = [part for facts in report.facts.values() for part in facts.parts]
     named = [part.metainfo for part in parts]
     if named:
-        yield legend(named[0], unlabelled=True)
+        yield legend(named[0])
 
 
 def figures(report: Report, pairs: Sequence[PairFacts]) -> Iterator[str]:

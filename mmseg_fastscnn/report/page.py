@@ -123,15 +123,14 @@ def figure(shown: str, caption: str) -> str:
     return f'<figure>{shown}<figcaption>{text(caption)}</figcaption></figure>'
 
 
-def legend(metainfo: Mapping, unlabelled: bool = False) -> str:
-    """Return the names of the classes, each beside its colour."""
+def legend(metainfo: Mapping) -> str:
+    """Return the names of the classes, each beside its colour, and the stripes."""
     pairs = zip(metainfo['classes'], metainfo['palette'], strict=True)
     entries = [
         f'<span><i style="background: rgb({r},{g},{b})"></i>{text(name)}</span> '
         for name, (r, g, b) in pairs
     ]
-    if unlabelled:
-        entries.append('<span><i class="hatch"></i>not labelled</span>')
+    entries.append('<span><i class="hatch"></i>not labelled</span>')
     return f'<p class="legend">{"".join(entries)}</p>'
 
 

@@ -25,7 +25,7 @@ def picture_parts(run: Run) -> Iterator[str]:
         found = run.results(run.validations[-2], 'shown')
         earlier = {result.name: result for result, _ in found}
     yield '<h2>Validation images: now, before and truth</h2>'
-    yield legend(run.metainfo, unlabelled=True)
+    yield legend(run.metainfo)
     for result, image in shown:
         yield result_row(run, result, image, earlier.get(result.name))
     yield '<h2>The images of lowest IoU</h2>'
