@@ -60,7 +60,7 @@ def is_ours(path: Path) -> bool:
 
 
 def check_may_write(path: Path) -> None:
-    """Check that a file does not exist, or may be replaced since it is ours.
+    """Check that a file does not exist, or that this program wrote it.
 
     Raises:
         ValueError: It is something else.
@@ -147,7 +147,7 @@ class ResultFolder:
 
 
 def folders_read(sample: SegDataSample | Mapping) -> list[Path]:
-    """Return the folder of all images, as far as it is known, and that of the label."""
+    """Return the folders of image and label, as far as they are known."""
     folders = []
     image, label = sample.get('img_path'), sample.get('seg_map_path')
     if image:

@@ -60,7 +60,9 @@ def second_name(source: Path, path: Path) -> None:
             shutil.copyfileobj(content, file)
         return
     draft.replace(path)
-    draft.unlink(missing_ok=True)  # is left where both names are of one file already
+    draft.unlink(
+        missing_ok=True
+    )  # rename leaves it if both names are of one file already
     flush_folder(path.parent)
 
 

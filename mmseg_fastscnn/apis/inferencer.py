@@ -106,7 +106,7 @@ class MMSegInferencer:
 
 
 def listed(inputs: Image | Sequence[Image]) -> list[Image]:
-    """Return the images that are meant: of a folder, its files by name."""
+    """Return the images as a list; of a folder, its files sorted by name."""
     if isinstance(inputs, list | tuple):
         return list(inputs)
     if isinstance(inputs, np.ndarray) or not Path(inputs).is_dir():

@@ -130,7 +130,7 @@ def embedded_config(content: Mapping, path: str | Path) -> Config:
 
 
 def test_data_of(config: Config) -> dict:
-    """Return the settings of the test data set; of several, those of the first."""
+    """Return the settings of the test data set, or of the first of several."""
     dataset = config.test_dataloader.dataset
     while 'datasets' in dataset or 'dataset' in dataset:
         dataset = dataset.get('dataset') or dataset['datasets'][0]

@@ -116,7 +116,7 @@ def check_args(parser: ArgumentParser, args: Namespace) -> None:
 
 
 def config_and_sources(words: list[str | None]) -> tuple[str | None, list[str]]:
-    """Tell a config from sources: argparse takes whatever comes first for it."""
+    """Tell a config from sources: argparse takes the first word for the config."""
     words = [word for word in words if word is not None]
     is_config = Path(words[0]).suffix in CONFIG_FILES
     return (words[0], words[1:]) if is_config else (None, words)

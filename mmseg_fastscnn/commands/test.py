@@ -136,7 +136,7 @@ def runner_of_file(config: Config, file: str) -> SegRunner:
 
 
 def metrics_file(args: Namespace, dtype: torch.dtype) -> str:
-    """Return the name of the scores, so that no kind of evaluation replaces another.
+    """Return the name of the file of scores, one for each kind of evaluation.
 
     `metrics.json`; `metrics_raw_ms_flip_bfloat16.json` for raw weights, multiple scales
     and flips, computed in bfloat16; `metrics_street_onnx.json` for street.onnx.

@@ -127,7 +127,7 @@ def default_work_dir(config: Config) -> str:
 
 
 def count_each_image_once(config: Config) -> None:
-    """Keep mmengine's sampler from repeating images to fill up the last batch."""
+    """Keep mmengine's sampler from repeating images to fill the last batch."""
     for loader in ('val_dataloader', 'test_dataloader'):
         sampler = (config.get(loader) or {}).get('sampler') or {}
         if sampler.get('type') == 'DefaultSampler':

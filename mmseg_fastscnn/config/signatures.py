@@ -128,7 +128,7 @@ def takes_kwargs(function: Callable) -> bool:
 
 
 def fits(value: object, hint: object) -> bool:
-    """Return whether a config's value can be meant for a parameter so annotated.
+    """Return whether a config's value fits a parameter with this annotation.
 
     A dict fits any class, since most are built from dicts. Any value fits an annotation
     that is not known here.

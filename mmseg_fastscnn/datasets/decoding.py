@@ -104,7 +104,7 @@ def decode_by(
 
 
 def check_depth(header: Header, path: str, color_type: str, backend: str) -> None:
-    """Refuse reading a file as 8-bit colours or grays, or warn, if it loses values."""
+    """Refuse or warn where reading a file as 8-bit colours or grays loses values."""
     if header.dtype not in ('uint8', 'uint16') or not header.for_opencv:
         raise ValueError(
             f'{path}: has {header.channels} channel(s) of {header.dtype}, of which '

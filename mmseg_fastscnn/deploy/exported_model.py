@@ -40,7 +40,7 @@ class ExportedModel(nn.Module):
 
 
 def differences(config: Config, found: Description) -> list[str]:
-    """Say what a file does in another way than a config says.
+    """Say where a file differs from what a config says.
 
     Raises:
         ValueError: File and config have other classes, in name or in order; or the

@@ -158,7 +158,7 @@ def known_file(path: Path, name: Path) -> Source:
 
 
 def told_apart(sources: list[Source]) -> list[Source]:
-    """Make equal names of results longer until they differ.
+    """Make the names of results longer where they are equal, until all differ.
 
     Files that differ by their suffix alone keep it; others get folders above them. An
     image and a video may have the same name: their results have other suffixes.

@@ -29,7 +29,7 @@ SHOWN = 10  # differences that a message lists
 
 
 def check_config_and_code(config: Config) -> None:
-    """Compare config and code of all processes, before anything is built from them.
+    """Compare config and code of all processes before anything is built.
 
     Raises:
         ProcessesDiffer: They are not the same everywhere.
@@ -94,7 +94,7 @@ def check_same(facts: Mapping[str, str]) -> None:
 
 
 def who_has_what(values: Sequence[str]) -> Iterator[str]:
-    """Say of each value which ranks have it, and on which hosts."""
+    """Say for each value which ranks have it, and on which hosts."""
     for value in dict.fromkeys(values):
         ranks = [rank for rank, other in enumerate(values) if other == value]
         hosts = dict.fromkeys(all_processes()[rank].host for rank in ranks)

@@ -20,7 +20,7 @@ RETRY = 10  # seconds until a disk that refuses is tried again
 
 
 class NotFinite(ValueError):
-    """Weights that are no numbers are not written."""
+    """Weights have values that are not finite, so they are not written."""
 
 
 @register_backend(WHOLE_FILES['backend'])

@@ -44,7 +44,7 @@ class SaidOnce:
 
 
 def write_lines_or_warn(handler: logging.FileHandler) -> None:
-    """Replace logging's traceback per line, where a file is not written, by a line."""
+    """Say once that a log file cannot be written, instead of a traceback per line."""
     say = SaidOnce()
     handler.handleError = lambda record: say(handler.baseFilename, sys.exc_info()[1])
 

@@ -23,7 +23,7 @@ LONGEST = 100  # characters of a line
 
 
 class Heartbeat:
-    """Calls a function where nothing was said for `QUIET` seconds, in a thread.
+    """Calls a function, in a thread, when nothing was printed for `QUIET` seconds.
 
     Args:
         say: Prints what is going on.

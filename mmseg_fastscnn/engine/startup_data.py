@@ -108,7 +108,7 @@ def crop_sizes(model: nn.Module, loader: DataLoader) -> Iterator[Finding]:
 
 
 def pipeline_is_for_testing(config: Config, loader: str) -> Iterator[Finding]:
-    """Find steps of a test pipeline that are not undone, or not done to the label."""
+    """Find steps of a test pipeline that prediction cannot undo."""
     for dataset in all_datasets(config, [loader]):
         pipeline = dataset.get('pipeline') or ()
         for step in training_steps(pipeline):

@@ -237,7 +237,7 @@ class ValidationRecordHook(Hook):
 
 
 def scalars_of(line: dict) -> dict[str, float]:
-    """Return the values of a validation that only we know, for the run's log."""
+    """Return the values that no metric reports, for the run's log."""
     scalars = {f'val/{name}': value for name, value in line['losses'].items()}
     for name, row in line['per_class'].items():
         if row['IoU'] is not None:

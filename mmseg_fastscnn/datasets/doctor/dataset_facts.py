@@ -88,7 +88,7 @@ class DatasetFacts:
 
     @property
     def suggestion(self) -> dict[int, int] | None:
-        """A `label_map` that makes two classes of masks of which one is ignored now."""
+        """A `label_map` for masks of 0 and 255, where 255 is ignored now."""
         return suggest_label_map(self.raw_values, self.pixels, self.ignored)
 
     def class_counts(self) -> np.ndarray:

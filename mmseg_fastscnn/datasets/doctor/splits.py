@@ -134,7 +134,7 @@ def examples_of(name: str, facts: DatasetFacts) -> list[PairFacts]:
 def equal_files(
     training: Dataset, validation: Dataset, seconds: float
 ) -> Iterator[Finding]:
-    """Find validation images that are training images: one file, or two of one content.
+    """Find validation images that are training images: the same file, or equal files.
 
     Args:
         training, validation: Data sets, or wrappers of mmengine around some.
