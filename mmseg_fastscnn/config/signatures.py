@@ -50,10 +50,8 @@ def torchvision_dataset(settings: Mapping) -> Callable | None:
 
 
 # Classes whose `**kwargs` do not go to their base class, and who gets these, by the
-# settings. (CheckpointHook accepts any key for the sake of old configs and ignores it;
-# with `object` as the reader such a key is an error.)
+# settings.
 KWARGS_GO_TO: dict[str, Callable[[Mapping], Callable | None]] = {
-    'mmengine.CheckpointHook': lambda settings: object,
     'mmengine.EMAHook': lambda settings: find_type(
         settings.get('ema_type', 'ExponentialMovingAverage')
     ),
