@@ -205,29 +205,6 @@ def test_what_is_validated_in_training_is_what_is_saved(streets, tmp_path):
     assert report['mIoU'] == pytest.approx(float(validated), abs=2e-4)
 
 
-def test_a_model_of_other_classes_than_the_data_is_refused(streets, tmp_path):
-    for count in (11, 25):
-        printed = run(
-            'tools/train.py',
-            TOY,
-            *['--work-dir', tmp_path, '--data-root', streets, *small_run()],
-            f'model.num_classes={count}',
-            ok=False,
-        )
-        assert f'num_classes={count}, the training data 19 classes' in printed
-
-
-def test_a_batch_of_one_is_refused(streets, tmp_path):
-    printed = run(
-        'tools/train.py',
-        TOY,
-        *['--work-dir', tmp_path, '--data-root', streets, *small_run()],
-        'train_dataloader.batch_size=1',
-        ok=False,
-    )
-    assert 'The batch has one image' in printed.strip().splitlines()[-1]
-
-
 def test_predicting_without_labels(streets, checkpoint, tmp_path):
     printed = run(
         *['tools/test.py', TOY, checkpoint, '--data-root', streets],
