@@ -41,6 +41,12 @@ def whole_file(path: str | Path) -> Iterator[BinaryIO]:
         raise
 
 
+def write_file(path: str | Path, content: bytes | memoryview) -> None:
+    """Write a file of this content; see `whole_file`."""
+    with whole_file(path) as file:
+        file.write(content)
+
+
 def draft_of(path: Path) -> Path:
     """Return the name under which this process writes a file before it is complete."""
     return path.with_name(f'.{path.name}.{os.getpid()}.part')

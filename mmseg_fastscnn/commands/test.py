@@ -159,7 +159,7 @@ def write_metrics(
     path: Path, runner: SegRunner, means: dict, per_image: dict, args: Namespace
 ) -> None:
     """Write the scores, and how they were measured, to a file."""
-    from mmseg_fastscnn.writing import whole_file
+    from mmseg_fastscnn.writing import write_file
 
     metrics = runner.test_evaluator.metrics
     reports = [metric.report() for metric in metrics if hasattr(metric, 'report')]
@@ -174,6 +174,5 @@ def write_metrics(
         checkpoint=args.checkpoint,
         per_image=per_image,
     )
-    with whole_file(path) as file:
-        file.write((json.dumps(report, indent=2) + '\n').encode())
+    write_file(path, (json.dumps(report, indent=2) + '\n').encode())
     print(f'Written: {path}')

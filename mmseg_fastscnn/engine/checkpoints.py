@@ -28,7 +28,7 @@ from mmseg_fastscnn.engine.disk import (
     write_patiently,
 )
 from mmseg_fastscnn.registry import HOOKS
-from mmseg_fastscnn.writing import remove_drafts, second_name, whole_file
+from mmseg_fastscnn.writing import remove_drafts, second_name, write_file
 
 POINTER = 'last_checkpoint'
 
@@ -188,8 +188,8 @@ class CheckpointHook(Hook):
         self.written = time.monotonic()
 
     def _point_to_last(self, runner) -> None:
-        with whole_file(Path(runner.work_dir, POINTER)) as file:
-            file.write(str(self.folder(runner) / self.name(self.last[1])).encode())
+        last = self.folder(runner) / self.name(self.last[1])
+        write_file(Path(runner.work_dir, POINTER), str(last).encode())
         self._remove_old(runner)
 
     def _remove_old(self, runner) -> None:

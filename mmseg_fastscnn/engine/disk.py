@@ -13,7 +13,7 @@ from mmengine.hooks import EMAHook
 from torch import Tensor
 
 from mmseg_fastscnn.models.segmentor import unwrapped
-from mmseg_fastscnn.writing import whole_file
+from mmseg_fastscnn.writing import write_file
 
 WHOLE_FILES = dict(backend='whole files')  # `backend_args` of mmengine
 RETRY = 10  # seconds until a disk that refuses is tried again
@@ -34,8 +34,7 @@ class WholeFileBackend(LocalBackend):
                 errno.ENOENT, 'The folder of checkpoints is gone', str(filepath)
             )
         try:
-            with whole_file(filepath) as file:
-                file.write(obj)
+            write_file(filepath, obj)
         except OSError as error:
             free = shutil.disk_usage(folder).free
             reason = f'{error.strerror}; {len(obj):,} bytes are needed, {free:,} free'

@@ -54,7 +54,7 @@ from mmseg_fastscnn.machine import set_aside_broken_torchvision
 from mmseg_fastscnn.models.segmentor import unwrapped
 from mmseg_fastscnn.registry import RUNNERS
 from mmseg_fastscnn.results import CONFIG, is_ours
-from mmseg_fastscnn.writing import whole_file
+from mmseg_fastscnn.writing import write_file
 
 
 @RUNNERS.register_module()
@@ -162,8 +162,7 @@ class SegRunner(Runner):
         path = Path(self.work_dir, name)
         if not self.trains or (path.exists() and not is_ours(path)):
             path = Path(self.log_dir, name)
-        with whole_file(path) as file:
-            file.write(CONFIG + self.cfg.pretty_text.encode())
+        write_file(path, CONFIG + self.cfg.pretty_text.encode())
 
     def setup_env(self, env_cfg: dict) -> None:
         check_launcher(self.launcher)

@@ -16,7 +16,7 @@ import numpy as np
 
 from mmseg_fastscnn.report.dataset_text import printable
 from mmseg_fastscnn.results import check_may_write
-from mmseg_fastscnn.writing import whole_file
+from mmseg_fastscnn.writing import write_file
 
 HEAD = """<!doctype html>
 <!-- {mark} -->
@@ -100,10 +100,8 @@ def write_page(path: str | Path, parts: Iterable[str]) -> None:
         ValueError: The file exists and is not ours.
     """
     check_may_write(Path(path))
-    content = '\n'.join(parts)
-    with whole_file(path) as file:
-        # names that are not UTF-8 hold half characters, which are written as \\udcff
-        file.write(content.encode('utf-8', 'backslashreplace'))
+    # names that are not UTF-8 hold half characters, which are written as \\udcff
+    write_file(path, '\n'.join(parts).encode('utf-8', 'backslashreplace'))
 
 
 def text(words: object) -> str:
