@@ -81,6 +81,28 @@ def checkpoint_size(runner) -> int:
     return weights * (1 + averaged) + trained * per_weight
 
 
+def compare_with_disk(
+    count: int, size: int, folder: Path, logger: logging.Logger
+) -> None:
+    """Say what room some checkpoints will take, and warn if there is too little.
+
+    Args:
+        count: Number of checkpoints.
+        size: Bytes of each.
+        folder: Where they will be.
+        logger: Gets the line.
+    """
+    free = shutil.disk_usage(folder).free
+    enough = count * size <= free
+    logger.log(
+        logging.INFO if enough else logging.WARNING,
+        'Up to %d more checkpoints of about %.1f MB need %.1f MB in %s, where '
+        '%.1f MB are free%s',
+        *(count, size / 1e6, count * size / 1e6, folder, free / 1e6),
+        '.' if enough else ': make room, or lower max_keep_ckpts.',
+    )
+
+
 def not_finite(checkpoint: Mapping) -> list[str]:
     """Return the names of a checkpoint's weights that have nan or infinite values."""
     tensors = {**checkpoint.get('ema_state_dict', {}), **checkpoint['state_dict']}

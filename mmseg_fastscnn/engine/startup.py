@@ -194,7 +194,7 @@ def best_score(runner) -> Iterator[Finding]:
         return  # a user's own metric does not say which values it will give
     known = [key for metric in metrics for key in metric.keys]
     hooks = [hook for hook in runner.hooks if isinstance(hook, CheckpointHook)]
-    for key in [key for hook in hooks for key in hook.save_best or ()]:
+    for key in [key for hook in hooks for key in hook.best.names]:
         if key != 'auto' and key not in known:
             yield Finding(
                 True,
