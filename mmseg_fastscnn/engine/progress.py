@@ -136,8 +136,13 @@ class ProgressHook(Hook):
         self.state = 'validation, loading the first batch'
 
     def after_val_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
-        total = len(runner.val_dataloader)
-        self.state = f'validation, batch {batch_idx + 1} of {total}'
+        self._count_batch('validation', batch_idx, len(runner.val_dataloader))
+
+    def after_test_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
+        self._count_batch('testing', batch_idx, len(runner.test_dataloader))
+
+    def _count_batch(self, what: str, batch_idx: int, total: int) -> None:
+        self.state = f'{what}, batch {batch_idx + 1} of {total}'
         if self.terminal is not None and self.terminal.bar is not None:
             self._show(self.state, batch_idx + 1, total)
 
@@ -155,12 +160,6 @@ class ProgressHook(Hook):
             self.terminal.write(line + '\n')
             self.terminal.flush()
             self.heartbeat.said = time.monotonic()
-
-    def after_test_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
-        total = len(runner.test_dataloader)
-        self.state = f'testing, batch {batch_idx + 1} of {total}'
-        if self.terminal is not None and self.terminal.bar is not None:
-            self._show(self.state, batch_idx + 1, total)
 
 
 def train_line(runner, window: int) -> str:
