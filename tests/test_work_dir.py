@@ -121,6 +121,8 @@ def test_two_runs_are_not_mixed_unasked(work_dir, tmp_path):
     config.load_from = str(work_dir / 'iter_5.pth')
     with pytest.raises(ValueError, match=r'iter_5\.pth lies in the work dir'):
         check_work_dir(config, overwrite=True)
+    config.load_from = str(work_dir / 'released.pth')  # a name that no run writes
+    check_work_dir(config, overwrite=True)
     config.resume = True
     check_work_dir(config)
     check_work_dir(Config(dict(work_dir=str(tmp_path / 'new'))))
