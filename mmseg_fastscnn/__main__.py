@@ -3,9 +3,7 @@
 import sys
 
 from mmseg_fastscnn import __version__
-from mmseg_fastscnn.commands import VERBS, command, run
-
-WRONG = 2  # exit status, as argparse's
+from mmseg_fastscnn.commands import MISTAKE, VERBS, command, run
 
 
 def main() -> None:
@@ -19,7 +17,7 @@ def main() -> None:
         run(verb, words, f'fastscnn {verb}')
     else:
         print(f'{overview()}\n\nfastscnn: no verb {verb!r}.', file=sys.stderr)
-        sys.exit(WRONG)
+        sys.exit(MISTAKE)
 
 
 def overview() -> str:

@@ -16,6 +16,7 @@ VERBS = (
     *('browse_dataset', 'pack_dataset', 'make_toy_streets', 'print_config'),
     *('convert_config', 'convert_checkpoint', 'publish_model'),
 )
+MISTAKE = 2  # exit status after a user's mistake, as argparse's
 
 
 def run(verb: str, words: Sequence[str] | None = None, name: str | None = None) -> None:

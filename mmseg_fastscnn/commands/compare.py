@@ -29,9 +29,10 @@ def runs_of(folder: Path) -> list[Path]:
 
 
 def main(args: Namespace) -> None:
-    from mmseg_fastscnn.report.compare_page import write_comparison
+    from mmseg_fastscnn.report.compare_page import parts_of_page
     from mmseg_fastscnn.report.comparison import compared, lines_of
     from mmseg_fastscnn.report.dataset_text import printable
+    from mmseg_fastscnn.report.page import write_page
     from mmseg_fastscnn.report.run_files import read_run
 
     folders = [run for folder in args.runs for run in runs_of(Path(folder))]
@@ -40,5 +41,5 @@ def main(args: Namespace) -> None:
     groups = compared([read_run(folder) for folder in folders])
     for line in lines_of(groups, groups[0].runs[0].metainfo['classes']):
         print(printable(line))
-    write_comparison(args.html, groups)
+    write_page(args.html, parts_of_page(groups))
     print(f'Written: {args.html}')

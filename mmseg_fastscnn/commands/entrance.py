@@ -13,6 +13,7 @@ from mmengine.dist import is_main_process
 from mmengine.logging import MMLogger
 
 import mmseg_fastscnn
+from mmseg_fastscnn.commands import MISTAKE
 from mmseg_fastscnn.commands.dead_worker import explain
 from mmseg_fastscnn.engine.missing_ranks import lost_others, report_missing
 from mmseg_fastscnn.engine.processes import ProcessesDiffer
@@ -23,8 +24,7 @@ from mmseg_fastscnn.machine import (
 )
 
 PACKAGE = Path(mmseg_fastscnn.__file__).parent
-# Exit statuses: argparse's for a wrong argument, the shell's for Ctrl-C.
-MISTAKE, INTERRUPTED = 2, 130
+INTERRUPTED = 130  # exit status after Ctrl-C, as the shell's
 # torch shows the error of a data loading worker as its traceback in text.
 WORKER_FRAME = re.compile(r'File "(.+)", line (\d+), in ')
 CAUGHT = re.compile(r'Caught (\w+) in DataLoader worker process')

@@ -138,7 +138,7 @@ def runner_of_file(config: Config, file: str) -> SegRunner:
 
 
 def metrics_file(args: Namespace, dtype: torch.dtype) -> str:
-    """Return the name of the scores, so that no kind of evaluation replaces another.
+    """Return the name of the file of scores, one for each kind of evaluation.
 
     `metrics.json`; `metrics_raw_ms_flip_bfloat16.json` for raw weights, multiple scales
     and flips, computed in bfloat16; `metrics_street_onnx.json` for street.onnx.
@@ -162,7 +162,7 @@ def write_metrics(
 ) -> None:
     """Write the scores, and how they were measured, as JSON and as a page."""
     from mmseg_fastscnn.report.scores_page import write_scores_page
-    from mmseg_fastscnn.writing import whole_file
+    from mmseg_fastscnn.writing import write_file
 
     metrics = runner.test_evaluator.metrics
     reports = [metric.report() for metric in metrics if hasattr(metric, 'report')]
@@ -179,8 +179,7 @@ def write_metrics(
     )
     if images.matrix is not None:
         report['confusion_matrix'] = images.matrix.tolist()
-    with whole_file(path) as file:
-        file.write((json.dumps(report, indent=2) + '\n').encode())
+    write_file(path, (json.dumps(report, indent=2) + '\n').encode())
     print(f'Written: {path}')
     if images.matrix is not None:
         page = path.with_suffix('.html')

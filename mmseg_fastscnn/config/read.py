@@ -27,8 +27,7 @@ from mmseg_fastscnn.config.source import (
     leaves,
     resolved,
 )
-
-SUFFIXES = ('.py', '.yaml', '.yml', '.json')
+from mmseg_fastscnn.file_kinds import CONFIG_FILES
 
 
 def read_config(path: str | Path) -> Config:
@@ -110,8 +109,8 @@ def check_files(file: Path, heirs: tuple[Path, ...]) -> set[Path]:
 
 def check_text(file: Path) -> None:
     """Raise ValueError unless the file holds a config in a format that is read here."""
-    if file.suffix not in SUFFIXES:
-        raise ValueError(f'The config {file} must end in {", ".join(SUFFIXES)}.')
+    if file.suffix not in CONFIG_FILES:
+        raise ValueError(f'The config {file} must end in {", ".join(CONFIG_FILES)}.')
     try:
         text = file.read_text(encoding='utf-8')
     except UnicodeDecodeError as error:

@@ -62,7 +62,7 @@ class Frame:
 
 
 def silence_opencv() -> None:
-    """Keep OpenCV and FFmpeg from printing what is told in one sentence here."""
+    """Keep OpenCV and FFmpeg from printing: this module says it in one sentence."""
     os.environ.setdefault('OPENCV_FFMPEG_LOGLEVEL', '-8')  # read at first use
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 

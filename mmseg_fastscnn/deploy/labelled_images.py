@@ -15,7 +15,7 @@ from mmseg_fastscnn.registry import DATASETS
 
 
 class LabelledImages:
-    """Images of a config's data set, spread evenly over it, as they are on the disk.
+    """Images of a config's data set as the files hold them, spread evenly over it.
 
     They are read anew at each iteration: hundreds of large ones do not fit into memory.
 

@@ -30,7 +30,7 @@ def with_workers_that_fit(settings: dict) -> dict:
 
 
 def shielded(loader: DataLoader) -> DataLoader:
-    """Let the workers of a loader live on after a signal to all processes of a job.
+    """Keep the workers of a loader alive after a signal to all processes of a job.
 
     Ctrl-C, Slurm and torchrun send one to the workers, too. Without them no iteration
     would be finished.
@@ -63,7 +63,7 @@ def end_workers(*loops: BaseLoop | None) -> None:
 
 
 def end_with_parent() -> None:
-    """End this process at a SIGTERM from its parent, and at no other one."""
+    """Wait for a SIGTERM from the parent, ignoring others, and end this process."""
     while signal.sigwaitinfo([signal.SIGTERM]).si_pid != os.getppid():
         pass
     os._exit(0)

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmseg_fastscnn.writing import whole_file
+from mmseg_fastscnn.writing import write_file
 
 STATE = 'sweep_run.json'
 
@@ -72,8 +72,7 @@ class PlannedRun:
 
     def write_state(self, seconds: float, status: int | None) -> None:
         content = dict(words=self.words, seconds=seconds, status=status)
-        with whole_file(self.folder / STATE) as file:
-            file.write(json.dumps(content).encode())
+        write_file(self.folder / STATE, json.dumps(content).encode())
 
 
 class Process:

@@ -7,9 +7,9 @@ from pathlib import Path
 from mmseg_fastscnn.datasets.corruptions import CORRUPTIONS, STRENGTHS
 from mmseg_fastscnn.deploy.robustness import CLEAN, Mious, retained
 from mmseg_fastscnn.report.charts import SCRIPT, Line, line_chart
-from mmseg_fastscnn.report.page import head, table, text
+from mmseg_fastscnn.report.page import head, table, text, write_page
 from mmseg_fastscnn.results import PAGE
-from mmseg_fastscnn.writing import whole_file
+from mmseg_fastscnn.writing import write_file
 
 COLUMNS = ('model', 'clean mIoU', *CORRUPTIONS, 'mean')
 
@@ -35,13 +35,8 @@ def write_robustness(
     """Write `robustness.html` and `robustness.json`."""
     numbers = dict(num_images=images, config=config, checkpoint=list(mious))
     numbers |= dict(seed=seed, strengths=STRENGTHS, mIoU=mious)
-    page = '\n'.join(parts_of_page(mious, images))
-    for name, content in (
-        ('robustness.json', json.dumps(numbers, indent=1)),
-        ('robustness.html', page),
-    ):
-        with whole_file(out / name) as file:
-            file.write(content.encode('utf-8', 'backslashreplace'))
+    write_file(out / 'robustness.json', json.dumps(numbers, indent=1).encode())
+    write_page(out / 'robustness.html', parts_of_page(mious, images))
 
 
 def parts_of_page(mious: Mapping[str, Mious], images: int) -> Iterator[str]:

@@ -70,6 +70,12 @@ class Run:
         scored = [v for v in self.validations if score(v) is not None]
         return max(scored, key=score, default=None)
 
+    @property
+    def miou(self) -> Curve:
+        """The mIoU of the validations."""
+        scores = [(v['iter'], score(v)) for v in self.validations]
+        return [(k, value) for k, value in scores if value is not None]
+
     def curve(self, key: str) -> Curve:
         """Return a value of the training log over iterations."""
         return [(line['iter'], line[key]) for line in self.training if key in line]

@@ -6,9 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from mmseg_fastscnn.report.confusion import confusion_parts
-from mmseg_fastscnn.report.page import facts_table, head, table, text
+from mmseg_fastscnn.report.page import facts_table, head, table, text, write_page
 from mmseg_fastscnn.results import PAGE
-from mmseg_fastscnn.writing import whole_file
 
 
 def write_scores_page(path: Path, metrics: Mapping, classes: Sequence[str]) -> None:
@@ -19,10 +18,7 @@ def write_scores_page(path: Path, metrics: Mapping, classes: Sequence[str]) -> N
         metrics: What `fastscnn test` writes as JSON.
         classes: Names of the classes.
     """
-    content = '\n'.join(parts_of_page(metrics, classes))
-    with whole_file(path) as file:
-        # names that are not UTF-8 hold half characters, which are written as \\udcff
-        file.write(content.encode('utf-8', 'backslashreplace'))
+    write_page(path, parts_of_page(metrics, classes))
 
 
 def parts_of_page(metrics: Mapping, classes: Sequence[str]) -> Iterator[str]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from mmseg_fastscnn.engine.sweep import PlannedRun
 from mmseg_fastscnn.report.comparison import Spread, spread_of
 from mmseg_fastscnn.report.run_files import read_run, score
-from mmseg_fastscnn.writing import whole_file
+from mmseg_fastscnn.writing import write_file
 
 Scores = dict[tuple[str, int], float]
 COLUMNS = (
@@ -26,12 +26,8 @@ def write_table(out: str | Path, runs: Sequence[PlannedRun]) -> Iterator[str]:
     """Write `sweep.md` and `sweep.json`, and yield the lines of the table."""
     facts = [facts_of(run) for run in runs if run.is_done()]
     lines = list(table([run.recipe for run in runs], facts))
-    for name, text in (
-        ('sweep.md', '\n'.join(lines) + '\n'),
-        ('sweep.json', json.dumps(facts, indent=1)),
-    ):
-        with whole_file(Path(out) / name) as file:
-            file.write(text.encode())
+    write_file(Path(out, 'sweep.md'), ('\n'.join(lines) + '\n').encode())
+    write_file(Path(out, 'sweep.json'), json.dumps(facts, indent=1).encode())
     yield from lines
 
 
