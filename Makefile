@@ -9,7 +9,7 @@ CONFIG := configs/fastscnn/fast_scnn_toy_streets.py
 .PHONY: help demo test test-latest docs clean
 help:
 	@echo 'make demo         install; train on generated streets, evaluate, draw'
-	@echo 'make test         install, Triton and runtimes included (1.5 GB more); lint, run all tests'
+	@echo 'make test         install, Triton and runtimes included (1.8 GB more); lint, run all tests'
 	@echo 'make test-latest  run the tests with the newest torch and torchvision (5 GB)'
 	@echo 'make docs         build the pages of docs/ as a site in work_dirs/site'
 	@echo 'make clean        remove environments, generated data and results'
@@ -40,6 +40,7 @@ test: $(READY)
 	  'triton; platform_system == "Linux"' -r tests/requirements.txt
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
+	@command -v chromium > /dev/null || echo 'No chromium: the demo is not tested in a browser.'
 	OMP_NUM_THREADS=1 $(PY) -m pytest --numprocesses 4 --dist worksteal
 
 test-latest:

@@ -44,6 +44,7 @@ setup(
             *('openvino>=2024.4', 'ncnn', 'pnnx', 'av>=12'),
         ],
         'int8': ['nncf>=3'],  # for OpenVINO; onnxruntime has its own quantiser
+        'demo': ['gradio>=6.31,<7', 'av>=12'],  # browsers play the H.264 that av writes
         'hub': ['huggingface_hub'],
         'test': ['pytest', 'pytest-xdist', 'ruff'],
     },

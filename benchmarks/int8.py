@@ -22,10 +22,9 @@ import torch
 from mmseg_fastscnn.apis import init_model
 from mmseg_fastscnn.config import load_config
 from mmseg_fastscnn.deploy.backends import Predictor
-from mmseg_fastscnn.deploy.check import mean_iou
 from mmseg_fastscnn.deploy.export import WRITERS
 from mmseg_fastscnn.deploy.int8 import QUANTISERS, Frames, Quantiser
-from mmseg_fastscnn.deploy.labelled_images import LabelledImages
+from mmseg_fastscnn.deploy.labelled_images import LabelledImages, mean_iou
 from mmseg_fastscnn.deploy.torch_runtime import describe
 from mmseg_fastscnn.evaluation import count_pairs
 

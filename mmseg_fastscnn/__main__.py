@@ -4,7 +4,7 @@ import difflib
 import sys
 
 from mmseg_fastscnn import __version__
-from mmseg_fastscnn.commands import VERBS, WRONG, command, run
+from mmseg_fastscnn.commands import MISTAKE, VERBS, command, run
 
 BEGINNING = """usage: fastscnn VERB ...
 
@@ -31,7 +31,7 @@ def main() -> None:
         print(
             f'fastscnn: no verb {verb!r}{meant} (see fastscnn --help)', file=sys.stderr
         )
-        sys.exit(WRONG)
+        sys.exit(MISTAKE)
 
 
 def overview() -> str:

@@ -31,7 +31,7 @@ def check_metric(
 
 
 def refuse_number(found: int, size: int) -> NoReturn:
-    """Raise RuntimeError where the processes saw other than all images once."""
+    """Raise RuntimeError: the processes together did not see each image once."""
     raise RuntimeError(
         f'{found} images were evaluated of a data set of {size}. '
         f'Samplers of several processes must not repeat images: set '

@@ -94,7 +94,7 @@ def warn_of_slow_bfloat16(dtype: torch.dtype) -> None:
 
 
 def set_aside_broken_torchvision(logger: logging.Logger) -> None:
-    """Make a torchvision that cannot be imported look as if it were not installed.
+    """Treat a torchvision that cannot be imported as one that is not installed.
 
     A torchvision that was built for another torch raises RuntimeError at import, which
     mmengine's environment report does not expect. torchvision is optional here.

@@ -70,3 +70,10 @@ def panel(pictures: Sequence[np.ndarray]) -> np.ndarray:
     gap = np.full((pictures[0].shape[0], GAP, 3), 255, np.uint8)
     row = [part for picture in pictures for part in (picture, gap)]
     return np.concatenate(row[:-1], axis=1)
+
+
+def shrunk(picture: np.ndarray, width: int) -> np.ndarray:
+    """Make a picture smaller if it is wider than that; its aspect ratio is kept."""
+    factor = min(width / picture.shape[1], 1)
+    size = [max(round(length * factor), 1) for length in picture.shape[1::-1]]
+    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA)

@@ -34,7 +34,7 @@ HOOKS = _child(
 OPTIM_WRAPPERS = _child(parent.OPTIM_WRAPPERS, 'engine.amp')
 LOOPS = _child(parent.LOOPS, 'engine.loops')
 RUNNERS = _child(parent.RUNNERS, 'engine.runner')
-VISBACKENDS = _child(parent.VISBACKENDS, 'engine.log_files')
+VISBACKENDS = _child(parent.VISBACKENDS, 'engine.log_files', 'engine.log_backends')
 VISUALIZERS = _child(parent.VISUALIZERS, 'engine.visualizer')
 WEIGHT_INITIALIZERS = _child(parent.WEIGHT_INITIALIZERS, 'checkpoint.load')
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from mmseg_fastscnn.writing import whole_file
+from mmseg_fastscnn.writing import write_file
 
 if TYPE_CHECKING:  # it brings torch, which predicting with exported files does without
     from mmseg_fastscnn.structures import SegDataSample
@@ -60,7 +60,7 @@ def is_ours(path: Path) -> bool:
 
 
 def check_may_write(path: Path) -> None:
-    """Check that a file does not exist, or may be replaced since it is ours.
+    """Check that a file does not exist, or that this program wrote it.
 
     Raises:
         ValueError: It is something else.
@@ -150,7 +150,7 @@ class ResultFolder:
 
 
 def folders_read(sample: SegDataSample | Mapping) -> list[Path]:
-    """Return the folder of all images, as far as it is known, and that of the label."""
+    """Return the folders of image and label, as far as they are known."""
     folders = []
     image, label = sample.get('img_path'), sample.get('seg_map_path')
     if image:
@@ -179,8 +179,7 @@ def write_png(path: Path, image: np.ndarray) -> None:
             f'Give each class such an id in label_map.'
         )
     content = cv2.imencode('.png', image)[1].tobytes().removesuffix(END)
-    with whole_file(path) as file:
-        file.write(content + SIGNATURE)
+    write_file(path, content + SIGNATURE)
 
 
 def write_picture(path: str | Path, image: np.ndarray) -> None:
@@ -202,5 +201,4 @@ def write_picture(path: str | Path, image: np.ndarray) -> None:
         )
     if path.suffix in ('.jpg', '.jpeg'):
         content = COMMENT + content.removeprefix(COMMENT[:2])
-    with whole_file(path) as file:
-        file.write(content)
+    write_file(path, content)

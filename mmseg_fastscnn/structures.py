@@ -7,7 +7,7 @@ IGNORED = 255  # the train id that no crop, loss, accuracy or metric counts
 
 
 def with_ignored(label: Tensor, ignore_index: int) -> Tensor:
-    """Return train ids in which `ignore_index`, too, is `IGNORED`.
+    """Return train ids with `IGNORED` in place of `ignore_index`.
 
     Args:
         label: Train ids of any shape and integer type.

@@ -41,6 +41,12 @@ def whole_file(path: str | Path) -> Iterator[BinaryIO]:
         raise
 
 
+def write_file(path: str | Path, content: bytes | memoryview) -> None:
+    """Write a file of this content; see `whole_file`."""
+    with whole_file(path) as file:
+        file.write(content)
+
+
 def draft_of(path: Path) -> Path:
     """Return the name under which this process writes a file before it is complete."""
     return path.with_name(f'.{path.name}.{os.getpid()}.part')
@@ -60,7 +66,9 @@ def second_name(source: Path, path: Path) -> None:
             shutil.copyfileobj(content, file)
         return
     draft.replace(path)
-    draft.unlink(missing_ok=True)  # is left where both names are of one file already
+    draft.unlink(
+        missing_ok=True
+    )  # rename leaves it if both names are of one file already
     flush_folder(path.parent)
 
 

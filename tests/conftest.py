@@ -11,9 +11,13 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from forked import run_forked
 
+from mmseg_fastscnn.apis import init_model
 from mmseg_fastscnn.datasets.toy_streets import write_toy_streets
+from mmseg_fastscnn.deploy.export import export
+from mmseg_fastscnn.deploy.torch_runtime import describe
 
 ROOT = Path(__file__).parents[1]
 TOY = 'configs/fastscnn/fast_scnn_toy_streets.py'
@@ -123,6 +127,30 @@ def small_run(iterations: int = 4, workers: int = 0) -> list[str]:
         f'val_dataloader.num_workers={workers}',
         f'test_dataloader.num_workers={workers}',
     ]
+
+
+@pytest.fixture(scope='session')
+def shallow(tmp_path_factory) -> Path:
+    """A folder with config.py, random.pth and model.onnx, which gives labels.
+
+    The first test process that needs it makes it for all, since that takes 20 s.
+    """
+    from exported import write_checkpoint, write_config
+
+    pytest.importorskip('onnx')
+    pytest.importorskip('onnxruntime')
+    base = tmp_path_factory.getbasetemp()
+    root = base.parent if 'PYTEST_XDIST_WORKER' in os.environ else base
+    folder = root / 'shallow network'
+    with FileLock(root / 'shallow.lock'):
+        if not folder.exists():
+            folder.mkdir()
+            config = write_config(folder / 'config.py')
+            checkpoint = write_checkpoint(folder / 'random.pth', config)
+            model = init_model(config, checkpoint, 'cpu')
+            described = describe(model, 'labels', 'fp32', checkpoint=checkpoint)
+            export(model, folder / 'model.onnx', described)
+    return folder
 
 
 @pytest.fixture(scope='session')

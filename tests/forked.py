@@ -52,6 +52,7 @@ def execute(words: list[str], cwd: Path, env: dict[str, str], output: str) -> No
         os.dup2(file.fileno(), 2)
     os.environ.clear()
     os.environ.update(env)
+    tempfile.tempdir = None  # so that TMPDIR counts
     os.chdir(cwd)
     sys.argv = words
     multiprocessing.set_start_method(None, force=True)  # as where Python starts anew

@@ -14,7 +14,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from conftest import ROOT, run
-from exported import frame_of, write_checkpoint, write_config
+from exported import frame_of
 
 from mmseg_fastscnn.apis import inference_model, init_model
 from mmseg_fastscnn.config import load_config
@@ -25,41 +25,34 @@ from mmseg_fastscnn.deploy.torch_runtime import describe
 from mmseg_fastscnn.ops.cell_argmax import cell_argmax
 from mmseg_fastscnn.ops.interpolated import interpolated
 
-FORMATS = [('.onnx', 'labels'), ('.param', 'logits')]  # and test_deploy_formats.py
 SIZES = [(33, 33), (97, 131), (128, 256)]
 
 
 @pytest.fixture(scope='module')
-def config(tmp_path_factory) -> Path:
-    return write_config(tmp_path_factory.mktemp('config') / 'shallow.py')
+def config(shallow) -> Path:
+    return shallow / 'config.py'
 
 
 @pytest.fixture(scope='module')
-def checkpoint(config, tmp_path_factory) -> Path:
-    return write_checkpoint(
-        tmp_path_factory.mktemp('checkpoint') / 'random.pth', config
-    )
+def checkpoint(shallow) -> Path:
+    return shallow / 'random.pth'
 
 
 @pytest.fixture(scope='module')
-def exported(config, checkpoint, tmp_path_factory) -> dict[str, Path]:
-    folder = tmp_path_factory.mktemp('exported files')
+def exported(shallow, config, checkpoint, tmp_path_factory) -> dict[str, Path]:
+    for package in PACKAGES['.param']:
+        pytest.importorskip(package)
+    path = tmp_path_factory.mktemp('exported files') / 'model.param'
     model = init_model(config, checkpoint, 'cpu')
-    paths = {}
-    for suffix, output in FORMATS:
-        for package in PACKAGES[suffix]:
-            pytest.importorskip(package)
-        paths[suffix] = folder / f'model{suffix[1:]}{suffix}'
-        described = describe(model, output, 'fp32', checkpoint=checkpoint)
-        export(model, paths[suffix], described)
-    return paths
+    export(model, path, describe(model, 'logits', 'fp32', checkpoint=checkpoint))
+    return {'.onnx': shallow / 'model.onnx', '.param': path}
 
 
 def frames_of(sizes) -> list[np.ndarray]:
     return [frame_of(size) for size in sizes]
 
 
-@pytest.mark.parametrize('suffix', [suffix for suffix, _ in FORMATS])
+@pytest.mark.parametrize('suffix', ['.onnx', '.param'])
 def test_exported_files_predict_what_the_checkpoint_does(
     exported, config, checkpoint, suffix
 ):

@@ -24,6 +24,7 @@ from mmseg_fastscnn.engine.interruption import (
     stop_on_signals,
 )
 from mmseg_fastscnn.engine.work_dir import last_checkpoint
+from mmseg_fastscnn.stopping import StopSignals
 
 EPOCHS = f"""
 _base_ = {str(ROOT / TOY)!r}
@@ -98,7 +99,7 @@ def rank(number: int, folder) -> None:
         **dict(hooks=[saving], iter=0, max_iters=30, work_dir=str(folder)),
         **dict(logger=logging.getLogger('rank'), register_hook=lambda hook: None),
     )
-    hook = InterruptionHook(save_every=1)
+    hook = InterruptionHook(StopSignals(SIGNALS), save_every=1)
     hook.before_train(runner)
     try:
         for runner.iter in range(30):
@@ -107,7 +108,7 @@ def rank(number: int, folder) -> None:
             if number == 1 and runner.iter == 5:
                 saving.written -= 60  # it is time, by the clock of this process
             if number == 1 and runner.iter == 11:
-                hook.signal = signal.SIGUSR1
+                hook.stop.number = signal.SIGUSR1
             hook.after_train_iter(runner, runner.iter)
     except Stopped as stopped:
         saved = [*saving.saved, stopped.code]
@@ -150,7 +151,7 @@ def test_a_second_signal_ends_a_process_at_once(ctrl_c):
         os._exit(0)
     assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGTERM
     with pytest.raises(KeyError), stop_on_signals(runner):
-        assert signal.getsignal(signal.SIGINT).__name__ == 'request'
+        assert signal.getsignal(signal.SIGINT).__name__ == '_note'
         raise KeyError
     assert [signal.getsignal(number) for number in SIGNALS] == former
 

@@ -9,6 +9,7 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from mmseg_fastscnn.datasets import BaseSegDataset, LoadAnnotations, occurring_classes
+from mmseg_fastscnn.datasets.label_errors import count_values
 from mmseg_fastscnn.datasets.label_map import LabelMap
 from mmseg_fastscnn.datasets.loading import read_label
 from mmseg_fastscnn.registry import DATASETS
@@ -175,6 +176,12 @@ def test_wrappers_of_mmengine(boats):
         unlabelled.get_cat_ids(0)
 
 
+def test_the_pixels_of_a_large_label_are_counted_exactly():
+    label = np.zeros((4097, 4097), np.uint8)  # more pixels than a float32 can count
+    label[0, :2] = 255
+    assert count_values(label) == {0: 4097**2 - 2, 255: 2}
+
+
 def test_facts_of_a_sample(boats, tmp_path):
     repeated = dict(type='RepeatDataset', dataset=boats, times=3)
     both = dict(type='ConcatDataset', datasets=[repeated, boats])
@@ -183,7 +190,7 @@ def test_facts_of_a_sample(boats, tmp_path):
     assert facts.pixels == {'sea': 38, 'boat': 2} and facts.ignored == 40
     assert facts.raw_values == {0: 20, 1: 38, 2: 2, 255: 20}
     assert facts.image_kinds == {'uint8 x 3 JPEG': 20} and not facts.absent
-    assert facts.suggestion is None and not facts.errors
+    assert facts.suggestion is None and not any(p.errors for p in facts.pairs)
     # masks of 0 and 255
     for path in (tmp_path / 'ann_dir').iterdir():
         cv2.imwrite(str(path), np.array([[0, 255, 255, 0]], np.uint8))
@@ -196,4 +203,6 @@ def test_facts_of_a_sample(boats, tmp_path):
     assert facts.pixels == {'sea': 20, 'boat': 20} and facts.suggestion is None
     (tmp_path / 'ann_dir/3.png').write_bytes(b'')
     facts = occurring_classes(mended, 60)
-    assert facts.labelled == 9 and '3.png: cannot be read' in facts.errors[0]
+    (unreadable,) = [pair for pair in facts.pairs if pair.errors]
+    assert facts.labelled == 9
+    assert '3.png: cannot be read' in unreadable.errors['label']

@@ -161,17 +161,19 @@ def test_a_0x_config_trains_and_is_written(streets, tmp_path):
     assert 'exists' in run(
         'tools/convert_config.py', OLD, tmp_path / 'new.py', ok=False
     )
-    for config in (OLD, tmp_path / 'new.py'):
-        printed = run(
-            *['tools/train.py', config, '--data-root', streets],
-            *['--work-dir', tmp_path / config.stem],
-            *['--cfg-options', 'train_cfg.max_iters=1', 'train_cfg.val_interval=1'],
-            *['train_dataloader.batch_size=2', 'default_hooks.logger.interval=1'],
-            'model.data_preprocessor.size=(64,128)',
-            'train_dataloader.dataset.pipeline.2.scale=(128,64)',
-            'train_dataloader.dataset.pipeline.3.crop_size=(64,128)',
-        )
-        assert 'Iter(train) [1/1]' in printed and 'mIoU: ' in printed
+    written, old = (
+        load_config(file, work_dir='a') for file in (tmp_path / 'new.py', OLD)
+    )
+    assert written.to_dict() == old.to_dict()
+    printed = run(
+        *['tools/train.py', OLD, '--data-root', streets, '--work-dir', tmp_path],
+        *['--cfg-options', 'train_cfg.max_iters=1', 'train_cfg.val_interval=1'],
+        *['train_dataloader.batch_size=2', 'default_hooks.logger.interval=1'],
+        'model.data_preprocessor.size=(64,128)',
+        'train_dataloader.dataset.pipeline.2.scale=(128,64)',
+        'train_dataloader.dataset.pipeline.3.crop_size=(64,128)',
+    )
+    assert 'Iter(train) [1/1]' in printed and 'mIoU: ' in printed
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,8 @@ from conftest import TOY, run
 from mmengine.dataset import ConcatDataset
 
 from mmseg_fastscnn.datasets import SegDataset
-from mmseg_fastscnn.engine.predictions import (
-    PredictionHook,
-    ResultCheckHook,
-    known_images,
-)
+from mmseg_fastscnn.datasets.parts import infos_of
+from mmseg_fastscnn.engine.predictions import PredictionHook, ResultCheckHook
 from mmseg_fastscnn.evaluation import IoUMetric
 from mmseg_fastscnn.results import is_ours, write_picture
 
@@ -73,7 +70,7 @@ def test_what_is_no_result_is_not_replaced(tmp_path):
 
 def test_two_results_do_not_share_a_file(tmp_path):
     parts = [folder_of(tmp_path / 'a', '0.png'), folder_of(tmp_path / 'b', '0.jpg')]
-    assert len(list(known_images(ConcatDataset(parts)))) == 2
+    assert len(list(infos_of(ConcatDataset(parts)))) == 2
     out = tmp_path / 'out'
     with pytest.raises(ValueError, match=r'Two results would be written to .*0\.png'):
         check(ConcatDataset(parts), out_dir=out)

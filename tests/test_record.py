@@ -20,7 +20,6 @@ from mmseg_fastscnn.datasets.loading import read_label
 from mmseg_fastscnn.engine.boundaries import boundary_counts
 from mmseg_fastscnn.engine.calibration import calibration
 from mmseg_fastscnn.engine.image_counts import image_iou
-from mmseg_fastscnn.engine.log_backends import check_backends
 from mmseg_fastscnn.engine.record import read_arrays, read_lines
 from mmseg_fastscnn.engine.runner import SegRunner
 from mmseg_fastscnn.engine.small_pictures import from_arrays
@@ -232,8 +231,3 @@ def test_the_temperature_that_was_taken_away_is_found():
     assert mean == pytest.approx(float(right))
     unlabelled = torch.full_like(label, 255)
     assert calibration(logits, unlabelled, sigmoid=False) == {}
-
-
-def test_a_backend_that_is_not_installed_is_named():
-    with pytest.raises(ImportError, match=r"needs mlflow: pip install '\.\[mlflow\]'"):
-        check_backends([dict(type='LocalVisBackend'), dict(type='MLflowVisBackend')])

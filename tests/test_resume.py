@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from conftest import ROOT, TOY, run, small_run
-from mmengine.config import Config
 from mmengine.logging import HistoryBuffer
 from test_startup import Enough, StopBeforeTheFirstStep
 from torch.utils.data import DataLoader
@@ -18,7 +17,6 @@ from mmseg_fastscnn.config import load_config
 from mmseg_fastscnn.engine.loops import EpochBasedTrainLoop, IterBasedTrainLoop
 from mmseg_fastscnn.engine.resume import kept_checkpoints, resumable
 from mmseg_fastscnn.engine.runner import SegRunner
-from mmseg_fastscnn.engine.work_dir import check_work_dir
 
 
 def resume(streets, work_dir, checkpoint, *options, ok=True, iterations=4) -> str:
@@ -75,16 +73,6 @@ def test_a_resumed_run_has_the_seed_and_learning_rate_of_its_checkpoint(
     assert 'had 2 images per step, this one has 3; the learning rate goes' in (
         log.read_text()
     )
-
-
-def test_training_starts_from_no_checkpoint_that_it_would_replace(tmp_path):
-    config = Config(
-        dict(work_dir=str(tmp_path), load_from=str(tmp_path / 'iter_2.pth'))
-    )
-    with pytest.raises(ValueError, match=r'iter_2\.pth lies in the work dir'):
-        check_work_dir(config)
-    config.load_from = str(tmp_path / 'released.pth')
-    check_work_dir(config)
 
 
 def changed(checkpoint, path, **parts):

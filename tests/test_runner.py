@@ -147,10 +147,10 @@ def test_the_terminal_shows_a_users_lines():
             'run', level, path, 1, message, None, None, func=function
         )
 
-    hook = str(MMENGINE / 'hooks/checkpoint_hook.py')
+    runner = str(MMENGINE / 'runner/runner.py')
     printing = str(MMENGINE / 'logging/logger.py')
-    assert not is_shown(record(hook, 'after_train_iter', 'Saving checkpoint at 2'))
-    assert is_shown(record(hook, '_save_best_checkpoint', 'The best checkpoint with'))
+    assert not is_shown(record(runner, 'resume', 'resumed epoch: 1, iter: 2'))
+    assert is_shown(record(runner, 'scale_lr', 'LR is set based on batch size'))
     assert not is_shown(
         record(printing, 'print_log', '"FileClient" will be deprecated')
     )

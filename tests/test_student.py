@@ -16,7 +16,7 @@ from mmseg_fastscnn.datasets.toy_streets import draw_scene
 SIZE = (64, 96)
 # One process for all, since starting one takes longer than what it does here.
 RUN = """
-import glob, sys
+import glob, multiprocessing, sys
 from mmseg_fastscnn.__main__ import main
 from mmseg_fastscnn.engine import time_limit
 time_limit.running_seconds = lambda: 0.0  # since the last command alone began
@@ -30,6 +30,7 @@ for words in (
     sys.argv = ['fastscnn', *[(glob.glob(word) or [word])[0] for word in words]]
     print('$', *sys.argv, flush=True)
     main()
+    assert not multiprocessing.active_children()  # each would hold up the next run
 """
 
 

@@ -65,29 +65,26 @@ def test_one_label_is_decoded_once(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    'pipeline, resized, flipped, padded',
+    'pipeline, flipped, padded',
     [
-        ([LOAD[0], RESIZE, LOAD[1], PACK], None, None, None),
-        ([*LOAD, RESIZE, PACK], 'Resize', None, None),
-        ([*LOAD, dict(type='Pad', size_divisor=32), FLIP], 'Pad', 'RandomFlip', None),
-        ([LOAD[0], dict(type='Pad', size=(9, 9)), RESIZE], None, None, 'Resize'),
-        ([LOAD[0], dict(type='TestTimeAug', transforms=VIEWS)], None, None, None),
+        ([LOAD[0], RESIZE, LOAD[1], PACK], None, None),
+        ([*LOAD, dict(type='Pad', size_divisor=32), FLIP], 'RandomFlip', None),
+        ([LOAD[0], dict(type='Pad', size=(9, 9)), RESIZE], None, 'Resize'),
+        ([LOAD[0], dict(type='TestTimeAug', transforms=VIEWS)], None, None),
+        # the first view is not flipped
         (
             [*LOAD, dict(type='TestTimeAug', transforms=[*VIEWS[:2], [PACK]])],
-            *('Resize', None, None),  # the first view is not flipped
+            None,
+            None,
         ),
         (
             [*LOAD, dict(type='TestTimeAug', transforms=[[FLIP], [PACK]])],
-            *(None, 'RandomFlip', None),
+            *('RandomFlip', None),
         ),
-        (
-            [*LOAD, dict(type='RandomApply', transforms=dict(type='RandomResize'))],
-            *('RandomResize', None, None),
-        ),
+        ([*LOAD, dict(type='RandomApply', transforms=FLIP)], 'RandomFlip', None),
     ],
 )
-def test_the_order_of_steps(pipeline, resized, flipped, padded):
-    assert test_pipeline.label_is_resized(pipeline) == resized
+def test_the_order_of_steps(pipeline, flipped, padded):
     assert test_pipeline.label_is_flipped(pipeline) == flipped
     assert test_pipeline.resized_after_padding(pipeline) == padded
 
@@ -99,7 +96,6 @@ def test_steps_of_training_are_found():
     ]
     for pipeline in (toy.test_dataloader.dataset.pipeline, toy.tta_pipeline):
         assert test_pipeline.training_steps(pipeline) == []
-        assert test_pipeline.label_is_resized(pipeline) is None
     rotate = dict(type='RandomRotate', prob=0.5, degree=10)
     nested = [dict(type='RandomApply', transforms=[rotate])]
     assert test_pipeline.training_steps(nested) == ['RandomRotate']

@@ -19,6 +19,17 @@ def interpolated(logits, sizes, align_corners):
     return logits
 
 
+def assert_labels(found, logits):
+    """Check that each pixel's label has the largest logit.
+
+    Two logits may be equal within float32's rounding, which differs from CPU to CPU.
+    """
+    assert found.dtype == torch.uint8
+    chosen = logits.gather(1, found.long()[:, None])
+    torch.testing.assert_close(chosen, logits.amax(1, True), rtol=0, atol=2e-6)
+    assert (found != logits.argmax(1)).sum() <= 2
+
+
 @ALIGN
 @pytest.mark.parametrize('smooth', [False, True])
 @pytest.mark.parametrize(
@@ -38,8 +49,8 @@ def test_argmax(sizes, smooth, align_corners, monkeypatch):
     torch.manual_seed(0)
     logits = torch.randn(2, 19, 4, 5)
     logits = interpolated(logits, [(13, 17)], True) if smooth else logits
-    expected = interpolated(logits, sizes, align_corners).argmax(1)
-    assert torch.equal(upsample_argmax(logits, sizes, align_corners), expected.byte())
+    found = upsample_argmax(logits, sizes, align_corners)
+    assert_labels(found, interpolated(logits, sizes, align_corners))
 
 
 @ALIGN
@@ -49,10 +60,10 @@ def test_argmax_of_a_padded_image(sizes, align_corners, monkeypatch):
     torch.manual_seed(0)
     logits, window = torch.randn(2, 19, 13, 17), Window((3, 90), (0, 120))
     expected = interpolated(logits, sizes[:1], align_corners)[..., 3:90, :120]
-    expected = interpolated(expected, sizes[1:], align_corners).argmax(1)
+    expected = interpolated(expected, sizes[1:], align_corners)
     sizes = sizes if sizes[1:] else [*sizes, window.size]  # the image's own size
     found = upsample_argmax(logits, sizes, align_corners, window)
-    assert torch.equal(found, expected.byte())
+    assert_labels(found, expected)
 
 
 @ALIGN

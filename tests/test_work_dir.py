@@ -10,6 +10,7 @@ from conftest import ROOT, TOY, run
 from mmengine.config import Config
 
 from mmseg_fastscnn.config import load_config
+from mmseg_fastscnn.engine.checkpoints import checkpoint_folder
 from mmseg_fastscnn.engine.runner import SegRunner
 from mmseg_fastscnn.engine.work_dir import (
     RemoveEarlierRun,
@@ -106,6 +107,10 @@ def test_checkpoints_may_lie_elsewhere(work_dir, tmp_path):
     assert checkpoint_to_resume(config) == tmp_path / 'disk' / 'run' / 'iter_5.pth'
     with pytest.raises(ValueError, match='There are 6 checkpoints of an earlier run'):
         check_work_dir(config)
+    # a config may name one folder in two ways: the runner knows only the absolute one
+    for out_dir in (None, 'runs/a', str(Path('runs/a').absolute())):
+        assert checkpoint_folder('runs/a', out_dir) == Path('runs/a')
+    assert checkpoint_folder('runs/a', 'disk') == Path('disk/a')
 
 
 def test_two_runs_are_not_mixed_unasked(work_dir, tmp_path):
@@ -116,6 +121,8 @@ def test_two_runs_are_not_mixed_unasked(work_dir, tmp_path):
     config.load_from = str(work_dir / 'iter_5.pth')
     with pytest.raises(ValueError, match=r'iter_5\.pth lies in the work dir'):
         check_work_dir(config, overwrite=True)
+    config.load_from = str(work_dir / 'released.pth')  # a name that no run writes
+    check_work_dir(config, overwrite=True)
     config.resume = True
     check_work_dir(config)
     check_work_dir(Config(dict(work_dir=str(tmp_path / 'new'))))

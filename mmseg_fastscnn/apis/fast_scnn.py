@@ -13,80 +13,28 @@ import logging
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType
 
-import cv2
-import numpy as np
-import PIL.Image
 import torch
 from mmengine.logging import MMLogger
 from mmengine.model import revert_sync_batchnorm
 from mmengine.structures import PixelData
 from torch import Tensor, nn
 
-from mmseg_fastscnn.apis.inference import inference_model, init_model, load_model
+from mmseg_fastscnn.apis.inference import inference_model
+from mmseg_fastscnn.apis.loading import init_model, load_model
+from mmseg_fastscnn.apis.segmentation import Image, Segmentation, bgr_array
 from mmseg_fastscnn.config.read import read_config
 from mmseg_fastscnn.config.shipped import SHIPPED
 from mmseg_fastscnn.datasets.metainfo import complete_metainfo
-from mmseg_fastscnn.datasets.picture import read_picture
 from mmseg_fastscnn.datasets.seg_dataset import SegDataset
-from mmseg_fastscnn.picture_text import with_legend
-from mmseg_fastscnn.pictures import overlay
+from mmseg_fastscnn.packages import needed
 from mmseg_fastscnn.registry import MODELS
-from mmseg_fastscnn.results import write_picture
 from mmseg_fastscnn.structures import SegDataSample
 
-Image = str | Path | np.ndarray | Tensor | PIL.Image.Image
 REPOSITORY = re.compile(r'[\w.\-]+/[\w.\-]+')  # USER/NAME on the hub
 NETWORK = SHIPPED / '_base_/models/fast_scnn.py'
 PUBLISHED = 'model.safetensors'  # of `fastscnn share`
-
-
-@dataclass(frozen=True)
-class Segmentation:
-    """An image and the class of each of its pixels.
-
-    Attributes:
-        image: (H, W, 3) uint8 BGR.
-        labels: (H, W) uint8, index into `classes`.
-        classes: Name of each class.
-        palette: (r, g, b) of each class.
-    """
-
-    image: np.ndarray = field(repr=False)
-    labels: np.ndarray = field(repr=False)
-    classes: tuple[str, ...]
-    palette: tuple[tuple[int, int, int], ...] = field(repr=False)
-
-    def overlay(self, opacity: float = 0.5) -> np.ndarray:
-        """Return the image with the colours of the classes, (H, W, 3) uint8 BGR."""
-        return overlay(self.image, self.labels, self.palette, opacity)
-
-    def save(self, path: str | Path, opacity: float = 0.5) -> None:
-        """Write the overlay to a picture file, with the names of its classes below.
-
-        Raises:
-            ValueError: The file exists and was not written by this project, or OpenCV
-                cannot write such files.
-        """
-        write_picture(path, self._named(opacity))
-
-    def _repr_png_(self) -> bytes:
-        """What a notebook shows."""
-        return cv2.imencode('.png', self._named())[1].tobytes()
-
-    def _named(self, opacity: float = 0.5) -> np.ndarray:
-        ids = [k for k in np.unique(self.labels).tolist() if k < len(self.classes)]
-        metainfo = dict(classes=self.classes, palette=self.palette)
-        return with_legend(self.overlay(opacity), metainfo, ids, unlabelled=False)
-
-    def shares(self) -> dict[str, float]:
-        """Return the share of the pixels that each class has, 0 to 1."""
-        counts = np.bincount(self.labels.ravel(), minlength=len(self.classes))
-        shares = (counts / self.labels.size).tolist()
-        return dict(zip(self.classes, shares, strict=False))
 
 
 class FastSCNN(nn.Module):
@@ -166,7 +114,9 @@ class FastSCNN(nn.Module):
                 raise FileNotFoundError(
                     f'{source} is no folder, and no name USER/NAME on the hub.'
                 )
-            folder = Path(hub().snapshot_download(str(source)))
+            folder = Path(
+                needed('huggingface_hub', 'The hub').snapshot_download(str(source))
+            )
         return cls.load(folder / PUBLISHED, **options)
 
     @property
@@ -254,22 +204,6 @@ class FastSCNN(nn.Module):
         return self.segmentor.data_preprocessor(dict(inputs=list(images)))['inputs']
 
 
-def hub() -> ModuleType:
-    """Import huggingface_hub.
-
-    Raises:
-        ImportError: It is not installed.
-    """
-    try:
-        import huggingface_hub
-    except ImportError as error:
-        raise ImportError(
-            "The hub needs huggingface_hub: pip install 'mmseg-fastscnn[hub]', or "
-            'pip install huggingface_hub'
-        ) from error
-    return huggingface_hub
-
-
 @contextmanager
 def without_info() -> Iterator[None]:
     """Drop mmengine's lines on the initialisation, two for each tensor."""
@@ -280,20 +214,3 @@ def without_info() -> Iterator[None]:
         yield
     finally:
         logger.setLevel(level)
-
-
-def bgr_array(image: Image, channel_order: str) -> np.ndarray:
-    """Return an image in any of the forms that `predict` takes, (H, W, 3) uint8 BGR."""
-    if channel_order not in ('bgr', 'rgb'):
-        raise ValueError(f"channel_order is {channel_order!r}; use 'bgr' or 'rgb'.")
-    if isinstance(image, str | Path):
-        return read_picture(str(image))
-    if isinstance(image, Tensor):
-        if image.is_floating_point():
-            image = (image * 255).round().clamp(0, 255).to(torch.uint8)
-        return image.permute(1, 2, 0).flip(2).cpu().contiguous().numpy()
-    if isinstance(image, PIL.Image.Image):
-        image, channel_order = np.asarray(image.convert('RGB')), 'rgb'
-    if channel_order == 'rgb':
-        image = image[..., ::-1]
-    return np.ascontiguousarray(image)

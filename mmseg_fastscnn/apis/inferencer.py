@@ -6,12 +6,8 @@ from pathlib import Path
 import numpy as np
 from mmengine.config import Config
 
-from mmseg_fastscnn.apis.inference import (
-    Image,
-    inference_model,
-    init_model,
-    show_result_pyplot,
-)
+from mmseg_fastscnn.apis.inference import Image, inference_model, show_result_pyplot
+from mmseg_fastscnn.apis.loading import init_model
 from mmseg_fastscnn.results import ResultFolder, write_png
 from mmseg_fastscnn.structures import SegDataSample
 
@@ -110,7 +106,7 @@ class MMSegInferencer:
 
 
 def listed(inputs: Image | Sequence[Image]) -> list[Image]:
-    """Return the images that are meant: of a folder, its files by name."""
+    """Return the images as a list; of a folder, its files sorted by name."""
     if isinstance(inputs, list | tuple):
         return list(inputs)
     if isinstance(inputs, np.ndarray) or not Path(inputs).is_dir():

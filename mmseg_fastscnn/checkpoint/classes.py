@@ -43,7 +43,7 @@ class ClassReport:
 def match_classes(
     new: Sequence[str], old: Sequence[str], aliases: Mapping[str, str]
 ) -> ClassReport:
-    """Find for each new class the old one of its name or, if it has one, its alias.
+    """Find for each new class the old class of its alias, or else of its own name.
 
     Args:
         new: The model's classes.

@@ -19,7 +19,7 @@ from mmseg_fastscnn.checkpoint.names import our_names
 from mmseg_fastscnn.checkpoint.records import Damaged, Refused
 from mmseg_fastscnn.checkpoint.structure import check_structure
 from mmseg_fastscnn.checkpoint.weights_hash import hashes_of
-from mmseg_fastscnn.writing import whole_file
+from mmseg_fastscnn.writing import write_file
 
 SAFETENSORS = '.safetensors'
 
@@ -207,6 +207,5 @@ def write_weights(path: str | Path, content: Mapping) -> Path:
     path = Path(str(path).replace('{hash}', digest))
     if path.exists():
         raise FileExistsError(f'{path} exists; remove it or choose another name.')
-    with whole_file(path) as file:
-        file.write(buffer.getbuffer())
+    write_file(path, buffer.getbuffer())
     return path

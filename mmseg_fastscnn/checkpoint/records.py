@@ -4,7 +4,8 @@ A file takes over a process by having it call what the file names, and names tha
 harmless are enough: `numpy.ndarray` can be called to make an array of pointers that the
 file chooses. So nothing that a file names is ever called. Each name that an honest
 checkpoint holds stands for a record here, which keeps what the file says; other names
-are refused. `tensors.py` turns records into tensors and plain values.
+are refused. `tensors.py` turns records into tensors and plain values,
+`arrays.py` those of numpy.
 """
 
 from pickle import UnpicklingError

@@ -14,12 +14,13 @@ from importlib.util import find_spec
 from types import ModuleType
 from typing import NoReturn
 
-WRONG = 2  # exit status, as argparse's
 VERBS = (
-    *('check', 'train', 'test', 'predict', 'export', 'benchmark', 'report', 'compare'),
-    *('convert_checkpoint', 'convert_config', 'make_toy_streets', 'pack_dataset'),
-    *('print_config', 'publish_model', 'share'),
+    *('check', 'train', 'test', 'predict', 'demo', 'export', 'share'),
+    *('report', 'compare', 'sweep', 'robustness', 'benchmark', 'get_flops'),
+    *('browse_dataset', 'pack_dataset', 'make_toy_streets', 'print_config'),
+    *('convert_config', 'convert_checkpoint', 'publish_model'),
 )
+MISTAKE = 2  # exit status after a user's mistake, as argparse's
 
 
 class Parser(ArgumentParser):
@@ -31,7 +32,7 @@ class Parser(ArgumentParser):
             known = re.findall(r'--[a-z][\w-]*', self.format_usage())
             for hint in difflib.get_close_matches(given.split()[0], known, n=1):
                 message += f'; did you mean {hint}?'
-        self.exit(WRONG, f'{self.prog}: {message} (see {self.prog} --help)\n')
+        self.exit(MISTAKE, f'{self.prog}: {message} (see {self.prog} --help)\n')
 
 
 def run(verb: str, words: Sequence[str] | None = None, name: str | None = None) -> None:

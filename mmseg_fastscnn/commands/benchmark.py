@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from mmseg_fastscnn.commands import options
 from mmseg_fastscnn.deploy.formats import is_exported
+from mmseg_fastscnn.memory import peak_memory
 
 if TYPE_CHECKING:
     import torch
@@ -35,14 +35,14 @@ class Timing:
         seconds: For each stage, and for `all`, the seconds of each image.
         size: (h, w) of the images.
         precision: Type in which the network computes.
-        peak: Peak memory of the process in MiB.
+        peak: See `peak_memory`.
         machine: Facts of the device, one line each.
     """
 
     seconds: dict[str, list[float]]
     size: tuple[int, int]
     precision: str
-    peak: float
+    peak: float | None
     machine: list[str]
 
 
@@ -98,16 +98,16 @@ def image_paths(config: Config) -> list[str]:
     Raises:
         ValueError: The data set does not name files.
     """
-    from mmseg_fastscnn.datasets.doctor.survey import parts_of
+    from mmseg_fastscnn.datasets.parts import infos_of, parts_of
     from mmseg_fastscnn.registry import DATASETS
 
-    parts = list(parts_of(DATASETS.build(config.test_dataloader.dataset)))
-    if not all(hasattr(part, 'get_data_info') for part in parts):
+    dataset = DATASETS.build(config.test_dataloader.dataset)
+    if not all(hasattr(part, 'get_data_info') for part in parts_of(dataset)):
         raise ValueError(
             'The test data is not made of image files, which exported files are timed '
             'with. Time them with a data set of files (SegDataset).'
         )
-    return [p.get_data_info(k)['img_path'] for p in parts for k in range(len(p))]
+    return [info['img_path'] for info in infos_of(dataset)]
 
 
 def timing_or_mistake(
@@ -161,18 +161,6 @@ def time_checkpoint(file: str | None, args: Namespace) -> Timing:
     return Timing(seconds, size, args.dtype, peak_memory(), machine)
 
 
-def peak_memory() -> float:
-    """Return the most memory that this process has held, in MiB."""
-    status = Path('/proc/self/status')
-    if status.exists():  # `ru_maxrss` counts the parent's memory, too
-        line = next(x for x in status.read_text().splitlines() if 'VmHWM' in x)
-        return int(line.split()[1]) / 1024
-    import resource
-
-    scale = 2**20 if sys.platform == 'darwin' else 2**10
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale
-
-
 def table(timings: dict[str, Timing]) -> str:
     """Return the stages as rows, and the files as columns."""
     import numpy as np
@@ -191,6 +179,7 @@ def table(timings: dict[str, Timing]) -> str:
 
     columns = timings.values()
     rates = [1 / np.median(timing.seconds['all']) for timing in columns]
+    peaks = ['-' if t.peak is None else f'{t.peak:,.0f}' for t in columns]
     used = [s for s in STAGES if any(s in timing.seconds for timing in columns)]
     lines = [
         row('', [f'{name[-WIDTH + 2 :]:>{WIDTH}}' for name in timings]),
@@ -199,7 +188,7 @@ def table(timings: dict[str, Timing]) -> str:
         row('images per second', [f'{rate:>{WIDTH}.1f}' for rate in rates]),
         row('images', [f'{"{}x{}".format(*t.size):>{WIDTH}}' for t in columns]),
         row('precision', [f'{t.precision:>{WIDTH}}' for t in columns]),
-        row('peak memory, MiB', [f'{t.peak:>{WIDTH},.0f}' for t in columns]),
+        row('peak memory, MiB', [f'{peak:>{WIDTH}}' for peak in peaks]),
     ]
     return '\n'.join(lines)
 

@@ -7,30 +7,39 @@ Example: fastscnn compare work_dirs/base_0 work_dirs/base_1 work_dirs/new_0
 
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
+from pathlib import Path
 
 
 def parse_args(parser: ArgumentParser, words: Sequence[str] | None) -> Namespace:
-    parser.add_argument('runs', metavar='RUN', nargs='+', help='work dirs of runs')
+    parser.add_argument(
+        'runs', metavar='RUN', nargs='+', help='work dirs of runs, or of a sweep'
+    )
     parser.add_argument(
         '--html',
         metavar='FILE',
         default='compare.html',
         help='where to write the page (default: %(default)s)',
     )
-    args = parser.parse_args(words)
-    if len(args.runs) < 2:
-        parser.error('give two runs or more.')
-    return args
+    return parser.parse_args(words)
+
+
+def runs_of(folder: Path) -> list[Path]:
+    """Return the runs of a sweep, or the folder itself if it is no sweep."""
+    return sorted(folder.glob('*/*seed_*/')) or [folder]
 
 
 def main(args: Namespace) -> None:
-    from mmseg_fastscnn.report.compare_page import write_comparison
+    from mmseg_fastscnn.report.compare_page import parts_of_page
     from mmseg_fastscnn.report.comparison import compared, lines_of
     from mmseg_fastscnn.report.dataset_text import printable
+    from mmseg_fastscnn.report.page import write_page
     from mmseg_fastscnn.report.run_files import read_run
 
-    groups = compared([read_run(folder) for folder in args.runs])
+    folders = [run for folder in args.runs for run in runs_of(Path(folder))]
+    if len(folders) < 2:
+        raise ValueError(f'{folders[0]} is one run; give two or more, or a sweep.')
+    groups = compared([read_run(folder) for folder in folders])
     for line in lines_of(groups, groups[0].runs[0].metainfo['classes']):
         print(printable(line))
-    write_comparison(args.html, groups)
+    write_page(args.html, parts_of_page(groups))
     print(f'Written: {args.html}')

@@ -22,7 +22,7 @@ def parse_args(parser: ArgumentParser, words: Sequence[str] | None) -> Namespace
 def main(args: Namespace) -> None:
     from mmseg_fastscnn.config.from_0x import is_0x, translate_0x
     from mmseg_fastscnn.config.read import read_config
-    from mmseg_fastscnn.writing import whole_file
+    from mmseg_fastscnn.writing import write_file
 
     old = read_config(args.old)
     if not is_0x(old):
@@ -31,8 +31,7 @@ def main(args: Namespace) -> None:
             f'data.samples_per_gpu. A 1.x config runs as it is.'
         )
     new, notes = translate_0x(old)
-    with whole_file(args.new) as file:
-        file.write(new.pretty_text.encode())
+    write_file(args.new, new.pretty_text.encode())
     for note in notes:
         print(f'without a counterpart, and left out: {note}')
     print(f'Written: {args.new}')

@@ -2,14 +2,13 @@
 
 import multiprocessing
 import re
-import shutil
-from pathlib import Path
+
+from mmseg_fastscnn.memory import available_memory
 
 # torch's RuntimeError for one or several workers that ended without an error of theirs.
 DEAD = re.compile(r'DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\) ([^.]+)')
 # Its errors where shared memory is full, which a worker raises itself.
 FULL = re.compile(r'unable to (write to|open|resize|allocate) .*(shm|torch_|shared)')
-SHARED, GIB = '/dev/shm', 2**30
 
 
 def explain(error: Exception) -> str | None:
@@ -35,28 +34,8 @@ def explain(error: Exception) -> str | None:
     # those that died are counted, too: torch has not asked for their exit status
     workers = len({child.pid for child in multiprocessing.active_children()} | {*pids})
     return (
-        f'{what} Most often there was too little memory: {memory()}. '
+        f'{what} Most often there was too little memory: {available_memory()}. '
         f'{workers} workers were running; use fewer (train_dataloader.num_workers, '
         f'val_dataloader.num_workers), or smaller batches, or give more memory; in a '
         f'container, more shared memory, too (docker run --shm-size=8g).'
     )
-
-
-def memory() -> str:
-    """Return how much memory and shared memory there is, as text."""
-    parts = []
-    facts = Path('/proc/meminfo')
-    if facts.exists():
-        kib = dict(re.findall(r'(\w+): +(\d+) kB', facts.read_text()))
-        free, total = (int(kib[key]) / 2**20 for key in ('MemAvailable', 'MemTotal'))
-        parts.append(f'{free:.2f} of {total:.2f} GiB are available now')
-    limit = Path('/sys/fs/cgroup/memory.max')
-    if limit.exists() and limit.read_text().strip().isdigit():
-        parts.append(f'this container may use {int(limit.read_text()) / GIB:.2f} GiB')
-    if Path(SHARED).exists():
-        usage = shutil.disk_usage(SHARED)
-        parts.append(
-            f'{usage.free / GIB:.2f} of {usage.total / GIB:.2f} GiB of shared memory '
-            f'({SHARED}) are free'
-        )
-    return ', '.join(parts) or 'the system does not say how much there is'

@@ -10,6 +10,7 @@ from pathlib import Path
 from mmengine.dist import is_main_process
 from mmengine.logging import MMLogger
 
+from mmseg_fastscnn.commands import MISTAKE
 from mmseg_fastscnn.commands.mistakes import mistake
 from mmseg_fastscnn.engine.missing_ranks import lost_others, report_missing
 from mmseg_fastscnn.engine.processes import ProcessesDiffer
@@ -19,8 +20,7 @@ from mmseg_fastscnn.machine import (
     reuse_large_blocks,
 )
 
-# Exit statuses: argparse's for a wrong argument, the shell's for Ctrl-C.
-MISTAKE, INTERRUPTED = 2, 130
+INTERRUPTED = 130  # exit status after Ctrl-C, as the shell's
 
 
 def run_command(main: Callable[[], None], name: str | None = None) -> None:

@@ -15,9 +15,15 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mmseg_fastscnn.commands import options
 from mmseg_fastscnn.deploy.formats import OUTPUTS, SUFFIXES, check_form
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
+
+    from mmseg_fastscnn.deploy.labelled_images import LabelledImages
 
 CALIBRATE = 100  # images
 
@@ -74,25 +80,11 @@ def parse_args(parser: ArgumentParser, words: Sequence[str] | None) -> Namespace
 def main(args: Namespace) -> None:
     from mmseg_fastscnn.apis import config_in, init_model
     from mmseg_fastscnn.config import load_config
-    from mmseg_fastscnn.deploy.backends import Predictor
-    from mmseg_fastscnn.deploy.check import compare
-    from mmseg_fastscnn.deploy.export import (
-        CONVERTED,
-        check_free,
-        check_packages,
-        export,
-        move_aside,
-    )
+    from mmseg_fastscnn.deploy.export import CONVERTED, export
     from mmseg_fastscnn.deploy.labelled_images import LabelledImages
     from mmseg_fastscnn.deploy.torch_runtime import DTYPES, describe
 
-    suffix = SUFFIXES[args.format]
-    beside = f'.{args.format}{suffix}'  # OpenVINO and ncnn both have a .bin
-    path = args.out or Path(args.checkpoint).with_suffix(beside)
-    if path.suffix != suffix:
-        raise ValueError(f'--out {path}: a file of {args.format} is named *{suffix}.')
-    check_free(path)
-    check_packages(suffix, args.precision)
+    path = path_to_write(args)
     config = args.config or config_in(args.checkpoint)
     config = load_config(config, args.cfg_options, args.data_root)
     write, images = None, None
@@ -110,12 +102,45 @@ def main(args: Namespace) -> None:
     model = init_model(config, args.checkpoint, 'cpu', dtype=dtype)
     size = tuple(args.size) if args.size else None
     form = (args.output, args.precision)
-    described = describe(model, *form, size, args.checkpoint)
-    export(model, path, described, write)
+    export(model, path, describe(model, *form, size, args.checkpoint), write)
     print(f'{path}: {path.stat().st_size / 2**20:.1f} MiB, {", ".join(form)}')
-    if args.no_check:
+    if images is None:
         print('Not checked, as --no-check says.')
-        return
+    else:
+        check(args, config, size, path, images)
+
+
+def path_to_write(args: Namespace) -> Path:
+    """Return the file to write, after a check that it can be written.
+
+    Raises:
+        FileExistsError, ImportError: See `check_free` and `check_packages`.
+        ValueError: Its name is not of the format.
+    """
+    from mmseg_fastscnn.deploy.export import check_free, check_packages
+
+    suffix = SUFFIXES[args.format]
+    beside = f'.{args.format}{suffix}'  # OpenVINO and ncnn both have a .bin
+    path = args.out or Path(args.checkpoint).with_suffix(beside)
+    if path.suffix != suffix:
+        raise ValueError(f'--out {path}: a file of {args.format} is named *{suffix}.')
+    check_free(path)
+    check_packages(suffix, args.precision)
+    return path
+
+
+def check(
+    args: Namespace,
+    config: Config,
+    size: tuple[int, int] | None,
+    path: Path,
+    images: LabelledImages,
+) -> None:
+    """Compare a file with its checkpoint; end with status 1 if it is worse."""
+    from mmseg_fastscnn.deploy.backends import Predictor
+    from mmseg_fastscnn.deploy.check import compare
+    from mmseg_fastscnn.deploy.export import move_aside
+
     before = Predictor(args.checkpoint, config, size, device='cpu')
     found = compare(before, Predictor(path), images)
     print('\n'.join(found.lines()))

@@ -29,10 +29,9 @@ def parse_args(parser: ArgumentParser, words: Sequence[str] | None) -> Namespace
 
 
 def main(args: Namespace) -> None:
-    from mmengine.config import Config
     from mmengine.registry import init_default_scope
 
-    from mmseg_fastscnn.config import all_datasets, load_config, require
+    from mmseg_fastscnn.config import file_datasets, load_config, require
     from mmseg_fastscnn.datasets import SegDataset
     from mmseg_fastscnn.registry import DATASETS
 
@@ -40,9 +39,7 @@ def main(args: Namespace) -> None:
     init_default_scope(config.get('default_scope', 'mmseg_fastscnn'))
     name = f'{args.split}_dataloader'
     require(config, [name], f'--split {args.split}')
-    for settings in all_datasets(Config({name: config[name]})):
-        if 'dataset' in settings or 'datasets' in settings:
-            continue  # a wrapper; `all_datasets` also gives the data sets inside it
+    for settings in file_datasets(config, [name]):
         if not issubclass(DATASETS.get(settings['type']), SegDataset):
             raise ValueError(
                 f'{settings["type"]} cannot be packed; only data sets of image and '

@@ -11,6 +11,7 @@ nothing could be predicted.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
@@ -18,15 +19,26 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mmseg_fastscnn.commands import MISTAKE
 from mmseg_fastscnn.deploy.formats import SAVED
+from mmseg_fastscnn.file_kinds import CONFIG_FILES
 
 if TYPE_CHECKING:
     from mmseg_fastscnn.deploy.stream import Prediction
 
-MISTAKE, SOME_SKIPPED = 2, 1  # exit statuses
+SOME_SKIPPED = 1  # exit status
+SIGNALS = (signal.SIGINT, signal.SIGTERM)  # after which what is written is complete
 
 
 def parse_args(parser: ArgumentParser, words: Sequence[str] | None) -> Namespace:
+    add_files(parser)
+    add_settings(parser)
+    args = parser.parse_args(words)
+    check_args(parser, args)
+    return args
+
+
+def add_files(parser: ArgumentParser) -> None:
     parser.add_argument('model', help='checkpoint or exported file')
     parser.add_argument(
         'config', nargs='?', help='config of a checkpoint that has none inside'
@@ -43,6 +55,9 @@ def parse_args(parser: ArgumentParser, words: Sequence[str] | None) -> Namespace
     parser.add_argument(
         '--save', nargs='*', choices=SAVED, default=['overlay'], help='what to save'
     )
+
+
+def add_settings(parser: ArgumentParser) -> None:
     parser.add_argument(
         '--alpha', type=float, default=0.5, help='opacity of the colours, 0 to 1'
     )
@@ -75,7 +90,10 @@ def parse_args(parser: ArgumentParser, words: Sequence[str] | None) -> Namespace
         help='lower the resolution as far as this frame rate needs',
     )
     parser.add_argument('--show', action='store_true', help='show it in a window')
-    args = parser.parse_args(words)
+
+
+def check_args(parser: ArgumentParser, args: Namespace) -> None:
+    """Tell the config from sources; end with a message if an option is out of range."""
     args.config, args.source = config_and_sources([args.config, *args.source])
     if not args.source:
         parser.error(f'{args.config} is a config; name a source after it.')
@@ -95,13 +113,12 @@ def parse_args(parser: ArgumentParser, words: Sequence[str] | None) -> Namespace
     has_display = os.environ.get('DISPLAY') or os.environ.get('WAYLAND_DISPLAY')
     if args.show and sys.platform == 'linux' and not has_display:
         parser.error('--show needs a display, and DISPLAY is not set.')
-    return args
 
 
 def config_and_sources(words: list[str | None]) -> tuple[str | None, list[str]]:
-    """Tell a config from sources: argparse takes whatever comes first for it."""
+    """Tell a config from sources: argparse takes the first word for the config."""
     words = [word for word in words if word is not None]
-    is_config = Path(words[0]).suffix in ('.py', '.yaml', '.yml', '.json')
+    is_config = Path(words[0]).suffix in CONFIG_FILES
     return (words[0], words[1:]) if is_config else (None, words)
 
 
@@ -112,9 +129,9 @@ def main(args: Namespace) -> None:
     from mmseg_fastscnn.deploy.saving import Saving
     from mmseg_fastscnn.deploy.sources import find_sources
     from mmseg_fastscnn.deploy.stages import Stages
-    from mmseg_fastscnn.deploy.stopping import StopSignals
     from mmseg_fastscnn.deploy.stream import stream
     from mmseg_fastscnn.deploy.video import Flicker
+    from mmseg_fastscnn.stopping import StopSignals
 
     silence_opencv()
     sources = find_sources(args.source, print_note)
@@ -123,7 +140,7 @@ def main(args: Namespace) -> None:
         args.model, args.config, size, args.device, precision=args.precision
     )
     flicker = Flicker()
-    with StopSignals() as stop, FrameProgress(sources) as progress:
+    with StopSignals(SIGNALS) as stop, FrameProgress(sources) as progress:
         saving = Saving(
             args.out, sources, predictor, args.save, args.alpha, progress.note
         )
@@ -167,19 +184,19 @@ def show(prediction: Prediction, made: dict) -> bool:
     return cv2.waitKey(1) & 0xFF not in (ord('q'), 27)
 
 
-def status(count: int, problems: int, signal: int) -> int:
+def status(count: int, problems: int, number: int) -> int:
     """Return the exit status, and say in a line what it means.
 
     Args:
         count: Number of frames that were predicted.
         problems: Number of sources and frames that were skipped.
-        signal: The signal that ended the run, or 0.
+        number: The signal that ended the run, or 0.
     """
     if problems:
         print_note(f'Skipped: {problems}, named above.')
-    if signal:
+    if number:
         print_note('Stopped by a signal; what was written is complete.')
-        return 128 + signal
+        return 128 + number
     if not count:
         print_note('Nothing was predicted.')
         return MISTAKE

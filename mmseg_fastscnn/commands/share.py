@@ -54,9 +54,9 @@ def main(args: Namespace) -> None:
         write_folder(args, Path(args.target))
         print(f"To load it: FastSCNN.from_pretrained('{args.target}')")
         return
-    from mmseg_fastscnn.apis.fast_scnn import hub
+    from mmseg_fastscnn.packages import needed
 
-    api = hub().HfApi()
+    api = needed('huggingface_hub', '--push').HfApi()
     with tempfile.TemporaryDirectory() as folder:
         write_folder(args, Path(folder, 'model'))
         api.create_repo(args.target, exist_ok=True)
@@ -90,7 +90,7 @@ def write_folder(args: Namespace, folder: Path) -> None:
     from mmseg_fastscnn.checkpoint import read_checkpoint, write_weights
     from mmseg_fastscnn.config.publishable import without_paths
     from mmseg_fastscnn.report.model_card import model_card
-    from mmseg_fastscnn.writing import whole_file
+    from mmseg_fastscnn.writing import write_file
 
     if folder.exists():
         raise FileExistsError(f'{folder} exists; remove it, or name a new folder.')
@@ -119,6 +119,5 @@ def write_folder(args: Namespace, folder: Path) -> None:
         sha256=hashlib.sha256(weights.read_bytes()).hexdigest(),
         picture=shown is not None,
     )
-    with whole_file(folder / CARD) as file:
-        file.write(model_card(facts, metrics).encode())
+    write_file(folder / CARD, model_card(facts, metrics).encode())
     print(f'Written: {folder}')

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import torch
     from mmengine.config import Config
 
+    from mmseg_fastscnn.engine.image_counts import ImageCountsHook
     from mmseg_fastscnn.engine.runner import SegRunner
 
 NEEDED = ('test_dataloader', 'test_cfg', 'test_evaluator')
@@ -88,7 +89,8 @@ def main(args: Namespace) -> None:
     require(config, NEEDED, 'testing')
     dtype = low_precision() if args.amp else torch.float32
     path = Path(config.work_dir, metrics_file(args, dtype))
-    check_may_write(path)
+    for written in (path, path.with_suffix('.html')):
+        check_may_write(written)
     for key in TRAINING:
         config.pop(key, None)
     if args.tta:
@@ -108,7 +110,7 @@ def main(args: Namespace) -> None:
         runner.register_hook(PredictionHook(args.out, args.show_dir))
     means = runner.test()
     if means and is_main_process():
-        write_metrics(path, runner, means, images.scores, args)
+        write_metrics(path, runner, means, images, args)
     for folder in (args.out, args.show_dir):
         if folder and is_main_process():
             print(f'Written: {folder}')
@@ -149,7 +151,7 @@ def runner_of_file(config: Config, file: str) -> SegRunner:
 
 
 def metrics_file(args: Namespace, dtype: torch.dtype) -> str:
-    """Return the name of the scores, so that no kind of evaluation replaces another.
+    """Return the name of the file of scores, one for each kind of evaluation.
 
     `metrics.json`; `metrics_raw_ms_flip_bfloat16.json` for raw weights, multiple scales
     and flips, computed in bfloat16; `metrics_street_onnx.json` for street.onnx.
@@ -169,10 +171,11 @@ def name_of(dtype: torch.dtype) -> str:
 
 
 def write_metrics(
-    path: Path, runner: SegRunner, means: dict, per_image: dict, args: Namespace
+    path: Path, runner: SegRunner, means: dict, images: ImageCountsHook, args: Namespace
 ) -> None:
-    """Write the scores, and how they were measured, to a file."""
-    from mmseg_fastscnn.writing import whole_file
+    """Write the scores, and how they were measured, as JSON and as a page."""
+    from mmseg_fastscnn.report.scores_page import write_scores_page
+    from mmseg_fastscnn.writing import write_file
 
     metrics = runner.test_evaluator.metrics
     reports = [metric.report() for metric in metrics if hasattr(metric, 'report')]
@@ -185,8 +188,15 @@ def write_metrics(
         weights=args.weights,
         config=args.config,
         checkpoint=args.checkpoint,
-        per_image=per_image,
+        per_image=images.scores,
     )
-    with whole_file(path) as file:
-        file.write((json.dumps(report, indent=2) + '\n').encode())
+    if images.matrix is not None:
+        report['confusion_matrix'] = images.matrix.tolist()
+    write_file(path, (json.dumps(report, indent=2) + '\n').encode())
     print(f'Written: {path}')
+    if images.matrix is not None:
+        page = path.with_suffix('.html')
+        write_scores_page(
+            page, report, runner.test_dataloader.dataset.metainfo['classes']
+        )
+        print(f'Written: {page}')

@@ -14,6 +14,8 @@ from torch.distributed.elastic.multiprocessing import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.run import main as torchrun
 
+from mmseg_fastscnn.commands import MISTAKE
+
 # torchrun's own ones, and Slurm's warning of a time limit, which would end torchrun at
 # once. An older torch does not know this setting.
 SIGNALS = 'SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1'
@@ -28,7 +30,7 @@ def main() -> None:
     except ChildFailedError as failed:
         rank, failure = failed.get_first_failure()
         # a user's mistake, or a checkpoint written after a signal
-        is_explained = failure.exitcode == 2 or failure.exitcode > 128
+        is_explained = failure.exitcode == MISTAKE or failure.exitcode > 128
         if not is_explained:
             sys.exit(str(failed))
         print(

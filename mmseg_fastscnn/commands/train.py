@@ -24,6 +24,15 @@ NEEDED = ('train_dataloader', 'train_cfg', 'optim_wrapper')
 
 def parse_args(parser: ArgumentParser, words: Sequence[str] | None) -> Namespace:
     options.add_run(parser, 'folder for checkpoints and logs', or_folder=True)
+    add_length(parser)
+    add_checkpoints(parser)
+    add_settings(parser)
+    args = parser.parse_args(words)
+    check_args(parser, args)
+    return args
+
+
+def add_length(parser: ArgumentParser) -> None:
     length = parser.add_mutually_exclusive_group()
     length.add_argument(
         '--minutes',
@@ -43,6 +52,9 @@ def parse_args(parser: ArgumentParser, words: Sequence[str] | None) -> Namespace
         metavar='N',
         help='stop after N validations in a row without a better mIoU',
     )
+
+
+def add_checkpoints(parser: ArgumentParser) -> None:
     parser.add_argument(
         *('--load-from', '--from'),
         dest='load_from',
@@ -74,6 +86,9 @@ def parse_args(parser: ArgumentParser, words: Sequence[str] | None) -> Namespace
         action='store_true',
         help='begin anew in a work dir with checkpoints, which are removed',
     )
+
+
+def add_settings(parser: ArgumentParser) -> None:
     parser.add_argument(
         '--amp', action='store_true', help='mixed precision: fp16 on CUDA, bf16 on CPU'
     )
@@ -109,7 +124,10 @@ def parse_args(parser: ArgumentParser, words: Sequence[str] | None) -> Namespace
         help='check config and data, run one step and one validation batch, then stop; '
         'nothing is written',
     )
-    args = parser.parse_args(words)
+
+
+def check_args(parser: ArgumentParser, args: Namespace) -> None:
+    """End with a message if an option is out of range or contradicts another."""
     if args.load_from and args.resume not in (None, 'auto'):
         parser.error('--load-from and --resume CKPT name two checkpoints; give one.')
     if args.overwrite and args.resume:
@@ -133,7 +151,6 @@ def parse_args(parser: ArgumentParser, words: Sequence[str] | None) -> Namespace
         )
     if Path(args.config).is_dir() and args.data_root:
         parser.error('--data-root needs a config, not a folder.')
-    return args
 
 
 def main(args: Namespace) -> None:

@@ -3,9 +3,10 @@
 import sys
 from collections.abc import Callable
 
+from mmseg_fastscnn.commands import MISTAKE
 from mmseg_fastscnn.commands.mistakes import mistake
 
-MISTAKE, INTERRUPTED = 2, 130  # exit statuses
+INTERRUPTED = 130  # exit status after Ctrl-C, as the shell's
 
 
 def run_command(main: Callable[[], None], name: str | None = None) -> None:

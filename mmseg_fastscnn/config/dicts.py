@@ -34,7 +34,7 @@ Problem = tuple[tuple, str]  # path of keys and indices, and what is wrong there
 
 
 def nearest(name: object, known: Iterable[str]) -> str:
-    """Return a hint at the known name that is most like `name`, '' if none is."""
+    """Return a hint at the known name most like `name`; '' if none is like it."""
     found = difflib.get_close_matches(str(name), sorted(known), n=1, cutoff=0.7)
     return f'; did you mean {found[0]!r}?' if found else ''
 
@@ -177,7 +177,7 @@ def special_problems(value: Mapping, path: tuple) -> list[Problem]:
 
 
 def problems_of_default_hooks(hooks: Mapping, path: tuple) -> list[Problem]:
-    """Find misspelt names of mmengine's hooks, and removals of hooks that are not."""
+    """Find misspelt names of mmengine's hooks, and None for hooks that it has not."""
     problems = []
     for name in sorted(hooks.keys() - DEFAULT_HOOKS):
         hint = nearest(name, DEFAULT_HOOKS)

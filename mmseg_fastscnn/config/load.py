@@ -1,7 +1,7 @@
 """Make the config of one run from a config file and the command line."""
 
 import copy
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from mmengine.config import Config
@@ -113,14 +113,13 @@ def move_data_sets(config: Config, data_root: str) -> None:
     Raises:
         ValueError: There is no such data set.
     """
-    datasets = list(all_datasets(config))
+    datasets = list(file_datasets(config))
     if not datasets:
         raise ValueError(
             f'{config.filename} has no data set that --data-root could move.'
         )
     for dataset in datasets:
-        if 'datasets' not in dataset and 'dataset' not in dataset:
-            dataset.data_root = data_root
+        dataset.data_root = data_root
 
 
 def default_work_dir(config: Config) -> str:
@@ -128,7 +127,7 @@ def default_work_dir(config: Config) -> str:
 
 
 def count_each_image_once(config: Config) -> None:
-    """Keep mmengine's sampler from repeating images to fill up the last batch."""
+    """Keep mmengine's sampler from repeating images to fill the last batch."""
     for loader in ('val_dataloader', 'test_dataloader'):
         sampler = (config.get(loader) or {}).get('sampler') or {}
         if sampler.get('type') == 'DefaultSampler':
@@ -136,7 +135,7 @@ def count_each_image_once(config: Config) -> None:
 
 
 def all_datasets(config: Config, loaders: Iterable[str] = LOADERS) -> Iterator[dict]:
-    """Yield the dict of each data set, also of those inside a `ConcatDataset`."""
+    """Yield the dict of each data set, of wrappers (`ConcatDataset`) and in these."""
 
     def inside(dataset: dict) -> Iterator[dict]:
         yield dataset
@@ -147,6 +146,21 @@ def all_datasets(config: Config, loaders: Iterable[str] = LOADERS) -> Iterator[d
     for loader in loaders:
         if config.get(loader) and config[loader].get('dataset'):
             yield from inside(config[loader].dataset)
+
+
+def file_datasets(config: Config, loaders: Iterable[str] = LOADERS) -> Iterator[dict]:
+    """Yield the dict of each data set that is no wrapper of others."""
+    for dataset in all_datasets(config, loaders):
+        if 'dataset' not in dataset and 'datasets' not in dataset:
+            yield dataset
+
+
+def change_test_pipelines(config: Config, change: Callable[[list], list]) -> None:
+    """Change the pipelines of the test data; validation may have the same dict."""
+    config.test_dataloader = copy.deepcopy(config.test_dataloader)
+    for dataset in all_datasets(config, ['test_dataloader']):
+        if 'pipeline' in dataset:
+            dataset.pipeline = change(dataset.pipeline)
 
 
 def require(config: Config, keys: Iterable[str], purpose: str) -> None:
@@ -171,8 +185,4 @@ def use_tta(config: Config) -> None:
     """
     require(config, ('tta_model', 'tta_pipeline', 'test_dataloader'), 'ms+flip')
     config.model = dict(config.tta_model, module=config.model)
-    only_test = Config(dict(test_dataloader=config.test_dataloader))
-    for dataset in all_datasets(only_test):
-        if 'pipeline' in dataset:
-            dataset.pipeline = config.tta_pipeline
-    config.test_dataloader = only_test.test_dataloader
+    change_test_pipelines(config, lambda pipeline: config.tta_pipeline)

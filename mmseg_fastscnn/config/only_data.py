@@ -63,7 +63,7 @@ def check_only_data(data: Mapping, name: str, kind: str, advice: str) -> None:
 
 
 def values_in(data: Mapping, name: str) -> Iterator[object]:
-    """Yield all values inside of a config, of which there may be so many and so deep.
+    """Yield all values inside of a config, up to a number and a depth.
 
     Raises:
         ValueError: There are more of them, or they are nested deeper.

@@ -27,9 +27,8 @@ from mmseg_fastscnn.config.source import (
     leaves,
     resolved,
 )
+from mmseg_fastscnn.file_kinds import CHECKPOINTS, CONFIG_FILES
 
-SUFFIXES = ('.py', '.yaml', '.yml', '.json')
-CHECKPOINTS = ('.pth', '.pt', '.safetensors')
 ARCHIVES = ('.zip', '.tar', '.gz', '.tgz', '.7z', '.rar')
 
 
@@ -120,8 +119,8 @@ def check_text(file: Path) -> None:
             f'{file} is a checkpoint, and a config is needed in its place. Where both '
             f'are given, the config comes first.'
         )
-    if file.suffix not in SUFFIXES:
-        raise ValueError(f'The config {file} must end in {", ".join(SUFFIXES)}.')
+    if file.suffix not in CONFIG_FILES:
+        raise ValueError(f'The config {file} must end in {", ".join(CONFIG_FILES)}.')
     try:
         text = file.read_text(encoding='utf-8')
     except UnicodeDecodeError as error:

@@ -50,10 +50,8 @@ def torchvision_dataset(settings: Mapping) -> Callable | None:
 
 
 # Classes whose `**kwargs` do not go to their base class, and who gets these, by the
-# settings. (CheckpointHook accepts any key for the sake of old configs and ignores it;
-# with `object` as the reader such a key is an error.)
+# settings.
 KWARGS_GO_TO: dict[str, Callable[[Mapping], Callable | None]] = {
-    'mmengine.CheckpointHook': lambda settings: object,
     'mmengine.EMAHook': lambda settings: find_type(
         settings.get('ema_type', 'ExponentialMovingAverage')
     ),
@@ -128,7 +126,7 @@ def takes_kwargs(function: Callable) -> bool:
 
 
 def fits(value: object, hint: object) -> bool:
-    """Return whether a config's value can be meant for a parameter so annotated.
+    """Return whether a config's value fits a parameter with this annotation.
 
     A dict fits any class, since most are built from dicts. Any value fits an annotation
     that is not known here.

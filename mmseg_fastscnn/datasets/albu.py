@@ -1,12 +1,12 @@
 """Steps of albumentations, a package that users install where they want it."""
 
-import importlib
 from collections.abc import Mapping, Sequence
 from types import ModuleType
 
 import numpy as np
 from mmcv.transforms import BaseTransform
 
+from mmseg_fastscnn.packages import needed
 from mmseg_fastscnn.registry import TRANSFORMS
 
 
@@ -39,7 +39,7 @@ class Albu(BaseTransform):
         update_pad_shape: bool = False,
         bgr_to_rgb: bool = True,
     ):
-        module = albumentations()
+        module = needed('albumentations', 'Albu')  # or albumentationsX, by that name
         self.augment = module.Compose([built(module, cfg) for cfg in transforms])
         self.keymap = dict(keymap or self.KEYMAP)
         self.update_pad_shape = update_pad_shape
@@ -67,17 +67,6 @@ class Albu(BaseTransform):
             image = np.ascontiguousarray(given[name][..., ::-1])
             given = dict(given, **{name: image})
         return given
-
-
-def albumentations() -> ModuleType:
-    """Import the package; albumentationsX is imported by the same name."""
-    try:
-        return importlib.import_module('albumentations')
-    except ImportError as error:
-        raise ImportError(
-            'Albu needs albumentations, which cannot be imported: pip install '
-            f'albumentations ({error}).'
-        ) from error
 
 
 def built(module: ModuleType, cfg: Mapping) -> object:

@@ -25,7 +25,7 @@ being_read = multiprocessing.RawArray(ctypes.c_char * BYTES, SLOTS)
 
 
 def name_file(error: Exception, path: str) -> None:
-    """Say of an error that it comes from this file, by an attribute `bad_file`."""
+    """Mark an error as coming from this file, by its attribute `bad_file`."""
     if getattr(error, 'errno', None) not in NOT_OF_THE_FILE:
         error.bad_file = str(path)
 

@@ -4,20 +4,18 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 from mmengine.dataset import ClassBalancedDataset, RepeatDataset
 from torch.utils.data import ConcatDataset, Dataset
 
 from mmseg_fastscnn.datasets.image_header import MAX_PIXELS
+from mmseg_fastscnn.datasets.label_errors import histogram
 from mmseg_fastscnn.datasets.loading import read_label
 from mmseg_fastscnn.datasets.torchvision_dataset import TorchvisionDataset
 from mmseg_fastscnn.structures import IGNORED
 
 if TYPE_CHECKING:
     from mmseg_fastscnn.datasets.seg_dataset import SegDataset
-
-EXACT = 1 << 24  # a float32 counts no further, and OpenCV's histograms are of these
 
 
 def class_pixel_counts(
@@ -101,13 +99,6 @@ def ids_in_label(dataset: 'SegDataset', index: int) -> list[int]:
         )
     found = np.unique(label_of(dataset, index)).tolist()
     return [k for k in found if k not in (dataset.ignore_index, IGNORED)]
-
-
-def histogram(label: np.ndarray) -> np.ndarray:
-    """Count each of the 256 values of (H, W) uint8, faster than np.bincount."""
-    strips = np.array_split(label, -(-label.size // EXACT))
-    counts = [cv2.calcHist([strip], [0], None, [256], [0, 256]) for strip in strips]
-    return sum(count.ravel().astype(np.int64) for count in counts)
 
 
 def enet(pixels: np.ndarray, of_images: np.ndarray) -> np.ndarray:

@@ -4,7 +4,6 @@
 turned by EXIF, as labels and predictions are not turned either.
 """
 
-import importlib.util
 import io
 import multiprocessing
 
@@ -22,6 +21,7 @@ from mmseg_fastscnn.datasets.image_header import (
     open_image,
     read_header,
 )
+from mmseg_fastscnn.packages import needed
 
 COLOR_TYPES = {
     'color': cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION,
@@ -104,7 +104,7 @@ def decode_by(
 
 
 def check_depth(header: Header, path: str, color_type: str, backend: str) -> None:
-    """Refuse reading a file as 8-bit colours or grays, or warn, if it loses values."""
+    """Refuse or warn where reading a file as 8-bit colours or grays loses values."""
     if header.dtype not in ('uint8', 'uint16') or not header.for_opencv:
         raise ValueError(
             f'{path}: has {header.channels} channel(s) of {header.dtype}, of which '
@@ -142,13 +142,7 @@ def decode_by_tifffile(data: bytes, path: str) -> np.ndarray:
     Raises:
         ImportError: tifffile is not installed.
     """
-    if importlib.util.find_spec('tifffile') is None:
-        raise ImportError(
-            f'{path}: its channels can only be read by tifffile, which is not '
-            f'installed: pip install tifffile'
-        )
-    import tifffile
-
+    tifffile = needed('tifffile', f'{path}: reading its channels')
     try:
         return tifffile.imread(io.BytesIO(data))
     except (ValueError, tifffile.TiffFileError) as error:  # e.g. imagecodecs is missing

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 UNKNOWN = -1  # in place of a train id: not in the label map
 SHOWN = 10  # ids or colours that an error message lists at most
+EXACT = 1 << 24  # a float32 counts no further, and OpenCV's histograms are of these
 
 
 def check_mapping(mapping: Mapping, num_classes: int, ignore_index: int) -> None:
@@ -125,18 +126,22 @@ def compare_palettes(raw: 'RawLabel', label_map: 'LabelMap', name: str) -> None:
 def count_values(values: np.ndarray) -> dict[int | tuple[int, int, int], int]:
     """Return how many pixels each id or each colour (r, g, b) has."""
     if values.dtype == np.uint8 and values.ndim == 2:
-        # np.unique takes ten times as long
-        counts = cv2.calcHist([values], [0], None, [256], [0, 256]).ravel()
+        counts = histogram(values)  # np.unique takes ten times as long
         found = np.flatnonzero(counts)
-        return dict(
-            zip(found.tolist(), counts[found].astype(int).tolist(), strict=True)
-        )
+        return dict(zip(found.tolist(), counts[found].tolist(), strict=True))
     if values.ndim == 2:
         found, counts = np.unique(values, return_counts=True)
         return dict(zip(map(int, found), counts.tolist(), strict=True))
     found, counts = np.unique(pack_colours(values), return_counts=True)
     colours = [(code >> 16, code >> 8 & 255, code & 255) for code in found.tolist()]
     return dict(zip(colours, counts.tolist(), strict=True))
+
+
+def histogram(label: np.ndarray) -> np.ndarray:
+    """Count each of the 256 values of (H, W) uint8, faster than np.bincount."""
+    strips = np.array_split(label, -(-label.size // EXACT))
+    counts = [cv2.calcHist([strip], [0], None, [256], [0, 256]) for strip in strips]
+    return sum(count.ravel().astype(np.int64) for count in counts)
 
 
 def pack_colours(rgb: np.ndarray) -> np.ndarray:

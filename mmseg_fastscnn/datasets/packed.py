@@ -101,11 +101,6 @@ class PackedCopy:
         self.checked = torch.zeros(len(sizes), dtype=torch.uint8).share_memory_()
         self.checked = self.checked.numpy()
 
-    def missing(self) -> int:
-        """Return the number of samples that are not written yet."""
-        records = np.fromfile(self.folder / 'done.bin', np.uint64)
-        return int((records == 0).sum())
-
     def read(self, results: dict) -> tuple[np.ndarray, np.ndarray]:
         """Return image (H, W, 3) and label (H, W) of a sample, read-only views.
 
@@ -181,7 +176,7 @@ class PackedCopy:
                     file.write(bytes(RECORD.size))
 
     def read_image(self, results: dict, step: LoadImageFromFile) -> np.ndarray:
-        """Return the image as an array of its own, in place of the step that loads it.
+        """Return the image as a new array, instead of running the step that loads it.
 
         Raises:
             ValueError: The step would load something else.

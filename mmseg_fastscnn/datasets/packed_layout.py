@@ -21,7 +21,7 @@ from mmseg_fastscnn.datasets.image_header import (
 )
 from mmseg_fastscnn.datasets.label_file import HIGHEST
 from mmseg_fastscnn.datasets.label_map import LabelMap
-from mmseg_fastscnn.writing import whole_file
+from mmseg_fastscnn.writing import write_file
 
 GIB = 2**30
 VERSION = 2  # of the files' form; a copy of another version is another copy
@@ -98,8 +98,7 @@ def index_check(copy: str, samples: Sequence) -> int:
 def write_index(folder: Path, copy: str, sizes: Sequence[tuple[str, int, int]]) -> None:
     """Write `index.json` of the copy of that name into a folder."""
     index = dict(copy=copy, samples=sizes, check=index_check(copy, sizes))
-    with whole_file(folder / 'index.json') as file:
-        file.write(json.dumps(index).encode())
+    write_file(folder / 'index.json', json.dumps(index).encode())
 
 
 def read_index(

@@ -12,8 +12,9 @@ from typing import TypedDict
 
 from mmseg_fastscnn.datasets.label_errors import shorten
 from mmseg_fastscnn.datasets.split_file import SplitFile, ends_in
+from mmseg_fastscnn.file_kinds import IMAGES
 
-IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.webp', '.tif', '.tiff', '.npy')
+IMAGE_SUFFIXES = (*IMAGES, '.npy')
 
 
 class DataPrefix(TypedDict, total=False):

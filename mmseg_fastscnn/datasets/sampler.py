@@ -124,7 +124,7 @@ class DefaultSampler(RunSampler):
 
 
 def seed_each_sample(dataset: Dataset) -> None:
-    """Have a data loader load each `Draw` under random generators of its own.
+    """Make a data loader seed the random generators anew for each `Draw`.
 
     A data loader calls `__getitems__` of a data set that has this, in its workers or
     in the main process. So the data set, of whatever class, stays the same object.

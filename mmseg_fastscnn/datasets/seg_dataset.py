@@ -153,7 +153,7 @@ class SegDataset(BaseDataset):
         return next_readable(self, super().prepare_data, idx)
 
     def leave_out(self, idx: int, error: Exception) -> None:
-        """Go on without a pair; raise the error where it must not be left out."""
+        """Leave a pair out; raise the error if that is not allowed."""
         if self.bad_samples is None or not hasattr(error, 'bad_file'):
             raise error
         self.bad_samples.add(super().get_data_info(idx)['img_path'], error)

@@ -19,7 +19,6 @@ TRAINING_ONLY = frozenset(
     }
 )
 RESIZING = frozenset({'RandomChoiceResize', 'RandomResize', 'Resize'})
-CROPPING_OR_PADDING = frozenset({'CenterCrop', 'LoadRandomCrop', 'Pad', 'RandomCrop'})
 
 
 @TRANSFORMS.register_module()
@@ -44,19 +43,6 @@ class TestTimeAug(TestTimeAugOfMMCV):
 def training_steps(pipeline: Iterable) -> list[str]:
     """Return the types in a pipeline's config that only training may have."""
     return [name for name, _ in typed_steps(pipeline) if name in TRAINING_ONLY]
-
-
-def label_is_resized(pipeline: Iterable) -> str | None:
-    """Return the first step that changes the size of a loaded label, if one does.
-
-    Predictions are compared with labels of the original size, so a test pipeline loads
-    the label after such steps.
-
-    Args:
-        pipeline: Configs of the steps of a test pipeline.
-    """
-    changes = RESIZING | CROPPING_OR_PADDING
-    return first_after(first_view(pipeline), {'LoadAnnotations'}, changes)
 
 
 def label_is_flipped(pipeline: Iterable) -> str | None:

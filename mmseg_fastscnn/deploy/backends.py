@@ -15,10 +15,10 @@ import numpy as np
 
 from mmseg_fastscnn.deploy.description import Description
 from mmseg_fastscnn.deploy.runtimes import RUNTIMES
+from mmseg_fastscnn.file_kinds import CHECKPOINTS
 from mmseg_fastscnn.ops.cell_argmax import cell_argmax
 from mmseg_fastscnn.ops.interpolated import interpolated
 
-CHECKPOINTS = ('.pth', '.pt', '.safetensors')
 SMALLEST = 33  # pixels each way: torch.export takes one more than the network's 32
 
 
@@ -175,7 +175,7 @@ class Predictor:
         if description.output == 'probabilities':
             return scores
         if description.threshold is not None:
-            return 1 / (1 + np.exp(-scores))
+            return (1 + np.tanh(scores / 2)) / 2  # the sigmoid, without overflow
         scores = np.exp(scores - scores.max(0))
         return scores / scores.sum(0)
 

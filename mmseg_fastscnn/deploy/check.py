@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import torch
-from torch import Tensor
 
 from mmseg_fastscnn.deploy.backends import SMALLEST, Predictor
-from mmseg_fastscnn.evaluation import class_ratios, count_pairs
+from mmseg_fastscnn.deploy.labelled_images import mean_iou
+from mmseg_fastscnn.evaluation import count_pairs
 
 # (h, w): the smallest, odd ones, and ones that no grid of the pyramid divides
 SIZES = ((SMALLEST, SMALLEST), (97, 131), (128, 256), (203, 333), (360, 641))
@@ -178,8 +178,3 @@ def at_size(predictor: Predictor, size: tuple[int, int]) -> Predictor:
     predictor = copy.copy(predictor)
     predictor.size = size
     return predictor
-
-
-def mean_iou(counts: Tensor) -> float:
-    """Return mIoU in percent, from pixel counts [label, prediction]."""
-    return float(np.nanmean(class_ratios(counts.double().numpy())[0]['IoU']))

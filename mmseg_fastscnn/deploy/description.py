@@ -79,7 +79,7 @@ class Description:
 
 
 def digests(path: Path, suffixes: Sequence[str]) -> tuple[tuple[str, str], ...]:
-    """Return (suffix, sha256) of files that differ from a path in their suffix."""
+    """Return (suffix, sha256) of the files beside a path with other suffixes."""
     files = [(suffix, path.with_suffix(suffix)) for suffix in suffixes]
     return tuple(
         (s, hashlib.sha256(file.read_bytes()).hexdigest()) for s, file in files

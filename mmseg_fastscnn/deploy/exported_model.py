@@ -7,7 +7,7 @@ from mmengine.structures import PixelData
 from torch import nn
 
 from mmseg_fastscnn.apis import init_model
-from mmseg_fastscnn.config import all_datasets
+from mmseg_fastscnn.config import change_test_pipelines
 from mmseg_fastscnn.deploy.backends import Predictor
 from mmseg_fastscnn.deploy.description import Description
 from mmseg_fastscnn.deploy.torch_runtime import describe
@@ -40,7 +40,7 @@ class ExportedModel(nn.Module):
 
 
 def differences(config: Config, found: Description) -> list[str]:
-    """Say what a file does in another way than a config says.
+    """Say where a file differs from what a config says.
 
     Raises:
         ValueError: File and config have other classes, in name or in order; or the
@@ -63,9 +63,6 @@ def differences(config: Config, found: Description) -> list[str]:
 
 def whole_images(config: Config) -> None:
     """Take `Resize` out of the test pipelines, since exported files resize frames."""
-    only_test = Config(dict(test_dataloader=config.test_dataloader))
-    for dataset in all_datasets(only_test):
-        if 'pipeline' in dataset:
-            steps = dataset.pipeline
-            dataset.pipeline = [step for step in steps if step['type'] != 'Resize']
-    config.test_dataloader = only_test.test_dataloader
+    change_test_pipelines(
+        config, lambda steps: [step for step in steps if step['type'] != 'Resize']
+    )

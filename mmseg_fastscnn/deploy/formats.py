@@ -2,13 +2,8 @@
 
 from pathlib import Path
 
-SUFFIXES = dict(
-    onnx='.onnx',
-    openvino='.xml',
-    ncnn='.param',
-    torch_export='.pt2',
-    executorch='.pte',
-)
+from mmseg_fastscnn.file_kinds import SUFFIXES
+
 PRECISIONS = dict(
     onnx=('fp32', 'fp16', 'int8'),
     openvino=('fp32', 'bf16', 'fp16', 'int8'),

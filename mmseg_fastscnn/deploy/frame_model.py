@@ -78,7 +78,7 @@ class FrameModel(nn.Module):
 
 
 def fold_into(conv: nn.Conv2d, preprocessor: nn.Module, channels: int) -> Tensor | None:
-    """Have a convolution read BGR minus the mean; return that mean, (C, 1, 1)."""
+    """Make a convolution read BGR minus the mean; return this mean, (C, 1, 1)."""
     order = list(range(channels))
     if preprocessor.bgr_to_rgb:
         order[:3] = order[2::-1]

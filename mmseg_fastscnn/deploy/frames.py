@@ -17,6 +17,7 @@ from mmseg_fastscnn.deploy.stages import newest
 SECONDS = 5  # that an address may take to answer, and to give its next frame
 MOST_DAMAGED = 1000  # frames in a row, after which a video is taken to have ended
 UNKNOWN_RATE = 25  # frames per second, of a source that does not say it
+NO_IMAGE = 'cannot be read as an image: it is damaged, or no image'
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class Frame:
 
 
 def silence_opencv() -> None:
-    """Keep OpenCV and FFmpeg from printing what is told in one sentence here."""
+    """Keep OpenCV and FFmpeg from printing: this module says it in one sentence."""
     os.environ.setdefault('OPENCV_FFMPEG_LOGLEVEL', '-8')  # read at first use
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
@@ -92,12 +93,17 @@ def read_frames(
 
 def read_image(path: str, channels: int) -> np.ndarray | str:
     """Return an image, or why it cannot be read."""
-    flags = {1: cv2.IMREAD_GRAYSCALE, 3: cv2.IMREAD_COLOR}
-    flag = flags.get(channels, cv2.IMREAD_UNCHANGED) | cv2.IMREAD_IGNORE_ORIENTATION
     try:
         content = np.fromfile(path, np.uint8)
     except OSError as error:
         return f'cannot be read ({error.strerror})'
+    return decode_image(content, channels)
+
+
+def decode_image(content: np.ndarray, channels: int) -> np.ndarray | str:
+    """Return the image in the bytes (N,) of a file, or why there is none."""
+    flags = {1: cv2.IMREAD_GRAYSCALE, 3: cv2.IMREAD_COLOR}
+    flag = flags.get(channels, cv2.IMREAD_UNCHANGED) | cv2.IMREAD_IGNORE_ORIENTATION
     if not content.size:
         return 'is empty'
     try:
@@ -105,7 +111,7 @@ def read_image(path: str, channels: int) -> np.ndarray | str:
     except cv2.error as error:  # it is larger than OpenCV's limit
         return f'cannot be read as an image ({error.err})'
     if image is None:
-        return 'cannot be read as an image: it is damaged, or no image'
+        return NO_IMAGE
     return image
 
 

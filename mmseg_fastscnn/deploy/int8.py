@@ -13,17 +13,14 @@ from tempfile import TemporaryDirectory
 from typing import Protocol
 
 import numpy as np
-import torch
 from torch import nn
 
 from mmseg_fastscnn.deploy.backends import Predictor
-from mmseg_fastscnn.deploy.check import mean_iou
 from mmseg_fastscnn.deploy.description import Description
 from mmseg_fastscnn.deploy.export import WRITERS
 from mmseg_fastscnn.deploy.int8_onnx import OnnxQuantiser
 from mmseg_fastscnn.deploy.int8_openvino import OpenVinoQuantiser
-from mmseg_fastscnn.deploy.labelled_images import LabelledImages
-from mmseg_fastscnn.evaluation import count_pairs
+from mmseg_fastscnn.deploy.labelled_images import LabelledImages, miou_of
 
 RUNS = 7  # of which the fastest counts
 
@@ -155,16 +152,6 @@ def layers_in_float(
         f'{max_drop}. Allow more (--max-drop), calibrate with more images, or export '
         f'in another precision.'
     )
-
-
-def miou_of(predictor: Predictor, images: LabelledImages) -> float:
-    """Return a predictor's mIoU on images, in percent."""
-    classes = len(predictor.classes)
-    counts = torch.zeros(classes, classes, dtype=torch.int64)
-    for frame, label in images:
-        both = torch.from_numpy(label), torch.from_numpy(predictor(frame))
-        counts += count_pairs(*both)[:classes, :classes]
-    return mean_iou(counts)
 
 
 def say_speed(

@@ -127,7 +127,7 @@ class Reader:
 
 
 def nodes_before_classifier(graph) -> list:
-    """Return the nodes that the last convolution needs, in order, without it."""
+    """Return the nodes before the last convolution that it needs, in order."""
     classifier = [node for node in graph.node if node.op_type == 'Conv'][-1]
     needed, found = set(classifier.input), []
     for node in reversed(graph.node):

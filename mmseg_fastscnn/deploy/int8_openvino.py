@@ -81,7 +81,7 @@ class OpenVinoQuantiser:
 
 
 def activations(node) -> list:
-    """Return the nodes that give a node's floats, those that are constant left out."""
+    """Return the nodes that give a node's floats, without constant ones."""
     outputs = [value.get_source_output() for value in node.inputs()]
     floats = [output for output in outputs if output.get_element_type().is_real()]
     return [value.get_node() for value in floats if not is_constant(value.get_node())]

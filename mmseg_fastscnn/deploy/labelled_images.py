@@ -1,17 +1,21 @@
 """Images with their labels, for measuring what a file loses and for calibrating it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
+import torch
 from mmengine.config import Config
+from torch import Tensor
 
 from mmseg_fastscnn.config import require
 from mmseg_fastscnn.datasets.random_crop import load_pair
+from mmseg_fastscnn.deploy.backends import Predictor
+from mmseg_fastscnn.evaluation import class_ratios, count_pairs
 from mmseg_fastscnn.registry import DATASETS
 
 
 class LabelledImages:
-    """Images of a config's data set, spread evenly over it, as they are on the disk.
+    """Images of a config's data set as the files hold them, spread evenly over it.
 
     They are read anew at each iteration: hundreds of large ones do not fit into memory.
 
@@ -36,3 +40,20 @@ class LabelledImages:
         for k in self.indices:
             results = load_pair(self.dataset.get_data_info(int(k)))
             yield results['img'], results.get('gt_seg_map')
+
+
+def miou_of(
+    predictor: Predictor, images: Iterable[tuple[np.ndarray, np.ndarray]]
+) -> float:
+    """Return a predictor's mIoU on images, in percent."""
+    classes = len(predictor.classes)
+    counts = torch.zeros(classes, classes, dtype=torch.int64)
+    for frame, label in images:
+        both = torch.from_numpy(label), torch.from_numpy(predictor(frame))
+        counts += count_pairs(*both)[:classes, :classes]
+    return mean_iou(counts)
+
+
+def mean_iou(counts: Tensor) -> float:
+    """Return mIoU in percent, from pixel counts [label, prediction]."""
+    return float(np.nanmean(class_ratios(counts.double().numpy())[0]['IoU']))

@@ -6,9 +6,7 @@ torch: PyTorch runs the former, and ExecuTorch's Python package imports it.
 
 import warnings
 from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 
@@ -18,24 +16,14 @@ from mmseg_fastscnn.deploy.description import (
     check_parts,
     needed_beside,
 )
-
-
-def needed(module: str) -> ModuleType:
-    """Import a runtime; ImportError that says what to install if it is not there."""
-    try:
-        return import_module(module)
-    except ImportError as error:
-        package = module.split('.')[0]
-        raise ImportError(
-            f'{package} cannot be imported ({error}): pip install {package}'
-        ) from error
+from mmseg_fastscnn.packages import needed
 
 
 class OnnxRuntime:
     """An `.onnx` file in onnxruntime, on CUDA if `device` says so."""
 
     def __init__(self, path: Path, device: str = 'cpu', threads: int | None = None):
-        onnxruntime = needed('onnxruntime')
+        onnxruntime = needed('onnxruntime', str(path))
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads or 0
         provider = 'CPU' if device == 'cpu' else 'CUDA'
@@ -61,7 +49,7 @@ class OpenVino:
     HINTS = dict(fp32='f32', bf16='bf16', fp16='f16', int8='bf16')
 
     def __init__(self, path: Path, device: str = 'cpu', threads: int | None = None):
-        openvino = needed('openvino')
+        openvino = needed('openvino', str(path))
         core = openvino.Core()
         weights = needed_beside(path, '.bin')
         try:
@@ -92,7 +80,7 @@ class Ncnn:
     """A `.param` file (with its `.bin` and `.json`) in ncnn, in float32."""
 
     def __init__(self, path: Path, device: str = 'cpu', threads: int | None = None):
-        ncnn = needed('ncnn')
+        ncnn = needed('ncnn', str(path))
         refuse_other_devices(path, device)
         self.description = described_beside(path)
         self.net = ncnn.Net()
@@ -129,8 +117,8 @@ class TorchExport:
     """
 
     def __init__(self, path: Path, device: str = 'cpu', threads: int | None = None):
-        self.torch = needed('torch')
-        needed('torch.export.passes')
+        self.torch = needed('torch', str(path))
+        needed('torch.export.passes', str(path))
         extra = {KEY: ''}
         try:
             program = self.torch.export.load(path, extra_files=extra)
@@ -154,8 +142,8 @@ class ExecuTorch:
     """A `.pte` file (with its `.json`) in ExecuTorch, on the CPU."""
 
     def __init__(self, path: Path, device: str = 'cpu', threads: int | None = None):
-        self.torch = needed('torch')
-        runtime = needed('executorch.runtime').Runtime.get()
+        self.torch = needed('torch', str(path))
+        runtime = needed('executorch.runtime', str(path)).Runtime.get()
         refuse_other_devices(path, device)
         self.description = described_beside(path)
         try:

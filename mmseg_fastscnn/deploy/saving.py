@@ -19,7 +19,7 @@ LEGEND = (6, 480)  # its upper edge and width, in pixels
 
 
 class Saving:
-    """Write what is asked for of each prediction, below one folder.
+    """Write the chosen kinds of results of each prediction below one folder.
 
     Of an image: `overlay/NAME.png`, `labels/NAME.png` with the class of each pixel, and
     `probabilities/NAME.npy`, (C, H, W) float16. Of a video: `overlay/NAME.mp4`, and the
@@ -64,7 +64,7 @@ class Saving:
             check_may_write(self.legend)
 
     def _claim(self, kind: str, name: Path, is_image: bool) -> Path:
-        """Return where a result goes, after it was checked that it may go there."""
+        """Check that a result may be written, and return where."""
         folder = self.folders[kind]
         suffix = '.npy' if kind == 'probabilities' else '.png' if is_image else '.mp4'
         path = folder.claim(dict(rel_path=f'{name}.png'), folder.written, suffix)
@@ -76,7 +76,7 @@ class Saving:
         return path
 
     def draw(self, prediction: Prediction) -> dict[str, np.ndarray]:
-        """Make what is to be written of a prediction, by kind."""
+        """Return what is written of a prediction, by kind."""
         made = {}
         if 'overlay' in self.folders:
             palette, labels = self.predictor.palette, prediction.labels

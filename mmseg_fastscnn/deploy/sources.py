@@ -9,10 +9,9 @@ from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
 
+from mmseg_fastscnn.file_kinds import IMAGES, VIDEOS
 from mmseg_fastscnn.results import is_ours
 
-IMAGES = ('.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')
-VIDEOS = ('.avi', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.webm')
 STREAMS = ('rtsp://', 'rtmp://', 'http://', 'https://')
 
 Tell = Callable[[str], None]  # what is told of something, in one sentence
@@ -159,7 +158,7 @@ def known_file(path: Path, name: Path) -> Source:
 
 
 def told_apart(sources: list[Source]) -> list[Source]:
-    """Make equal names of results longer until they differ.
+    """Make the names of results longer where they are equal, until all differ.
 
     Files that differ by their suffix alone keep it; others get folders above them. An
     image and a video may have the same name: their results have other suffixes.

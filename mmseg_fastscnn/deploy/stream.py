@@ -81,7 +81,7 @@ def stream(
 def without_skipped(
     predictor: Predictor, predictions: Iterator[Prediction | None]
 ) -> Iterator[Prediction]:
-    """Yield the predictions that there are, then give the predictor its size back."""
+    """Yield the predictions that are not None, then restore the predictor's size."""
     size = predictor.size
     try:
         for prediction in predictions:
@@ -95,7 +95,7 @@ def without_skipped(
 def worker(
     predictor: Predictor, problem: Tell, smooth: float, rate: float | None
 ) -> Callable[[Frame], Prediction | None]:
-    """Return what predicts one frame after the other; None for one that is skipped."""
+    """Return a function that predicts a frame; it returns None for a skipped one."""
     size, told = predictor.size, set()
     of_source: dict[str, tuple[Smoothing | None, FrameRate | None]] = {}
 

@@ -51,7 +51,7 @@ def describe(
     size: tuple[int, int] | None = None,
     checkpoint: str | Path | None = None,
 ) -> Description:
-    """Describe a model from `init_model` to those who run it without a config.
+    """Describe a model from `init_model`, so that it can run without a config.
 
     Raises:
         ValueError: The config prepares test images in a way that exported files

@@ -53,15 +53,14 @@ class FrameRate:
     Args:
         rate: Frames per second that are to be kept.
         shape: (H, W) of the network's input at full resolution.
-        least: Factor on height and width that is not gone below.
     """
 
-    STEP = 0.9
+    STEP, LEAST = 0.9, 0.25  # factors on height and width: of a step, and the smallest
 
-    def __init__(self, rate: float, shape: tuple[int, int], least: float = 0.25):
+    def __init__(self, rate: float, shape: tuple[int, int]):
         self.budget = 1 / rate
         self.shape = shape
-        self.most_steps = int(math.log(least) / math.log(self.STEP))
+        self.most_steps = int(math.log(self.LEAST) / math.log(self.STEP))
         self.steps = 0
 
     def after(self, seconds: float) -> tuple[int, int]:

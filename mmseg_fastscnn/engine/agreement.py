@@ -13,14 +13,13 @@ from textwrap import shorten
 import mmengine
 import torch
 from mmengine.config import Config
-from mmengine.dataset import BaseDataset
 from mmengine.dist import all_gather_object, get_world_size
 from mmengine.hooks import Hook
 from torch import nn
 from torch.utils.data import Dataset
 
 import mmseg_fastscnn
-from mmseg_fastscnn.datasets.doctor.survey import parts_of
+from mmseg_fastscnn.datasets.parts import infos_of
 from mmseg_fastscnn.engine.processes import ProcessesDiffer, all_processes, rank_list
 from mmseg_fastscnn.registry import HOOKS
 
@@ -30,7 +29,7 @@ SHOWN = 10  # differences that a message lists
 
 
 def check_config_and_code(config: Config) -> None:
-    """Compare config and code of all processes, before anything is built from them.
+    """Compare config and code of all processes before anything is built.
 
     Raises:
         ProcessesDiffer: They are not the same everywhere.
@@ -95,7 +94,7 @@ def check_same(facts: Mapping[str, str]) -> None:
 
 
 def who_has_what(values: Sequence[str]) -> Iterator[str]:
-    """Say of each value which ranks have it, and on which hosts."""
+    """Say for each value which ranks have it, and on which hosts."""
     for value in dict.fromkeys(values):
         ranks = [rank for rank, other in enumerate(values) if other == value]
         hosts = dict.fromkeys(all_processes()[rank].host for rank in ranks)
@@ -143,12 +142,9 @@ def describe_names(dataset: Dataset) -> str:
     Names are those below the image folder. A data set that lists no files has none.
     """
     names = hashlib.sha256()
-    for part in parts_of(dataset):
-        if isinstance(part, BaseDataset):
-            for k in range(len(part)):
-                info = part.get_data_info(k)
-                name = info.get('rel_path') or Path(info.get('img_path', '')).name
-                names.update(f'{name}\n'.encode())
+    for info in infos_of(dataset):
+        name = info.get('rel_path') or Path(info.get('img_path', '')).name
+        names.update(f'{name}\n'.encode())
     return f'{len(dataset)} images, names {names.hexdigest()[:8]}'
 
 

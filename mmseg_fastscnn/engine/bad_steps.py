@@ -16,7 +16,7 @@ MAX_BAD_STEPS = 5  # in a row; a few batches of a bad file do not stop a run
 
 
 class Step(NamedTuple):
-    """What is said of an iteration, should its step be a bad one.
+    """What the message about a bad step says.
 
     Attributes:
         iteration: Its number, from 1 as in the log.
@@ -129,7 +129,7 @@ class BadStepsHook(Hook):
                 )
 
     def _state(self) -> list[Tensor]:
-        """Return the optimizer's state, but for what is not on the device."""
+        """Return the part of the optimizer's state that is on the device."""
         device = self.of_model[0].device  # Adam's count of steps is on the CPU
         return [
             in_memory_order(value)

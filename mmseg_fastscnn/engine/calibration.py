@@ -28,7 +28,7 @@ class Bins(NamedTuple):
 
 
 def calibration(logits: Tensor, label: Tensor, sigmoid: bool) -> dict:
-    """Return how far confidence is from accuracy, and the temperature that mends it.
+    """Return how far confidence is from accuracy, and the temperature that corrects it.
 
     Args:
         logits: (P, C) of P pixels.

@@ -8,29 +8,42 @@ A checkpoint is written before a validation and again after it, with the scores,
 neither a validation that fails nor a kill within it loses the training before.
 """
 
-import logging
-import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from contextlib import suppress
-from math import ceil, inf
+from math import ceil
 from pathlib import Path
 
 from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.hooks import Hook
 
 from mmseg_fastscnn.checkpoint import read_checkpoint, write_weights
+from mmseg_fastscnn.engine.best_scores import BestScores
 from mmseg_fastscnn.engine.disk import (
     WHOLE_FILES,
     NotFinite,
     checkpoint_size,
+    compare_with_disk,
     not_finite,
     write_patiently,
 )
 from mmseg_fastscnn.registry import HOOKS
-from mmseg_fastscnn.writing import remove_drafts, second_name, whole_file
+from mmseg_fastscnn.writing import remove_drafts, second_name, write_file
 
 POINTER = 'last_checkpoint'
+
+
+def checkpoint_folder(work_dir: str, out_dir: str | None) -> Path:
+    """Return where a run keeps its checkpoints.
+
+    Args:
+        work_dir: The run's folder.
+        out_dir: See `CheckpointHook`.
+    """
+    work_dir = Path(work_dir)
+    if out_dir is None or Path(out_dir).absolute() == work_dir.absolute():
+        return work_dir
+    return Path(out_dir, work_dir.absolute().name)
 
 
 @HOOKS.register_module()
@@ -84,14 +97,7 @@ class CheckpointHook(Hook):
         self.out_dir = out_dir
         self.max_keep_ckpts = max_keep_ckpts
         self.save_last = save_last
-        self.save_best = [save_best] if isinstance(save_best, str) else save_best or []
-        self.rules = rule if isinstance(rule, list) else [rule] * len(self.save_best)
-        wrong = set(self.rules) - {'greater', 'less', None}
-        if wrong or len(self.rules) != len(self.save_best):
-            raise ValueError(
-                f"CheckpointHook has rule={rule!r}; it must be 'greater' or 'less', or "
-                f'a list with one of these for each of save_best={save_best!r}.'
-            )
+        self.best = BestScores(save_best, rule)
         self.template = filename_tmpl or ('epoch_{}.pth' if by_epoch else 'iter_{}.pth')
         self.publishes = bool(published_keys)
         self.save_begin = save_begin
@@ -100,11 +106,7 @@ class CheckpointHook(Hook):
         self.written = time.monotonic()
 
     def folder(self, runner) -> Path:
-        """Return where a run keeps its checkpoints."""
-        work_dir = Path(runner.work_dir)
-        if self.out_dir in (None, runner.work_dir):
-            return work_dir
-        return Path(self.out_dir, work_dir.name)
+        return checkpoint_folder(runner.work_dir, self.out_dir)
 
     def name(self, key: int | str) -> str:
         """Return the file of an entry of `keep_ckpt_ids`: a count, or a name."""
@@ -122,26 +124,18 @@ class CheckpointHook(Hook):
             remove_drafts(folder, rf'(best_.+_)?({names}|iter_\d+\.pth)')
             remove_drafts(Path(runner.work_dir), POINTER)
             self._remove_old(runner)
-            self._compare_with_disk(runner)
+            size = checkpoint_size(runner)
+            compare_with_disk(self._to_come(runner), size, folder, runner.logger)
 
-    def _compare_with_disk(self, runner) -> None:
-        """Say what room the checkpoints will take, and warn if there is too little."""
+    def _to_come(self, runner) -> int:
+        """Return how many more checkpoints a run may write, at most."""
         count = self.max_keep_ckpts + 1  # an old one goes after the new one is there
         if self.max_keep_ckpts < 1:
             length = runner.max_epochs if self.by_epoch else runner.max_iters
             count = ceil(length / self.interval) if self.interval > 0 else 1
-        each, folder = checkpoint_size(runner), self.folder(runner)
-        count += len(self.save_best)
-        count -= sum((folder / self.name(key)).exists() for key in self.kept)
-        free = shutil.disk_usage(folder).free
-        enough = count * each <= free
-        runner.logger.log(
-            logging.INFO if enough else logging.WARNING,
-            'Up to %d more checkpoints of about %.1f MB need %.1f MB in %s, where '
-            '%.1f MB are free%s',
-            *(count, each / 1e6, count * each / 1e6, folder, free / 1e6),
-            '.' if enough else ': make room, or lower max_keep_ckpts.',
-        )
+        folder = self.folder(runner)
+        there = sum((folder / self.name(key)).exists() for key in self.kept)
+        return count + len(self.best.names) - there
 
     def after_train_iter(
         self, runner, batch_idx: int, data_batch=None, outputs=None
@@ -179,8 +173,8 @@ class CheckpointHook(Hook):
         self.written = time.monotonic()
 
     def _point_to_last(self, runner) -> None:
-        with whole_file(Path(runner.work_dir, POINTER)) as file:
-            file.write(str(self.folder(runner) / self.name(self.last[1])).encode())
+        last = self.folder(runner) / self.name(self.last[1])
+        write_file(Path(runner.work_dir, POINTER), str(last).encode())
         self._remove_old(runner)
 
     def _remove_old(self, runner) -> None:
@@ -195,7 +189,7 @@ class CheckpointHook(Hook):
         count = runner.epoch if self.by_epoch else runner.iter
         if self.last is not None and self.last[0] == runner.iter:
             names.append(self.name(self.last[1]))
-        for key, suffix in self._better(before, metrics or {}):
+        for key, suffix in self.best.better(before, metrics or {}):
             best = f'best_{key}_{self.template.format(count)}'.replace('/', '_')
             hub.update_info(f'best_score{suffix}', metrics[key])
             hub.update_info(f'best_ckpt{suffix}', str(self.folder(runner) / best))
@@ -210,25 +204,6 @@ class CheckpointHook(Hook):
         for key, old in before.items():
             if 'best_ckpt' in key and hub.get_info(key) != old and is_main_process():
                 (self.folder(runner) / Path(old).name).unlink(missing_ok=True)
-
-    def _better(self, info: Mapping, metrics: Mapping) -> Iterator[tuple[str, str]]:
-        """Yield the scores that are the best so far, and the end of their keys."""
-        if not metrics:  # nothing is labelled
-            return
-        for name, rule in zip(self.save_best, self.rules, strict=True):
-            key = next(iter(metrics)) if name == 'auto' else name
-            if key not in metrics:
-                raise ValueError(
-                    f'CheckpointHook has save_best={name!r}, but validation gives '
-                    f'{", ".join(metrics)}. Choose one of these.'
-                )
-            suffix = f'_{key}' if len(self.save_best) > 1 else ''
-            less = rule == 'less' or (rule is None and 'loss' in key.lower())
-            score = info.get(f'best_score{suffix}', inf if less else -inf)
-            if metrics[key] is not None and (
-                metrics[key] < score if less else metrics[key] > score
-            ):
-                yield key, suffix
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
         bad = not_finite(checkpoint)

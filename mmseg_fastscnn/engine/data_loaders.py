@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import partial
 
 from mmengine.logging import MMLogger
+from mmengine.runner import BaseLoop
 from torch.utils.data import DataLoader
 
 from mmseg_fastscnn.engine.interruption import SIGNALS
@@ -29,7 +30,7 @@ def with_workers_that_fit(settings: dict) -> dict:
 
 
 def shielded(loader: DataLoader) -> DataLoader:
-    """Let the workers of a loader live on after a signal to all processes of a job.
+    """Keep the workers of a loader alive after a signal to all processes of a job.
 
     Ctrl-C, Slurm and torchrun send one to the workers, too. Without them no iteration
     would be finished.
@@ -50,8 +51,19 @@ def begin_worker(init: Callable[[int], None] | None, worker: int) -> None:
         init(worker)
 
 
+def end_workers(*loops: BaseLoop | None) -> None:
+    """End the workers that loops keep from epoch to epoch.
+
+    torch ends them with their loader, but waits 5 s for each if it is a garbage
+    collection that finds them: in a notebook, at the next run.
+    """
+    for loop in loops:
+        if loop is not None:
+            loop.dataloader._iterator = None
+
+
 def end_with_parent() -> None:
-    """End this process at a SIGTERM from its parent, and at no other one."""
+    """Wait for a SIGTERM from the parent, ignoring others, and end this process."""
     while signal.sigwaitinfo([signal.SIGTERM]).si_pid != os.getppid():
         pass
     os._exit(0)

@@ -13,14 +13,14 @@ from mmengine.hooks import EMAHook
 from torch import Tensor
 
 from mmseg_fastscnn.models.segmentor import unwrapped
-from mmseg_fastscnn.writing import whole_file
+from mmseg_fastscnn.writing import write_file
 
 WHOLE_FILES = dict(backend='whole files')  # `backend_args` of mmengine
 RETRY = 10  # seconds until a disk that refuses is tried again
 
 
 class NotFinite(ValueError):
-    """Weights that are no numbers are not written."""
+    """Weights have values that are not finite, so they are not written."""
 
 
 @register_backend(WHOLE_FILES['backend'])
@@ -34,8 +34,7 @@ class WholeFileBackend(LocalBackend):
                 errno.ENOENT, 'The folder of checkpoints is gone', str(filepath)
             )
         try:
-            with whole_file(filepath) as file:
-                file.write(obj)
+            write_file(filepath, obj)
         except OSError as error:
             free = shutil.disk_usage(folder).free
             reason = f'{error.strerror}; {len(obj):,} bytes are needed, {free:,} free'
@@ -80,6 +79,28 @@ def checkpoint_size(runner) -> int:
     options = runner.optim_wrapper.optimizer.defaults
     per_weight = len(options.get('betas', ())) or bool(options.get('momentum'))
     return weights * (1 + averaged) + trained * per_weight
+
+
+def compare_with_disk(
+    count: int, size: int, folder: Path, logger: logging.Logger
+) -> None:
+    """Say what room some checkpoints will take, and warn if there is too little.
+
+    Args:
+        count: Number of checkpoints.
+        size: Bytes of each.
+        folder: Where they will be.
+        logger: Gets the line.
+    """
+    free = shutil.disk_usage(folder).free
+    enough = count * size <= free
+    logger.log(
+        logging.INFO if enough else logging.WARNING,
+        'Up to %d more checkpoints of about %.1f MB need %.1f MB in %s, where '
+        '%.1f MB are free%s',
+        *(count, size / 1e6, count * size / 1e6, folder, free / 1e6),
+        '.' if enough else ': make room, or lower max_keep_ckpts.',
+    )
 
 
 def not_finite(checkpoint: Mapping) -> list[str]:

@@ -68,7 +68,7 @@ def describe_data(loader: DataLoader, purpose: str) -> str:
 
 
 def log_lines(runner, lines: dict[str, str]) -> None:
-    """Log lines of the given names, after the config and before model and folders."""
+    """Log these lines between the config and what follows from runner and model."""
     model = unwrapped(runner.model)
     count = sum(p.numel() for p in model.parameters())
     lines = {

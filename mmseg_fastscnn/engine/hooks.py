@@ -8,10 +8,17 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from mmseg_fastscnn.checkpoint.weights_hash import hashes_of
+from mmseg_fastscnn.datasets.parts import parts_of
 from mmseg_fastscnn.engine.resume import plain_hub
 from mmseg_fastscnn.machine import cores_per_process
 from mmseg_fastscnn.models.segmentor import unwrapped
 from mmseg_fastscnn.registry import HOOKS
+
+
+def log_intervals(runner) -> set[int]:
+    """Return every how many iterations a run logs its losses."""
+    hooks = [hook for hook in runner.hooks if isinstance(hook, LoggerHook)]
+    return {hook.interval for hook in hooks} or {1}
 
 
 @HOOKS.register_module()
@@ -29,8 +36,7 @@ class RuntimeInfoHook(RuntimeInfoHookOfMMEngine):
 
     def before_train(self, runner) -> None:
         super().before_train(runner)
-        hooks = [hook for hook in runner.hooks if isinstance(hook, LoggerHook)]
-        self.intervals = {hook.interval for hook in hooks} or {1}
+        self.intervals = log_intervals(runner)
 
     def after_train_iter(
         self, runner, batch_idx: int, data_batch=None, outputs: dict | None = None
@@ -114,8 +120,8 @@ class DataWaitHook(Hook):
 def advice(loader: DataLoader) -> str:
     """Return what to do where loading is slower than training."""
     lines = []
-    parts = getattr(loader.dataset, 'datasets', [loader.dataset])
-    if any(getattr(part, 'packed', 'none to be had') is None for part in parts):
+    parts = parts_of(loader.dataset)
+    if any(hasattr(part, 'packed') and part.packed is None for part in parts):
         lines.append('Read from a decoded copy: tools/pack_dataset.py.')
     cores = cores_per_process()
     if cores > loader.num_workers:

@@ -65,10 +65,13 @@ class ImageCountsHook(Hook):
 
     Attributes:
         scores: What `image_scores` returns, in the order of paths.
+        matrix: (C, C) pixel counts, [label, prediction], of all images; None where
+            nothing is measured.
     """
 
     def __init__(self):
         self.scores: dict[str, dict[str, float]] = {}
+        self.matrix: np.ndarray | None = None
         self.counts: ImageCounts | None = None
 
     def before_test_epoch(self, runner) -> None:
@@ -84,6 +87,7 @@ class ImageCountsHook(Hook):
     def after_test_epoch(self, runner, metrics: dict | None = None) -> None:
         if self.counts is not None:
             self.scores = image_scores(joined(all_gather_object(self.counts.of_images)))
+            self.matrix = sum(all_gather_object(self.counts.matrix))
 
 
 def class_iou(counts: np.ndarray) -> np.ndarray:

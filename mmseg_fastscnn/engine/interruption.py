@@ -19,6 +19,7 @@ from mmengine.hooks import Hook
 from torch import distributed
 
 from mmseg_fastscnn.engine.checkpoints import POINTER, CheckpointHook
+from mmseg_fastscnn.stopping import StopSignals
 
 NAMES = ('SIGTERM', 'SIGINT', 'SIGHUP', 'SIGUSR1')
 SIGNALS = [getattr(signal, name) for name in NAMES if hasattr(signal, name)]
@@ -36,23 +37,15 @@ class InterruptionHook(Hook):
     come in the meantime. So no process waits, and no GPU.
 
     Args:
+        stop: Notes the signal.
         save_every: Minutes from one checkpoint to the next, at most.
     """
 
     priority = 'LOWEST'  # after the regular checkpoint of the iteration
 
-    def __init__(self, save_every: float | None = None):
+    def __init__(self, stop: StopSignals, save_every: float | None = None):
+        self.stop = stop
         self.save_every = save_every
-        self.signal = 0
-
-    def request(self, number: int, frame: object) -> None:
-        """Handle the first signal; the system handles a second one."""
-        self.signal = number
-        for known in SIGNALS:
-            signal.signal(known, signal.SIG_IGN)
-        time.sleep(0.1)  # `timeout` sends a signal twice
-        for known in SIGNALS:
-            signal.signal(known, signal.SIG_DFL)
 
     def before_train(self, runner) -> None:
         hooks = [hook for hook in runner.hooks if isinstance(hook, CheckpointHook)]
@@ -84,9 +77,9 @@ class InterruptionHook(Hook):
     def _known(self) -> tuple[int, int]:
         """Return the signal that this process got, or 0, and whether it is time."""
         if not self.save_every or self.checkpoints is None:
-            return self.signal, 0
+            return self.stop.number, 0
         passed = time.monotonic() - self.checkpoints.written
-        return self.signal, int(passed >= 60 * self.save_every)
+        return self.stop.number, int(passed >= 60 * self.save_every)
 
     def _answer(self) -> list[int]:
         """Return what all processes together knew after the previous iteration."""
@@ -114,8 +107,6 @@ class InterruptionHook(Hook):
 def stop_on_signals(runner, save_every: float | None = None) -> Iterator[None]:
     """Handle signals while a run trains; the former handlers come back afterwards.
 
-    A signal that is ignored, as SIGHUP under `nohup`, stays ignored.
-
     Args:
         runner: The run, before it trains.
         save_every: See `InterruptionHook`.
@@ -123,14 +114,6 @@ def stop_on_signals(runner, save_every: float | None = None) -> Iterator[None]:
     Raises:
         Stopped: A signal came, and a checkpoint is written.
     """
-    hook = InterruptionHook(save_every)
-    runner.register_hook(hook)
-    former = {known: signal.getsignal(known) for known in SIGNALS}
-    handled = [k for k, handler in former.items() if handler != signal.SIG_IGN]
-    for known in handled:
-        signal.signal(known, hook.request)
-    try:
+    with StopSignals(SIGNALS) as stop:
+        runner.register_hook(InterruptionHook(stop, save_every))
         yield
-    finally:
-        for known in handled:
-            signal.signal(known, former[known] or signal.SIG_DFL)

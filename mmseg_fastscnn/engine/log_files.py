@@ -1,16 +1,31 @@
-"""Logs that cannot be written, as on a full disk, lose lines; training goes on.
+"""The files of a run's log: one per run, and training goes on if they fail.
 
-What could not be written of the text log is kept in memory until the disk takes it.
+Logs that cannot be written, as on a full disk, lose lines. What could not be written of
+the text log is kept in memory until the disk takes it.
 """
 
 import logging
 import sys
+import time
 from collections.abc import Callable
 
 from mmengine.logging import MMLogger
 from mmengine.visualization import LocalVisBackend as LocalVisBackendOfMMEngine
 
 from mmseg_fastscnn.registry import VISBACKENDS
+
+started: set[int] = set()  # seconds in which runs of this process began
+
+
+def wait_for_another_second() -> None:
+    """Wait until no run of this process has begun in the current second.
+
+    mmengine names the log and the state of a run by the second, so two runs would share
+    them.
+    """
+    while int(time.time()) in started:
+        time.sleep(0.02)
+    started.add(int(time.time()))
 
 
 class SaidOnce:
@@ -29,7 +44,7 @@ class SaidOnce:
 
 
 def write_lines_or_warn(handler: logging.FileHandler) -> None:
-    """Replace logging's traceback per line, where a file is not written, by a line."""
+    """Say once that a log file cannot be written, instead of a traceback per line."""
     say = SaidOnce()
     handler.handleError = lambda record: say(handler.baseFilename, sys.exc_info()[1])
 

@@ -115,7 +115,7 @@ class TrainLoop(BaseLoop):
             self.runner.val_loop.run()
 
     def rest_of_epoch(self, epoch: int, done: int) -> Iterator[dict]:
-        """Load the batches of an epoch from the place on where the run is.
+        """Load the batches of an epoch that the run has not had.
 
         Args:
             epoch: Number of the epoch.
@@ -176,7 +176,7 @@ class IterBasedTrainLoop(TrainLoop):
         return runner.model
 
     def batches(self) -> Iterator[dict]:
-        """Load batches from the place on where the run is, without an end."""
+        """Load batches without an end, from where the run is."""
         epoch, done = 0, self._iter
         if isinstance(self.dataloader.sampler, DefaultSampler):
             epoch = self.images // self.dataloader.sampler.size

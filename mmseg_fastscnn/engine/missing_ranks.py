@@ -60,7 +60,7 @@ def report_missing(error: Exception, say: Callable[[str], None]) -> None:
 
 
 def sign(name: object) -> str:
-    """Return a key of the store, where those of earlier processes may still be."""
+    """Return a key of the store that no earlier run has used."""
     return f'mmseg_fastscnn/{all_processes()}/{name}'
 
 

@@ -1,6 +1,5 @@
 """Hooks that write predictions: label images in raw ids, and pictures."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +7,7 @@ from mmengine.dist import barrier
 from mmengine.evaluator import Evaluator
 from mmengine.hooks import Hook
 
-from mmseg_fastscnn.datasets.doctor.survey import parts_of
+from mmseg_fastscnn.datasets.parts import infos_of
 from mmseg_fastscnn.engine.visualizer import result_panel
 from mmseg_fastscnn.registry import HOOKS
 from mmseg_fastscnn.results import ResultFolder
@@ -87,23 +86,15 @@ def folders_of_metrics(evaluator: Evaluator) -> list[ResultFolder]:
 
 
 def check_results(folders: list[ResultFolder], dataset: object) -> None:
-    """Check the results in some folders, see `ResultFolder.check`."""
+    """Check the results in some folders, see `ResultFolder.check`.
+
+    Those of images that no data set names in advance are checked when they are written.
+    """
     claimed: set[Path] = set()
     for folder in folders:
-        folder.check(known_images(dataset), claimed)
+        folder.check(infos_of(dataset), claimed)
     if folders:  # another process must not find a file half written while it checks
         barrier()
-
-
-def known_images(dataset: object) -> Iterator[dict]:
-    """Yield the paths of a data set's images without reading the images.
-
-    Data sets that do not know them in advance (torchvision's) are left out; their
-    results are checked one by one, when they are written.
-    """
-    for part in parts_of(dataset):
-        if hasattr(part, 'get_data_info'):
-            yield from (part.get_data_info(k) for k in range(len(part)))
 
 
 @HOOKS.register_module()

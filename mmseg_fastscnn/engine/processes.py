@@ -35,7 +35,7 @@ def all_processes() -> list[Process]:
 
 
 def rank_list(ranks: Sequence[int]) -> str:
-    """Write ascending ranks down, [0, 1, 2, 5] as 'ranks 0-2, 5'."""
+    """Write ascending ranks as text: [0, 1, 2, 5] as 'ranks 0-2, 5'."""
     spans = []
     for _, part in groupby(enumerate(ranks), lambda pair: pair[1] - pair[0]):
         first, *others = [rank for _, rank in part]

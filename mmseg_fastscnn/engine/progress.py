@@ -11,10 +11,11 @@ import time
 from collections.abc import Callable, Sequence
 
 from mmengine.dist import get_world_size, is_main_process
-from mmengine.hooks import Hook, LoggerHook
+from mmengine.hooks import Hook
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
+from mmseg_fastscnn.engine.hooks import log_intervals
 from mmseg_fastscnn.registry import HOOKS
 
 QUIET = 10  # seconds after which a line says that the run still works
@@ -22,7 +23,7 @@ LONGEST = 100  # characters of a line
 
 
 class Heartbeat:
-    """Calls a function where nothing was said for `QUIET` seconds, in a thread.
+    """Calls a function, in a thread, when nothing was printed for `QUIET` seconds.
 
     Args:
         say: Prints what is going on.
@@ -132,19 +133,17 @@ class ProgressHook(Hook):
         return self.terminal is not None and self.terminal.bar is not None
 
     def before_train_epoch(self, runner) -> None:
-        self.intervals = {h.interval for h in runner.hooks if isinstance(h, LoggerHook)}
+        self.intervals = log_intervals(runner)
         self._begin('loading the first batch')
 
     def after_train_iter(
         self, runner, batch_idx: int, data_batch=None, outputs=None
     ) -> None:
         self.state = f'training, iteration {runner.iter + 1} of {runner.max_iters}'
-        due = any(self.every_n_inner_iters(batch_idx, n) for n in self.intervals or {1})
+        due = any(self.every_n_inner_iters(batch_idx, n) for n in self.intervals)
         if self.has_bar or (self.terminal is not None and due):
-            done = runner.iter + 1
-            self._show(
-                train_line(runner, max(self.intervals or {1})), done, runner.max_iters
-            )
+            line = train_line(runner, max(self.intervals))
+            self._show(line, runner.iter + 1, runner.max_iters)
 
     def _show(self, line: str, done: int, total: int) -> None:
         self.terminal.show(line, done, total)
@@ -154,8 +153,13 @@ class ProgressHook(Hook):
         self._begin('validation, loading the first batch')
 
     def after_val_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
-        total = len(runner.val_dataloader)
-        self.state = f'validation, batch {batch_idx + 1} of {total}'
+        self._count_batch('validation', batch_idx, len(runner.val_dataloader))
+
+    def after_test_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
+        self._count_batch('testing', batch_idx, len(runner.test_dataloader))
+
+    def _count_batch(self, what: str, batch_idx: int, total: int) -> None:
+        self.state = f'{what}, batch {batch_idx + 1} of {total}'
         if self.has_bar:
             self._show(self.state, batch_idx + 1, total)
 
@@ -173,12 +177,6 @@ class ProgressHook(Hook):
             self.terminal.write(line + '\n')
             self.terminal.flush()
             self.heartbeat.said = time.monotonic()
-
-    def after_test_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
-        total = len(runner.test_dataloader)
-        self.state = f'testing, batch {batch_idx + 1} of {total}'
-        if self.has_bar:
-            self._show(self.state, batch_idx + 1, total)
 
 
 def train_line(runner, window: int) -> str:

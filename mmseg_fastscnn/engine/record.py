@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mmseg_fastscnn.writing import whole_file
+from mmseg_fastscnn.writing import write_file
 
 FOLDER = 'record'  # in the work dir
 STARTS, VALIDATIONS = 'starts.jsonl', 'validations.jsonl'
@@ -61,10 +61,9 @@ def add_validation(
     path = Path(work_dir, FOLDER, VALIDATIONS)
     before = [other for other in read_lines(path) if other['iter'] < line['iter']]
     for kind, arrays in ((COUNTS, counts), (PICTURES, pictures)):
-        with whole_file(arrays_file(work_dir, kind, line['iter'])) as file:
-            content = io.BytesIO()  # since zip files are written with seeks
-            np.savez_compressed(content, **arrays)
-            file.write(content.getvalue())
+        content = io.BytesIO()  # since zip files are written with seeks
+        np.savez_compressed(content, **arrays)
+        write_file(arrays_file(work_dir, kind, line['iter']), content.getvalue())
     write_lines(path, [*before, line])
     for other in before[:-1]:
         arrays_file(work_dir, PICTURES, other['iter']).unlink(missing_ok=True)
@@ -116,6 +115,4 @@ def read_lines(path: Path) -> list[dict]:
 
 def write_lines(path: Path, lines: Iterable[Mapping]) -> None:
     """Replace a record by these lines."""
-    with whole_file(path) as file:
-        for line in lines:
-            file.write(json.dumps(line).encode() + b'\n')
+    write_file(path, b''.join(json.dumps(line).encode() + b'\n' for line in lines))

@@ -135,7 +135,7 @@ def rank_states(
 
 
 def are_of(found: object, own: Mapping[str, Tensor]) -> bool:
-    """Return whether all that is found are tensors of the names and shapes of `own`."""
+    """Return whether `found` holds only tensors with names and shapes of `own`."""
     return isinstance(found, Mapping) and all(
         isinstance(value, Tensor) and name in own and value.shape == own[name].shape
         for name, value in found.items()
@@ -145,7 +145,7 @@ def are_of(found: object, own: Mapping[str, Tensor]) -> bool:
 def scheduler_states(
     checkpoint: Mapping, path: str | Path, schedulers: Sequence
 ) -> list[dict]:
-    """Return each scheduler's state without the keys that it does not have itself."""
+    """Return each scheduler's state without keys that this run's scheduler lacks."""
     states = checkpoint.get('param_schedulers')
     states = [] if states is None else states
     states = states if isinstance(states, list | tuple) else [states]

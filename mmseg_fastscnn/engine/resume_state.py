@@ -140,7 +140,7 @@ def check_slots(values: Mapping, parameters: Mapping[int, Tensor]) -> None:
 
 
 def check_like(found: object, own: object, name: str) -> None:
-    """Check that a value is of the kind of this run's own, also all that is in it.
+    """Check that a value, and all that is in it, is of the kind that this run has.
 
     A number may stand where this run has None, and None where it has a number.
     """

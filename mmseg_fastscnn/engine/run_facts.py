@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import platform
 import shlex
 import sys
@@ -17,6 +16,7 @@ from torch.utils.data import DataLoader
 
 from mmseg_fastscnn import __version__
 from mmseg_fastscnn.machine import describe_device
+from mmseg_fastscnn.memory import peak_memory
 
 # Settings in which runs of one recipe, with several seeds, differ.
 OF_THE_RUN = ('randomness', 'work_dir', 'resume', 'launcher')
@@ -89,14 +89,9 @@ def versions() -> dict[str, str]:
     return found
 
 
-def peak_memory() -> dict[str, float]:
+def memory_facts() -> dict[str, float | None]:
     """Return the peak memory in MiB: of this process, and of its CUDA device."""
-    peak = {}
-    if os.name == 'posix':
-        import resource  # there is none on Windows
-
-        unit = 2**20 if sys.platform == 'darwin' else 2**10
-        peak['process'] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+    peak = {'process': peak_memory()}
     if torch.cuda.is_available():
         peak['cuda'] = torch.cuda.max_memory_allocated() / 2**20
     return peak

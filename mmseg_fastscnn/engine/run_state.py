@@ -144,7 +144,7 @@ def gather_rank_states(runner) -> list[RankState]:
 
 
 def restore_rank_state(runner, states: list[RankState]) -> None:
-    """Give each process its own state, or all of them the mean of another number's."""
+    """Give each process its own state; if their number has changed, the mean of all."""
     count = get_world_size()
     if len(states) != count:
         runner.logger.warning(

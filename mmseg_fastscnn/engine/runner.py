@@ -2,7 +2,6 @@
 
 import logging
 import os
-import time
 import warnings
 from pathlib import Path
 
@@ -23,12 +22,16 @@ from mmseg_fastscnn.datasets.sampler import RunSampler
 from mmseg_fastscnn.engine.agreement import AgreementHook, check_config_and_code
 from mmseg_fastscnn.engine.bad_steps import MAX_BAD_STEPS, BadStepsHook
 from mmseg_fastscnn.engine.class_weights import ClassWeightHook
-from mmseg_fastscnn.engine.data_loaders import shielded, with_workers_that_fit
+from mmseg_fastscnn.engine.data_loaders import (
+    end_workers,
+    shielded,
+    with_workers_that_fit,
+)
 from mmseg_fastscnn.engine.header import RunHeaderHook
 from mmseg_fastscnn.engine.hooks import DataWaitHook, PlainCheckpointHook
 from mmseg_fastscnn.engine.inference_form import InferenceFormHook
-from mmseg_fastscnn.engine.log_backends import check_backends
-from mmseg_fastscnn.engine.log_files import write_lines_or_warn
+from mmseg_fastscnn.engine.log_backends import complete_backends
+from mmseg_fastscnn.engine.log_files import wait_for_another_second, write_lines_or_warn
 from mmseg_fastscnn.engine.next_steps import NextStepsHook
 from mmseg_fastscnn.engine.predictions import ResultCheckHook
 from mmseg_fastscnn.engine.processes import (
@@ -37,35 +40,25 @@ from mmseg_fastscnn.engine.processes import (
     join_on_cpus,
 )
 from mmseg_fastscnn.engine.progress import ProgressHook
-from mmseg_fastscnn.engine.resume import seed_of
 from mmseg_fastscnn.engine.run_state import (
     RankState,
     RunStateHook,
     gather_rank_states,
 )
-from mmseg_fastscnn.engine.starting_point import averages_weights, starting_point
+from mmseg_fastscnn.engine.starting_point import (
+    averages_weights,
+    set_starting_point,
+    starting_point,
+)
 from mmseg_fastscnn.engine.startup import StartupCheckHook
 from mmseg_fastscnn.engine.terminal import is_shown
 from mmseg_fastscnn.engine.validation_record import ValidationRecordHook
-from mmseg_fastscnn.engine.work_dir import checkpoint_to_resume, last_checkpoint
+from mmseg_fastscnn.engine.work_dir import last_checkpoint
 from mmseg_fastscnn.machine import set_aside_broken_torchvision
 from mmseg_fastscnn.models.segmentor import unwrapped
 from mmseg_fastscnn.registry import RUNNERS
 from mmseg_fastscnn.results import CONFIG, is_ours
-from mmseg_fastscnn.writing import whole_file
-
-started: set[int] = set()  # seconds in which runs of this process began
-
-
-def wait_for_another_second() -> None:
-    """Wait until no run of this process has begun in the current second.
-
-    mmengine names the log and the state of a run by the second, so two runs would share
-    them.
-    """
-    while int(time.time()) in started:
-        time.sleep(0.02)
-    started.add(int(time.time()))
+from mmseg_fastscnn.writing import write_file
 
 
 @RUNNERS.register_module()
@@ -118,22 +111,12 @@ class SegRunner(Runner):
 
     @classmethod
     def from_cfg(cls, cfg: Config) -> 'SegRunner':
-        """Build a runner; a run that resumes keeps the seed of the earlier one.
-
-        The order of images and the seeds of workers follow from the seed, so it must be
-        known before the parts are built.
-        """
+        """Build a runner; a run that resumes keeps the seed of the earlier one."""
         text = cfg.text or ' '  # so that the file is not read again
         cfg = QuickConfig(cfg.to_dict(), cfg_text=text, filename=cfg.filename)
         asked = cfg.get('randomness', {}).get('seed')
         if cfg.get('resume'):
-            if not cfg.get('load_from'):
-                last = checkpoint_to_resume(cfg)
-                # a string, since the config is also written to a file
-                cfg.load_from = last and str(last)
-            seed = seed_of(cfg.load_from) if cfg.load_from else None
-            if seed is not None:
-                cfg.randomness = {**cfg.get('randomness', {}), 'seed': seed}
+            set_starting_point(cfg)
         runner = super().from_cfg(cfg)
         if runner.resumes and asked not in (None, runner.seed):
             runner.logger.warning(
@@ -147,7 +130,9 @@ class SegRunner(Runner):
             # torch warns of it when a step is skipped or accumulated on purpose
             warnings.filterwarnings('ignore', 'Detected call of `scheduler.step')
             try:
-                return super().train()
+                model = super().train()
+                end_workers(self.train_loop, self.val_loop)
+                return model
             except KeyboardInterrupt:
                 self.logger.warning(
                     'Stopped at iteration %d. --resume goes on from the last '
@@ -162,7 +147,9 @@ class SegRunner(Runner):
 
     def test(self) -> dict:
         try:
-            return super().test()
+            metrics = super().test()
+            end_workers(self.test_loop)
+            return metrics
         finally:
             self.end_progress()
 
@@ -183,8 +170,7 @@ class SegRunner(Runner):
         path = Path(self.work_dir, name)
         if not self.trains or (path.exists() and not is_ours(path)):
             path = Path(self.log_dir, name)
-        with whole_file(path) as file:
-            file.write(CONFIG + self.cfg.pretty_text.encode())
+        write_file(path, CONFIG + self.cfg.pretty_text.encode())
 
     def setup_env(self, env_cfg: dict) -> None:
         check_launcher(self.launcher)
@@ -217,7 +203,8 @@ class SegRunner(Runner):
 
     def build_visualizer(self, visualizer: Visualizer | dict | None = None):
         if isinstance(visualizer, dict):
-            check_backends(visualizer.get('vis_backends') or ())
+            backends = complete_backends(visualizer.get('vis_backends'))
+            visualizer = dict(visualizer, vis_backends=backends)
         return super().build_visualizer(visualizer)
 
     def register_hooks(self, default_hooks=None, custom_hooks=None) -> None:

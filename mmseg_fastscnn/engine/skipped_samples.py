@@ -6,7 +6,7 @@ from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 
-from mmseg_fastscnn.config import all_datasets
+from mmseg_fastscnn.config import file_datasets
 from mmseg_fastscnn.datasets import SegDataset
 from mmseg_fastscnn.datasets.bad_samples import read_list
 from mmseg_fastscnn.registry import DATASETS, HOOKS
@@ -28,9 +28,7 @@ def skip_bad_samples(config: Config, limit: int) -> None:
         ValueError: A training data set cannot leave out samples.
     """
     file = Path(config.work_dir, NAME)
-    for dataset in all_datasets(config, ['train_dataloader']):
-        if 'dataset' in dataset or 'datasets' in dataset:
-            continue  # a wrapper, whose data sets come after it
+    for dataset in file_datasets(config, ['train_dataloader']):
         if not issubclass(DATASETS.get(dataset['type']), SegDataset):
             raise ValueError(
                 f'--skip-bad: {dataset["type"]} cannot leave out samples; only data '

@@ -31,7 +31,7 @@ class Result:
 
 
 def smaller(shape: tuple[int, int]) -> int:
-    """Return of how many rows and columns of an image one is kept."""
+    """Return the step at which rows and columns of an image are kept."""
     return -(-max(shape) // WIDTH)
 
 

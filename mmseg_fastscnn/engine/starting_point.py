@@ -1,16 +1,32 @@
 """What a run takes from the checkpoint that it starts from."""
 
+from mmengine.config import Config
 from mmengine.hooks import EMAHook, Hook
 from torch import Tensor
 
 from mmseg_fastscnn.checkpoint import read_checkpoint
 from mmseg_fastscnn.checkpoint.classes import carry_over_classes
 from mmseg_fastscnn.checkpoint.load import inflate_first_convolution
-from mmseg_fastscnn.engine.resume import resumable
+from mmseg_fastscnn.engine.resume import resumable, seed_of
 from mmseg_fastscnn.engine.resume_state import check_state
-from mmseg_fastscnn.engine.work_dir import checkpoint_folder
+from mmseg_fastscnn.engine.work_dir import checkpoint_to_resume, folder_in
 from mmseg_fastscnn.models.segmentor import unwrapped
 from mmseg_fastscnn.registry import HOOKS
+
+
+def set_starting_point(config: Config) -> None:
+    """Set the checkpoint that a run goes on from, and the seed of the run before.
+
+    The order of images and the seeds of workers follow from the seed, so it must be
+    known before the parts of the run are built.
+    """
+    if not config.get('load_from'):
+        last = checkpoint_to_resume(config)
+        # a string, since the config is also written to a file
+        config.load_from = last and str(last)
+    seed = seed_of(config.load_from) if config.load_from else None
+    if seed is not None:
+        config.randomness = {**config.get('randomness', {}), 'seed': seed}
 
 
 def starting_point(runner, filename: str) -> dict:
@@ -36,7 +52,7 @@ def state_to_resume(runner, checkpoint: dict, filename: str) -> dict:
     """Return the state that a run goes on from, checked against its parts."""
     checkpoint = without_averages(runner, checkpoint, filename)
     model, schedulers = unwrapped(runner.model), runner.param_schedulers or ()
-    folder = checkpoint_folder(runner.cfg)
+    folder = folder_in(runner.cfg)
     state = resumable(checkpoint, filename, folder, schedulers, model)
     check_state(state, filename, model, runner.optim_wrapper, schedulers)
     before = state['meta'].get('images_per_step')

@@ -121,7 +121,7 @@ def loop_and_sampler(runner) -> Iterator[Finding]:
 
 
 def scheduler_units(runner) -> Iterator[Finding]:
-    """Find schedulers that count in another unit, or end elsewhere, than the run."""
+    """Find schedulers that count in another unit than the run, or end elsewhere."""
     schedulers = runner.param_schedulers or ()
     if isinstance(schedulers, dict):  # one list per optimizer
         schedulers = [s for several in schedulers.values() for s in several]
@@ -150,7 +150,7 @@ def scheduler_units(runner) -> Iterator[Finding]:
 
 
 def last_batch(model: nn.Module, loader: DataLoader) -> Iterator[Finding]:
-    """Find a batch of one image, whose coarsest level has one value per channel."""
+    """Find a batch of one image: its coarsest level has one value per channel."""
     layers = [m for m in model.modules() if isinstance(m, _BatchNorm)]
     if all(isinstance(m, SyncBatchNorm) for m in layers):
         return  # nothing is normalised, or over the images of all processes
@@ -188,13 +188,13 @@ def unmatched_patterns(runner) -> Iterator[Finding]:
 
 
 def best_score(runner) -> Iterator[Finding]:
-    """Find a score to choose the best checkpoint by that validation does not give."""
+    """Find a score in `save_best` that validation does not give."""
     metrics = runner.val_evaluator.metrics
     if not all(hasattr(metric, 'keys') for metric in metrics):
         return  # a user's own metric does not say which values it will give
     known = [key for metric in metrics for key in metric.keys]
     hooks = [hook for hook in runner.hooks if isinstance(hook, CheckpointHook)]
-    for key in [key for hook in hooks for key in hook.save_best or ()]:
+    for key in [key for hook in hooks for key in hook.best.names]:
         if key != 'auto' and key not in known:
             yield Finding(
                 True,

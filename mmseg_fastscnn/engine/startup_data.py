@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader
 from mmseg_fastscnn.config import all_datasets
 from mmseg_fastscnn.datasets.doctor.crops import crops_of
 from mmseg_fastscnn.datasets.doctor.findings import Finding
-from mmseg_fastscnn.datasets.doctor.survey import parts_of
+from mmseg_fastscnn.datasets.parts import parts_of
 from mmseg_fastscnn.datasets.test_pipeline import (
     label_is_flipped,
     resized_after_padding,
@@ -108,8 +108,8 @@ def crop_sizes(model: nn.Module, loader: DataLoader) -> Iterator[Finding]:
 
 
 def pipeline_is_for_testing(config: Config, loader: str) -> Iterator[Finding]:
-    """Find steps of a test pipeline that are not undone, or not done to the label."""
-    for dataset in all_datasets(Config({loader: config[loader]})):
+    """Find steps of a test pipeline that prediction cannot undo."""
+    for dataset in all_datasets(config, [loader]):
         pipeline = dataset.get('pipeline') or ()
         for step in training_steps(pipeline):
             yield Finding(

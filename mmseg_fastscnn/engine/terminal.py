@@ -17,9 +17,6 @@ NOT_SHOWN = {
     ('runner/runner.py', '_log_env'),  # versions, and the whole config
     ('runner/runner.py', 'wrap_model'),  # SyncBN becomes BN in a single process
     ('runner/runner.py', 'resume'),  # the header says at which iteration it goes on
-    ('hooks/checkpoint_hook.py', 'before_train'),  # the header has the folder
-    ('hooks/checkpoint_hook.py', 'after_train_iter'),  # a line per checkpoint
-    ('hooks/checkpoint_hook.py', 'after_train_epoch'),
     ('model/base_module.py', '_dump_init_info'),  # how each weight was initialised
 }
 # Who called mmengine's `print_log` cannot be seen, so its lines are told by their text.

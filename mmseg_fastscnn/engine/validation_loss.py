@@ -81,7 +81,7 @@ def at_logits(logits: Tensor, size: tuple[int, int], sample: SegDataSample) -> A
 def places(
     count: int, length: int, content: int, pixels: int, device: torch.device
 ) -> tuple[Tensor, Tensor]:
-    """Return, along one axis, which logits are used and which pixels lie at them.
+    """Return, along one axis, which logits are used, and the pixels at their places.
 
     Args:
         count: Number of logits.

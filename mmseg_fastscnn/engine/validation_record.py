@@ -25,7 +25,7 @@ from mmseg_fastscnn.engine.image_counts import (
     stacked,
 )
 from mmseg_fastscnn.engine.record import Arrays, add_validation, begin_record
-from mmseg_fastscnn.engine.run_facts import peak_memory, start_facts
+from mmseg_fastscnn.engine.run_facts import memory_facts, start_facts
 from mmseg_fastscnn.engine.small_pictures import (
     SHOWN,
     Pictures,
@@ -195,7 +195,7 @@ class ValidationRecordHook(Hook):
             per_class={k: without_nan(row) for k, row in metric.per_class.items()},
             boundary_iou=without_nan(dict(zip(classes, outlines, strict=True))),
             calibration=self._calibration(parts),
-            memory=peak_memory(),
+            memory=memory_facts(),
         )
 
     def _counts(self, parts: list[Found]) -> Arrays:
@@ -238,7 +238,7 @@ class ValidationRecordHook(Hook):
 
 
 def scalars_of(line: dict) -> dict[str, float]:
-    """Return the values of a validation that only we know, for the run's log."""
+    """Return the values that no metric reports, for the run's log."""
     scalars = {f'val/{name}': value for name, value in line['losses'].items()}
     for name, row in line['per_class'].items():
         if row['IoU'] is not None:

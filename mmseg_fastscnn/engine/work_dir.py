@@ -9,7 +9,7 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 
 from mmseg_fastscnn.checkpoint import read_checkpoint
-from mmseg_fastscnn.engine.checkpoints import POINTER
+from mmseg_fastscnn.engine.checkpoints import POINTER, checkpoint_folder
 from mmseg_fastscnn.engine.processes import is_first
 
 OF_A_RUN = re.compile(r'((iter|epoch)_\d+|best_.+)\.pth')  # names that training writes
@@ -30,19 +30,16 @@ def last_checkpoint(work_dir: str | Path) -> Path | None:
     return moved if os.path.exists(moved) else named  # also where a name is too long
 
 
-def checkpoint_folder(config: Config) -> Path:
-    """Return where a run keeps its checkpoints, by the rule of `CheckpointHook`."""
+def folder_in(config: Config) -> Path:
+    """Return where the run of a config keeps its checkpoints."""
     hooks = config.get('default_hooks') or {}
     out_dir = (hooks.get('checkpoint') or {}).get('out_dir')
-    work_dir = Path(config.work_dir)
-    if out_dir in (None, config.work_dir):
-        return work_dir
-    return Path(out_dir, work_dir.name)
+    return checkpoint_folder(config.work_dir, out_dir)
 
 
 def checkpoints_of_runs(config: Config) -> list[Path]:
     """Return the checkpoints in the folders of a run by name, the best ones last."""
-    folders = {Path(config.work_dir), checkpoint_folder(config)}
+    folders = {Path(config.work_dir), folder_in(config)}
     files = [file for folder in folders for file in folder.glob('*.pth')]
     of_runs = (file for file in files if OF_A_RUN.fullmatch(file.name))
     return sorted(of_runs, key=lambda file: (file.name.startswith('best_'), file))
@@ -117,7 +114,7 @@ def check_work_dir(config: Config, overwrite: bool = False) -> None:
     """
     if config.get('resume'):
         return
-    folders = [Path(config.work_dir).resolve(), checkpoint_folder(config).resolve()]
+    folders = [Path(config.work_dir).resolve(), folder_in(config).resolve()]
     start = Path(config.get('load_from') or '')
     if start.resolve().parent in folders and OF_A_RUN.fullmatch(start.name):
         raise ValueError(

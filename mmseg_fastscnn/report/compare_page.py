@@ -1,7 +1,6 @@
 """Several runs on one page: their curves over each other, and what differs."""
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from mmseg_fastscnn.report.charts import SCRIPT, Line, line_chart
 from mmseg_fastscnn.report.comparison import (
@@ -11,25 +10,13 @@ from mmseg_fastscnn.report.comparison import (
     worse_images,
 )
 from mmseg_fastscnn.report.page import head, legend, table, text
-from mmseg_fastscnn.report.run_files import Run, score
+from mmseg_fastscnn.report.run_files import Run
 from mmseg_fastscnn.report.run_pictures import result_row
-from mmseg_fastscnn.results import PAGE, check_may_write
-from mmseg_fastscnn.writing import whole_file
-
-
-def write_comparison(path: str | Path, groups: Sequence[Group]) -> None:
-    """Write the page.
-
-    Raises:
-        ValueError: The file exists and is not ours.
-    """
-    check_may_write(Path(path))
-    content = '\n'.join(parts_of_page(groups))
-    with whole_file(path) as file:
-        file.write(content.encode('utf-8', 'backslashreplace'))
+from mmseg_fastscnn.results import PAGE
 
 
 def parts_of_page(groups: Sequence[Group]) -> Iterator[str]:
+    """Yield the page in parts, for `write_page`."""
     title = ' against '.join(group.name for group in groups)
     yield head(title, PAGE, SCRIPT)
     yield f'<h1>{text(title)}</h1>'
@@ -53,7 +40,9 @@ def parts_of_page(groups: Sequence[Group]) -> Iterator[str]:
 
 
 def curves(groups: Sequence[Group]) -> Iterator[str]:
-    yield line_chart('mIoU of validation, %', lines_of_runs(groups, miou_curve))
+    yield line_chart(
+        'mIoU of validation, %', lines_of_runs(groups, lambda run: run.miou)
+    )
     yield line_chart(
         'Loss of validation',
         lines_of_runs(groups, lambda run: run.validated('losses', 'decode.loss_ce')),
@@ -73,10 +62,6 @@ def lines_of_runs(groups: Sequence[Group], curve) -> list[Line]:
         for k, group in enumerate(groups)
         for run in group.runs
     ]
-
-
-def miou_curve(run: Run) -> list:
-    return [(v['iter'], score(v)) for v in run.validations if score(v) is not None]
 
 
 def of_class(run: Run, name: str) -> list:
@@ -101,5 +86,5 @@ def worse_parts(first: Group, second: Group) -> Iterator[str]:
     found = [kept[path] for path, _, _ in worse if path in kept]
     if found:
         yield f'<p>As {text(run.name)} predicts them after its last validation:</p>'
-        yield legend(run.metainfo, unlabelled=True)
+        yield legend(run.metainfo)
         yield from (result_row(run, *pair) for pair in found)

@@ -5,7 +5,6 @@ Names of files and classes come from strangers and may hold HTML: all text is es
 
 from collections.abc import Iterator, Sequence
 
-import cv2
 import numpy as np
 
 from mmseg_fastscnn.datasets.doctor.dataset_facts import DatasetFacts
@@ -15,7 +14,7 @@ from mmseg_fastscnn.datasets.loading import read_raw_label
 from mmseg_fastscnn.datasets.metainfo import voc_palette
 from mmseg_fastscnn.datasets.picture import read_picture
 from mmseg_fastscnn.datasets.seg_dataset import SegDataset
-from mmseg_fastscnn.pictures import hatched, overlay, panel
+from mmseg_fastscnn.pictures import hatched, overlay, panel, shrunk
 from mmseg_fastscnn.report.dataset_text import (
     facts_lines,
     grade_of,
@@ -63,7 +62,7 @@ def legend_of(report: Report) -> Iterator[str]:
     parts = [part for facts in report.facts.values() for part in facts.parts]
     named = [part.metainfo for part in parts]
     if named:
-        yield legend(named[0], unlabelled=True)
+        yield legend(named[0])
 
 
 def figures(report: Report, pairs: Sequence[PairFacts]) -> Iterator[str]:
@@ -88,7 +87,7 @@ def facts_of(report: Report, pair: PairFacts) -> DatasetFacts:
 
 
 def drawn(pair: PairFacts, facts: DatasetFacts) -> np.ndarray:
-    """Return image | image with its label, (H, W, 3) uint8 BGR.
+    """Return image | image with its label, if it can be read, (H, W, 3) uint8 BGR.
 
     The classes have the colours of the palette. Where the label map does not fit, or is
     not known, each value in the file has a colour of its own.
@@ -97,24 +96,20 @@ def drawn(pair: PairFacts, facts: DatasetFacts) -> np.ndarray:
     if 'image' in pair.errors or not isinstance(part, SegDataset):
         raise ValueError('the image cannot be read as a file')
     image = read_picture(pair.image)
-    if pair.label is None or pair.errors.keys() & {'label', 'grid'}:
-        return small(image)
+    shown = [image]
+    if pair.label is not None and not pair.errors.keys() & {'label', 'grid'}:
+        shown.append(with_label(image, pair, part))
+    return panel([shrunk(picture, WIDTH) for picture in shown])
+
+
+def with_label(image: np.ndarray, pair: PairFacts, part: SegDataset) -> np.ndarray:
+    """Draw a label over its image; a label of colours that are no classes, alone."""
     raw = read_raw_label(pair.label, part.max_pixels)
     if not pair.unknown:
-        train, palette = (
-            part.label_map.encode(raw, pair.label),
-            part.metainfo['palette'],
-        )
-        picture = hatched(overlay(image, train, palette), train == IGNORED)
-        return panel([small(image), small(picture)])
+        train = part.label_map.encode(raw, pair.label)
+        picture = overlay(image, train, part.metainfo['palette'])
+        return hatched(picture, train == IGNORED)
     if raw.values.ndim == 3:
-        return panel([small(image), small(np.ascontiguousarray(raw.values[..., ::-1]))])
+        return np.ascontiguousarray(raw.values[..., ::-1])
     ids = (raw.values % len(ANY_ID)).astype(np.uint8)
-    return panel([small(image), small(overlay(image, ids, ANY_ID))])
-
-
-def small(picture: np.ndarray) -> np.ndarray:
-    """Shrink a picture to at most `WIDTH`."""
-    factor = min(WIDTH / picture.shape[1], 1)
-    size = [max(round(length * factor), 1) for length in picture.shape[1::-1]]
-    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+    return overlay(image, ids, ANY_ID)

@@ -111,14 +111,11 @@ def class_table(report: Report) -> Iterator[str]:
         cells = ''.join(f'{cell.get(name, ""):>18}' for cell in columns.values())
         yield f'{name:<{width}}{cells}'
     if len(columns) > len(shares):
+        forms = ' or '.join(repr(form) for form in FORMS if form in columns)
         yield (
-            'The last columns are weights for the loss, after the training labels: '
-            f'class_weight={" or ".join(map(repr, suggested_forms(columns)))}.'
+            f'The last columns are weights for the loss, after the training labels: '
+            f'class_weight={forms}.'
         )
-
-
-def suggested_forms(columns: dict) -> list[str]:
-    return [form for form in FORMS if form in columns]
 
 
 def mean_and_std_lines(facts: DatasetFacts) -> Iterator[str]:

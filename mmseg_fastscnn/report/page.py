@@ -7,13 +7,16 @@ anything and to run anything but its own script.
 
 import base64
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
+from pathlib import Path
 
 import cv2
 import numpy as np
 
 from mmseg_fastscnn.report.dataset_text import printable
+from mmseg_fastscnn.results import check_may_write
+from mmseg_fastscnn.writing import write_file
 
 HEAD = """<!doctype html>
 <!-- {mark} -->
@@ -90,6 +93,17 @@ def head(title: str, mark: str, script: str = '') -> str:
     return HEAD.format(title=text(title), mark=mark, scripts=scripts)
 
 
+def write_page(path: str | Path, parts: Iterable[str]) -> None:
+    """Write a page.
+
+    Raises:
+        ValueError: The file exists and is not ours.
+    """
+    check_may_write(Path(path))
+    # names that are not UTF-8 hold half characters, which are written as \\udcff
+    write_file(path, '\n'.join(parts).encode('utf-8', 'backslashreplace'))
+
+
 def text(words: object) -> str:
     """Return words as HTML that shows them, whatever they hold."""
     return escape(printable(str(words)))
@@ -107,19 +121,18 @@ def figure(shown: str, caption: str) -> str:
     return f'<figure>{shown}<figcaption>{text(caption)}</figcaption></figure>'
 
 
-def legend(metainfo: Mapping, unlabelled: bool = False) -> str:
-    """Return the names of the classes, each beside its colour."""
+def legend(metainfo: Mapping) -> str:
+    """Return the names of the classes, each beside its colour, and the stripes."""
     pairs = zip(metainfo['classes'], metainfo['palette'], strict=True)
     entries = [
         f'<span><i style="background: rgb({r},{g},{b})"></i>{text(name)}</span> '
         for name, (r, g, b) in pairs
     ]
-    if unlabelled:
-        entries.append('<span><i class="hatch"></i>not labelled</span>')
+    entries.append('<span><i class="hatch"></i>not labelled</span>')
     return f'<p class="legend">{"".join(entries)}</p>'
 
 
-def table(columns: Sequence[str], rows: Iterator[Sequence[object]]) -> str:
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """Return a table whose cells are text; None is an empty cell."""
     header = ''.join(f'<th>{text(column)}</th>' for column in columns)
     lines = [f'<div class="scroll"><table><thead><tr>{header}</tr></thead><tbody>']

@@ -48,7 +48,9 @@ class Run:
 
     @property
     def name(self) -> str:
-        return self.folder.resolve().name
+        folder = self.folder.resolve()
+        of_sweep = 'seed_' in folder.name
+        return f'{folder.parent.name}/{folder.name}' if of_sweep else folder.name
 
     @property
     def metainfo(self) -> dict:
@@ -74,6 +76,12 @@ class Run:
         """The validation of highest mIoU."""
         scored = [v for v in self.validations if score(v) is not None]
         return max(scored, key=score, default=None)
+
+    @property
+    def miou(self) -> Curve:
+        """The mIoU of the validations."""
+        scores = [(v['iter'], score(v)) for v in self.validations]
+        return [(k, value) for k, value in scores if value is not None]
 
     def curve(self, key: str) -> Curve:
         """Return a value of the training log over iterations."""

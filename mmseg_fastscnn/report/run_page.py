@@ -5,12 +5,11 @@ from pathlib import Path
 
 from mmseg_fastscnn.report.charts import SCRIPT, Line, line_chart, reliability_chart
 from mmseg_fastscnn.report.confusion import confusion_parts
-from mmseg_fastscnn.report.page import facts_table, head, table, text
+from mmseg_fastscnn.report.page import facts_table, head, table, text, write_page
 from mmseg_fastscnn.report.run_facts_page import facts_parts
 from mmseg_fastscnn.report.run_files import Run, mean_of, read_run, score
 from mmseg_fastscnn.report.run_pictures import picture_parts
-from mmseg_fastscnn.results import PAGE, check_may_write
-from mmseg_fastscnn.writing import whole_file
+from mmseg_fastscnn.results import PAGE
 
 NAME = 'report.html'
 
@@ -24,11 +23,7 @@ def write_report(folder: str | Path) -> Path:
             that is not ours.
     """
     path = Path(folder, NAME)
-    check_may_write(path)
-    content = '\n'.join(parts_of_page(read_run(folder)))
-    with whole_file(path) as file:
-        # names that are not UTF-8 hold half characters, which are written as \\udcff
-        file.write(content.encode('utf-8', 'backslashreplace'))
+    write_page(path, parts_of_page(read_run(folder)))
     return path
 
 
@@ -77,8 +72,7 @@ def curves(run: Run) -> Iterator[str]:
         ]
         yield line_chart(f'Loss: {name}', lines)
     yield line_chart('Loss of training, all heads', [Line('loss', run.curve('loss'))])
-    miou = [(v['iter'], score(v)) for v in run.validations if score(v) is not None]
-    yield line_chart('mIoU of validation, %', [Line('mIoU', miou)])
+    yield line_chart('mIoU of validation, %', [Line('mIoU', run.miou)])
     yield line_chart('Learning rate', [Line('lr', run.curve('lr'))])
 
 
@@ -103,9 +97,7 @@ def class_parts(run: Run) -> Iterator[str]:
     means = [v for v in last['boundary_iou'].values() if v is not None]
     boundary = shown(sum(means) / len(means) if means else None)
     rows.append(['mean', shown(score(last)), None, None, boundary, None])
-    yield table(
-        ['class', 'IoU', 'change', 'Acc', 'boundary IoU', 'share %'], iter(rows)
-    )
+    yield table(['class', 'IoU', 'change', 'Acc', 'boundary IoU', 'share %'], rows)
     yield '<h2>IoU of each class, %</h2><div class="grid small">'
     for name in classes:
         points = run.validated('per_class', name, 'IoU')

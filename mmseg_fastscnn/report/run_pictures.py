@@ -2,11 +2,10 @@
 
 from collections.abc import Iterator, Mapping
 
-import cv2
 import numpy as np
 
 from mmseg_fastscnn.engine.small_pictures import Result
-from mmseg_fastscnn.pictures import hatched, overlay
+from mmseg_fastscnn.pictures import hatched, overlay, shrunk
 from mmseg_fastscnn.report.page import figure, jpeg, legend, text
 from mmseg_fastscnn.report.run_files import Run
 from mmseg_fastscnn.structures import IGNORED
@@ -26,7 +25,7 @@ def picture_parts(run: Run) -> Iterator[str]:
         found = run.results(run.validations[-2], 'shown')
         earlier = {result.name: result for result, _ in found}
     yield '<h2>Validation images: now, before and truth</h2>'
-    yield legend(run.metainfo, unlabelled=True)
+    yield legend(run.metainfo)
     for result, image in shown:
         yield result_row(run, result, image, earlier.get(result.name))
     yield '<h2>The images of lowest IoU</h2>'
@@ -49,7 +48,7 @@ def result_row(
     else:
         note = ''
     metainfo = run.metainfo
-    cells = [figure(jpeg(small(image)), 'image')]
+    cells = [figure(jpeg(shrunk(image, WIDTH)), 'image')]
     cells.append(figure(jpeg(coloured(image, result.label, metainfo)), 'truth'))
     if before is not None:
         picture = jpeg(coloured(image, before.pred, metainfo))
@@ -63,11 +62,4 @@ def result_row(
 def coloured(image: np.ndarray, seg_map: np.ndarray, metainfo: Mapping) -> np.ndarray:
     """Return a small picture of a label map over its image."""
     picture = overlay(image, seg_map, metainfo['palette'], OPACITY)
-    return small(hatched(picture, seg_map == IGNORED))
-
-
-def small(picture: np.ndarray) -> np.ndarray:
-    """Shrink a picture to at most `WIDTH`."""
-    factor = min(WIDTH / picture.shape[1], 1)
-    size = [max(round(length * factor), 1) for length in picture.shape[1::-1]]
-    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+    return shrunk(hatched(picture, seg_map == IGNORED), WIDTH)

@@ -130,7 +130,7 @@ def difference(first: np.ndarray, second: np.ndarray) -> float:
 def find_equal_files(
     firsts: Iterable[str], seconds: Iterable[str], time_limit: float
 ) -> Iterator[tuple[str, str]]:
-    """Yield pairs of paths whose files are one or have the same content.
+    """Yield pairs of paths to the same file, or to files of the same content.
 
     Nothing is decoded, and files are only read if their sizes are equal. So this is for
     the start of a run; `find_copies` finds more.

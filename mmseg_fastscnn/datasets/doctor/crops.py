@@ -10,7 +10,7 @@ from mmcv.transforms import RandomResize
 
 from mmseg_fastscnn.datasets.doctor.dataset_facts import DatasetFacts
 from mmseg_fastscnn.datasets.doctor.findings import Finding
-from mmseg_fastscnn.datasets.doctor.survey import parts_of
+from mmseg_fastscnn.datasets.parts import parts_of
 from mmseg_fastscnn.datasets.random_crop import LoadRandomCrop, RandomCrop
 
 PADDED = 0.1  # share of a crop that may be padding, on average over the images

@@ -87,17 +87,8 @@ class DatasetFacts:
         return Counter(orientation for orientation in found if orientation != 1)
 
     @property
-    def label_palettes(self) -> int:
-        """Number of labels with a palette."""
-        return sum(pair.has_palette for pair in self.pairs)
-
-    @property
-    def errors(self) -> list[str]:
-        return [text for pair in self.pairs for text in pair.errors.values()]
-
-    @property
     def suggestion(self) -> dict[int, int] | None:
-        """A `label_map` that makes two classes of masks of which one is ignored now."""
+        """A `label_map` for masks of 0 and 255, where 255 is ignored now."""
         return suggest_label_map(self.raw_values, self.pixels, self.ignored)
 
     def class_counts(self) -> np.ndarray:

@@ -68,7 +68,7 @@ def all_findings(
     facts: Mapping[str, DatasetFacts],
     mean_and_std: tuple[Sequence[float], Sequence[float]] | None,
 ) -> Iterator[Finding]:
-    """Yield what was found, most grave first among those that stop and the others."""
+    """Yield what was found, the most grave first among equals."""
     for name, split in facts.items():
         for text in split.skipped:
             yield Finding(False, f'{name}: {text}, so it was not looked at.')

@@ -30,7 +30,7 @@ KEPT = 1000  # values of one label that are kept, the most frequent
 
 
 class Look(NamedTuple):
-    """What is only known of an image that was decoded.
+    """What is known of an image only after it is decoded.
 
     Attributes:
         digest: Hash of the file's content.
@@ -56,7 +56,6 @@ class PairFacts:
         errors: Messages by what is wrong: 'image' and 'label' cannot be read, 'ids' are
             not in the label map, 'grid': the label does not lie on the image.
         values: Value in the label file -> pixels.
-        has_palette: Whether the label file has a palette.
         is_lossy: Whether the label file is a JPEG, which changes values.
         pixels: Class name -> pixels; None if the label could not be read.
         ignored: Pixels that are ignored.
@@ -72,7 +71,6 @@ class PairFacts:
     orientation: int = 1
     errors: dict[str, str] = field(default_factory=dict)
     values: dict[Value, int] = field(default_factory=dict)
-    has_palette: bool = False
     is_lossy: bool = False
     pixels: dict[str, int] | None = None
     ignored: int = 0
@@ -179,7 +177,6 @@ def count_label(part: Part, raw: RawLabel, name: str, facts: PairFacts) -> None:
     values = count_values(raw.values)
     kept = sorted(values, key=values.get, reverse=True)[:KEPT]
     facts.values = {value: values[value] for value in sorted(kept, key=str)}
-    facts.has_palette = raw.palette is not None
     try:
         train = part.label_map.encode(raw, name)
     except ValueError as error:
@@ -193,14 +190,14 @@ def count_label(part: Part, raw: RawLabel, name: str, facts: PairFacts) -> None:
 
 
 def unknown_values(values: dict[Value, int], label_map: LabelMap) -> dict[Value, int]:
-    """Return the values that no key of the label map and no colour of a class is."""
+    """Return the values that are neither in the label map nor colours of classes."""
     known = label_map.ids.keys() | label_map.colours.keys()
     known |= {(k, k, k) for k in label_map.ids}  # a colour image of ids
     return {value: n for value, n in values.items() if value not in known}
 
 
 def compare_grids(raw: RawLabel, facts: PairFacts) -> None:
-    """Note a label that has not the size of its image, or that EXIF turns."""
+    """Note a label that differs from its image in size, or that EXIF turns."""
     shape = raw.values.shape[:2]
     if facts.size is None or (shape == facts.size and facts.orientation == 1):
         return

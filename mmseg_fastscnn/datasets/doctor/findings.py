@@ -32,10 +32,10 @@ class Finding(NamedTuple):
     pairs: Sequence[PairFacts] = ()
 
 
-def name_some(paths: Sequence[str]) -> str:
-    """Return a few of some paths as text, and how many more there are."""
-    more = f', ... {len(paths) - NAMED} more' if len(paths) > NAMED else ''
-    return ', '.join(paths[:NAMED]) + more
+def name_some(texts: Sequence[str], separator: str = ', ') -> str:
+    """Join the first few of some texts, and say how many more there are."""
+    more = [f'... {len(texts) - NAMED} more'] if len(texts) > NAMED else []
+    return separator.join([*texts[:NAMED], *more])
 
 
 def file_findings(facts: DatasetFacts) -> Iterator[Finding]:
@@ -123,7 +123,7 @@ def learnable(facts: DatasetFacts) -> Iterator[Finding]:
     seen = f'{facts.labelled} {facts.name} labels looked at, of {facts.total}'
     pixels = facts.pixels
     occurring = [name for name, count in pixels.items() if count]
-    absent = [name for name, count in pixels.items() if not count]
+    absent = facts.absent
     if len(occurring) < 2:
         values = shorten([value for value, _ in facts.raw_values.most_common()])
         way = f'The files hold {values}. Correct label_map or metainfo.classes.'

@@ -4,13 +4,14 @@ import itertools
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
+from torch.utils.data import Dataset
+
 from mmseg_fastscnn.datasets.doctor.copies import find_copies, find_equal_files
 from mmseg_fastscnn.datasets.doctor.dataset_facts import DatasetFacts
 from mmseg_fastscnn.datasets.doctor.facts import PairFacts
-from mmseg_fastscnn.datasets.doctor.findings import NAMED, Finding
-from mmseg_fastscnn.datasets.doctor.survey import parts_of
+from mmseg_fastscnn.datasets.doctor.findings import Finding, name_some
 from mmseg_fastscnn.datasets.doctor.videos import moments_apart, shared_videos
-from mmseg_fastscnn.datasets.seg_dataset import SegDataset
+from mmseg_fastscnn.datasets.parts import infos_of, parts_of
 
 ADVICE = 'Scores on images that were trained on are too high; keep them in one split.'
 
@@ -58,14 +59,11 @@ def in_two_splits(first: DatasetFacts, second: DatasetFacts) -> Iterator[Finding
         return
     kinds = Counter(copy.how for copy in copies)
     ways = ', '.join(f'{count} as {how}' for how, count in kinds.most_common())
-    some = '; '.join(
-        f'{copy.second.image} is {copy.first.image}' for copy in copies[:NAMED]
-    )
-    more = f'; ... {len(copies) - NAMED} more' if len(copies) > NAMED else ''
+    same = [f'{copy.second.image} is {copy.first.image}' for copy in copies]
     yield Finding(
         False,
         f'{len(copies)} of {second.total} images of {second.name} are also in '
-        f'{first.name} ({ways}): {some}{more}. {ADVICE}',
+        f'{first.name} ({ways}): {name_some(same, "; ")}. {ADVICE}',
         [copy.second.image for copy in copies],
         [pair for copy in copies for pair in (copy.first, copy.second)],
     )
@@ -93,13 +91,12 @@ def videos_in_two_splits(
         )
     alike = moments_apart(first.pairs, others)
     if alike:
-        some = '; '.join(f'{two.image} and {one.image}' for one, two in alike[:NAMED])
-        more = f'; ... {len(alike) - NAMED} more' if len(alike) > NAMED else ''
+        moments = [f'{two.image} and {one.image}' for one, two in alike]
         yield Finding(
             False,
             f'{len(alike)} of {second.total} images of {second.name} look much like an '
-            f'image of {first.name}, as a moment before or after it: {some}{more}. '
-            f'{ADVICE}',
+            f'image of {first.name}, as a moment before or after it: '
+            f'{name_some(moments, "; ")}. {ADVICE}',
             [two.image for _, two in alike],
             [pair for both in alike for pair in both],
         )
@@ -134,8 +131,10 @@ def examples_of(name: str, facts: DatasetFacts) -> list[PairFacts]:
     return sorted(pairs, key=lambda pair: pair.pixels[name], reverse=True)
 
 
-def equal_files(training, validation, seconds: float) -> Iterator[Finding]:
-    """Find validation images that are training images: one file, or two of one content.
+def equal_files(
+    training: Dataset, validation: Dataset, seconds: float
+) -> Iterator[Finding]:
+    """Find validation images that are training images: the same file, or equal files.
 
     Args:
         training, validation: Data sets, or wrappers of mmengine around some.
@@ -146,17 +145,15 @@ def equal_files(training, validation, seconds: float) -> Iterator[Finding]:
     )
     if found:
         total = sum(len(part) for part in parts_of(validation))
-        some = '; '.join(f'{second} is {first}' for first, second in found[:NAMED])
+        same = [f'{second} is {first}' for first, second in found]
         copies = [second for _, second in found]
         yield Finding(
             False,
             f'{len(found)} of {total} validation images are training images, too '
-            f'({some}{"; ..." if len(found) > NAMED else ""}). {ADVICE}',
+            f'({name_some(same, "; ")}). {ADVICE}',
             copies,
         )
 
 
-def image_paths(dataset) -> Iterator[str]:
-    for part in parts_of(dataset):
-        for k in range(len(part) if isinstance(part, SegDataset) else 0):
-            yield part.get_data_info(k)['img_path']
+def image_paths(dataset: Dataset) -> Iterator[str]:
+    return (info['img_path'] for info in infos_of(dataset) if 'img_path' in info)

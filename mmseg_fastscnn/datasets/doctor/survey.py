@@ -17,6 +17,7 @@ from mmseg_fastscnn.datasets.doctor.listing import (
     sample_of,
     stray_labels,
 )
+from mmseg_fastscnn.datasets.parts import parts_of
 from mmseg_fastscnn.datasets.seg_dataset import SegDataset
 from mmseg_fastscnn.datasets.torchvision_dataset import TorchvisionDataset
 
@@ -44,19 +45,6 @@ def occurring_classes(dataset, seconds: float = 5, seed: int = 0) -> DatasetFact
         if time.monotonic() > end:
             break
     return facts
-
-
-def parts_of(dataset) -> Iterator:
-    """Yield the data sets of files inside mmengine's wrappers, each of them once."""
-    if isinstance(dataset, SegDataset | TorchvisionDataset):
-        yield dataset
-    elif hasattr(dataset, 'datasets'):
-        for part in dataset.datasets:
-            yield from parts_of(part)
-    elif hasattr(dataset, 'dataset'):
-        yield from parts_of(dataset.dataset)
-    else:
-        yield dataset
 
 
 def has_files(part, facts: DatasetFacts) -> bool:

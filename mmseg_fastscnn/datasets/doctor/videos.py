@@ -67,7 +67,7 @@ def shared_videos(
 
 
 def is_video(frames: list[Frame]) -> bool:
-    """Return whether frames, in the order of their numbers, look like the next."""
+    """Return whether most frames look like the frame of the next number."""
     frames.sort(key=lambda frame: frame.number)
     known = hashes([frame.pair for frame in frames])
     return float(np.median((known[1:] * known[:-1]).sum(1))) >= IN_ONE_VIDEO
@@ -87,7 +87,7 @@ def nearest_frames(frames: list[Frame]) -> tuple[int, PairFacts, PairFacts]:
 def moments_apart(
     firsts: Sequence[PairFacts], seconds: Sequence[PairFacts]
 ) -> list[tuple[PairFacts, PairFacts]]:
-    """Return each image of `seconds` that shows what one of `firsts` does, and that.
+    """Return pairs of images, of `firsts` and `seconds`, that show the same scene.
 
     A copy is one, too; `copies.find_copies` finds those.
     """

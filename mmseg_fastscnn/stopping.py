@@ -1,26 +1,29 @@
-"""End a stream of frames in good order after Ctrl-C or SIGTERM."""
+"""Note the first signal to end a process, so that it can end in good order."""
 
 import signal
 import time
+from collections.abc import Collection
 from types import FrameType
-
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class StopSignals:
     """While this context lasts, the first signal is noted; a second one ends at once.
 
-    A signal that is ignored, as SIGINT of a shell's background job, stays ignored.
+    A signal that is ignored, as SIGHUP under `nohup`, stays ignored.
+
+    Args:
+        signals: Which ones are noted.
 
     Attributes:
         number: The signal that came, or 0.
     """
 
-    def __init__(self):
+    def __init__(self, signals: Collection[int]):
+        self.signals = signals
         self.number = 0
 
     def __enter__(self) -> 'StopSignals':
-        self.former = {known: signal.getsignal(known) for known in SIGNALS}
+        self.former = {known: signal.getsignal(known) for known in self.signals}
         for known, handler in self.former.items():
             if handler != signal.SIG_IGN:
                 signal.signal(known, self._note)
@@ -28,10 +31,10 @@ class StopSignals:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.number = number
-        for known in SIGNALS:
+        for known in self.signals:
             signal.signal(known, signal.SIG_IGN)
         time.sleep(0.1)  # `timeout` sends a signal twice
-        for known in SIGNALS:
+        for known in self.signals:
             signal.signal(known, signal.SIG_DFL)
 
     def __exit__(self, *error: object) -> None:

@@ -1,0 +1,98 @@
+"""Train recipes over several seeds, and write one table with means and spreads.
+
+A recipe is a config, with each combination of the --grid values. What follows `--`
+are arguments of `fastscnn train`, for all runs. The same command, given again, goes on
+where it was stopped. In a Slurm array each task does the run of its number (--list).
+
+Example: fastscnn sweep base.py ohem.py --seeds 0 1 2 --budget-minutes 25 -- --amp
+Example: fastscnn sweep base.py --grid optim_wrapper.optimizer.lr=.001,.002
+"""
+
+import os
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
+
+# arguments of `train` that tell one run from another: a sweep sets them itself
+OURS = ('--work-dir', '--seed', '--minutes', '--resume', '--cfg-options', '--overwrite')
+
+
+def parse_args(parser: ArgumentParser, words: Sequence[str] | None) -> Namespace:
+    parser.add_argument('configs', metavar='CONFIG', nargs='+', help='config files')
+    parser.add_argument(
+        '--seeds', type=int, nargs='+', default=[0, 1, 2], help='(default: 0 1 2)'
+    )
+    parser.add_argument(
+        '--grid',
+        metavar='KEY=A,B',
+        nargs='+',
+        default=[],
+        help='values of a setting of the configs, one recipe for each',
+    )
+    parser.add_argument(
+        '--folds',
+        metavar='FILE',
+        nargs='+',
+        default=[],
+        help='text files with settings, one KEY=VALUE per line, such as other data to '
+        'train and validate on; each recipe is trained with each',
+    )
+    parser.add_argument(
+        '--budget-minutes',
+        type=float,
+        metavar='M',
+        help='train each run for M minutes, so that recipes are compared at equal time',
+    )
+    parser.add_argument(
+        '--out', default='work_dirs/sweep', help='folder of the runs and the table'
+    )
+    parser.add_argument(
+        '--gpus',
+        nargs='+',
+        metavar='K',
+        help='GPUs to use, one run on each at a time (default: one run at a time)',
+    )
+    parser.add_argument(
+        '--list', action='store_true', help='show the runs with their numbers, and stop'
+    )
+    words = list(sys.argv[1:] if words is None else words)
+    cut = words.index('--') if '--' in words else len(words)
+    args = parser.parse_args(words[:cut])
+    args.train = words[cut + 1 :]
+    for word in args.train:
+        if word.split('=')[0] in OURS:
+            parser.error(
+                f'{word} stands after --, but a sweep sets it for each run. Settings '
+                f'of a config go to --grid KEY=VALUE, minutes to --budget-minutes.'
+            )
+    if args.budget_minutes is not None and not args.budget_minutes > 0:
+        parser.error(f'--budget-minutes is {args.budget_minutes:g}; it must be over 0.')
+    return args
+
+
+def main(args: Namespace) -> None:
+    from mmseg_fastscnn.engine.sweep import do_runs, planned_runs, recipes_of
+    from mmseg_fastscnn.report.sweep_table import write_table
+
+    recipes = recipes_of(args.configs, args.grid)
+    runs = planned_runs(
+        recipes, args.folds, args.seeds, args.out, args.budget_minutes, args.train
+    )
+    if args.list:
+        for k, run in enumerate(runs):
+            print(f'{k:>4}  {run.folder}')
+        return
+    task = os.environ.get('SLURM_ARRAY_TASK_ID')
+    if task is not None and int(task) >= len(runs):
+        raise ValueError(
+            f'This is task {task} of a Slurm array, and the runs are 0 to '
+            f'{len(runs) - 1}: submit it with --array=0-{len(runs) - 1}.'
+        )
+    failed = do_runs(runs if task is None else [runs[int(task)]], args.gpus)
+    for line in write_table(args.out, runs):
+        print(line)
+    if failed:
+        print('These runs failed; the same command tries them again:')
+        for run, status in failed.items():
+            print(f'  {run.folder}: exit status {status}')
+        sys.exit(1)

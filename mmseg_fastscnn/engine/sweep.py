@@ -1,0 +1,261 @@
+"""Runs of several recipes and seeds: which there are, and how they are done.
+
+Each run is a process of `fastscnn train`. What is known of it stands in a file of its
+folder, so that several processes and machines can share a sweep.
+"""
+
+import itertools
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from mmseg_fastscnn.writing import write_file
+
+STATE = 'sweep_run.json'
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A config and changed settings, as text."""
+
+    name: str
+    config: str
+    settings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """One recipe with one seed on one fold of the data.
+
+    Attributes:
+        recipe: Name of the recipe.
+        fold: Name of the fold; empty where there is only one way to part the data.
+        seed: The seed.
+        folder: Its work dir.
+        words: The arguments of `fastscnn train`, without --resume.
+    """
+
+    recipe: str
+    fold: str
+    seed: int
+    folder: Path
+    words: tuple[str, ...]
+
+    def state(self) -> dict | None:
+        """Return `words`, `seconds` and exit `status` of the run; None if not begun.
+
+        Raises:
+            ValueError: The folder has a run with other arguments.
+        """
+        file = self.folder / STATE
+        if not file.exists():
+            return None
+        state = json.loads(file.read_bytes())
+        if state['words'] != list(self.words):
+            raise ValueError(
+                f'{self.folder} has a run with other arguments: train '
+                f'{" ".join(state["words"])}. Give another --out, or remove it.'
+            )
+        return state
+
+    def is_done(self) -> bool:
+        state = self.state()
+        return state is not None and state['status'] == 0
+
+    def write_state(self, seconds: float, status: int | None) -> None:
+        content = dict(words=self.words, seconds=seconds, status=status)
+        write_file(self.folder / STATE, json.dumps(content).encode())
+
+
+class Process:
+    """A run that is being done; it goes on from its last checkpoint.
+
+    Args:
+        run: The run.
+        gpu: The GPU to use; None leaves the choice to the run.
+        to_file: Whether its output goes to a file beside its folder.
+    """
+
+    def __init__(self, run: PlannedRun, gpu: str | None, to_file: bool):
+        self.run, self.gpu, state = run, gpu, run.state()
+        words = [*run.words, *(['--resume'] if state else [])]
+        self.seconds = state['seconds'] if state else 0.0
+        self.begin = time.monotonic()
+        run.write_state(self.seconds, None)
+        env = os.environ if gpu is None else {**os.environ, 'CUDA_VISIBLE_DEVICES': gpu}
+        self.output = output_of(run).open('ab') if to_file else None
+        self.process = subprocess.Popen(
+            [sys.executable, '-m', 'mmseg_fastscnn', 'train', *words],
+            env=env,
+            stdout=self.output,
+            stderr=self.output and subprocess.STDOUT,
+            start_new_session=True,  # Ctrl-C reaches it once, by the sweep
+        )
+
+    def ended(self) -> int | None:
+        """Return the exit status once the run has ended, which is noted then."""
+        status = self.process.poll()
+        if status is not None:
+            self.run.write_state(self.seconds + time.monotonic() - self.begin, status)
+            if self.output is not None:
+                self.output.close()
+        return status
+
+
+def output_of(run: PlannedRun) -> Path:
+    """Return the file for what a run prints, where several runs are done at a time."""
+    return run.folder.with_name(f'{run.folder.name}.txt')
+
+
+def recipes_of(configs: Sequence[str], grid: Sequence[str]) -> list[Recipe]:
+    """Return each config with each combination of the settings' values.
+
+    Args:
+        configs: Config files.
+        grid: `KEY=A,B`; commas in brackets do not separate values.
+
+    Raises:
+        ValueError: An entry of the grid has no value, or two recipes have one name.
+    """
+    axes = []
+    for entry in grid:
+        key, _, values = entry.partition('=')
+        if not (key and values):
+            raise ValueError(f'--grid {entry} is not of the form KEY=A,B.')
+        axes.append([(key, value) for value in split_values(values)])
+    recipes: dict[str, Recipe] = {}
+    for config, settings in itertools.product(configs, itertools.product(*axes)):
+        changed = [f'{key.split(".")[-1]}={value}' for key, value in settings]
+        name = re.sub(r'[^\w.=+-]+', '_', ' '.join([Path(config).stem, *changed]))
+        if name in recipes:
+            raise ValueError(f'Two recipes would be called {name}: rename a config.')
+        words = tuple(f'{key}={value}' for key, value in settings)
+        recipes[name] = Recipe(name, config, words)
+    return list(recipes.values())
+
+
+def split_values(text: str) -> list[str]:
+    """Split at the commas that stand in no brackets."""
+    values, depth = [''], 0
+    for letter in text:
+        depth += (letter in '[({') - (letter in '])}')
+        if letter == ',' and depth == 0:
+            values.append('')
+        else:
+            values[-1] += letter
+    return values
+
+
+def planned_runs(
+    recipes: Sequence[Recipe],
+    folds: Sequence[str],
+    seeds: Sequence[int],
+    out: str | Path,
+    minutes: float | None,
+    train: Sequence[str],
+) -> list[PlannedRun]:
+    """Return the runs of a sweep, seed by seed, so that a part of them is a comparison.
+
+    Args:
+        recipes: See `recipes_of`.
+        folds: Text files with one KEY=VALUE per line; each recipe is trained with the
+            settings of each.
+        seeds: Each recipe is trained with each seed.
+        out: Folder of the sweep.
+        minutes: Length of each run; by default its config says it.
+        train: Further arguments of `fastscnn train`.
+    """
+    runs = []
+    parts = {Path(file).stem: read_settings(file) for file in folds} or {'': []}
+    choices = itertools.product(dict.fromkeys(seeds), parts, recipes)
+    for seed, fold, recipe in choices:
+        folder = Path(out) / recipe.name / f'{fold and fold + "_"}seed_{seed}'
+        words = [recipe.config, '--work-dir', str(folder), '--seed', str(seed), *train]
+        if settings := [*recipe.settings, *parts[fold]]:
+            words += ['--cfg-options', *settings]
+        if minutes is not None:
+            words += ['--minutes', f'{minutes:g}']
+        runs.append(PlannedRun(recipe.name, fold, seed, folder, tuple(words)))
+    return runs
+
+
+def read_settings(file: str) -> list[str]:
+    """Return the lines of a file of settings.
+
+    Raises:
+        ValueError: A line is not of the form KEY=VALUE.
+    """
+    lines = [line.strip() for line in Path(file).read_text().splitlines()]
+    lines = [line for line in lines if line]
+    for line in lines:
+        if not line.partition('=')[2]:
+            raise ValueError(f'{file}: {line!r} is not of the form KEY=VALUE.')
+    return lines
+
+
+def do_runs(runs: Sequence[PlannedRun], gpus: Sequence[str] | None) -> dict:
+    """Do the runs that are not done, one at a time or one per GPU.
+
+    Args:
+        runs: The runs.
+        gpus: The GPUs to use; by default one run at a time chooses its device itself.
+
+    Returns:
+        The exit statuses of those that failed.
+
+    Raises:
+        KeyboardInterrupt: After Ctrl-C or SIGTERM, once the runs have ended.
+    """
+    waiting = [run for run in runs if not run.is_done()]
+    free, active, failed = list(gpus or [None]), [], {}
+    with forwarded_signals(active) as signals:
+        while active or (waiting and not signals):
+            if waiting and free and not signals:
+                run = waiting.pop(0)
+                done = len(runs) - len(waiting)
+                print(f'Run {done} of {len(runs)}: {run.folder}', flush=True)
+                active.append(Process(run, free.pop(0), to_file=gpus is not None))
+                for number in signals:  # that came while it was started
+                    active[-1].process.send_signal(number)
+                continue
+            for process in [p for p in active if p.ended() is not None]:
+                active.remove(process)
+                free.append(process.gpu)
+                if process.process.returncode:
+                    failed[process.run] = process.process.returncode
+            time.sleep(0.2)
+    if signals:
+        print('Stopped. The same command goes on from here.', flush=True)
+        raise KeyboardInterrupt
+    return failed
+
+
+@contextmanager
+def forwarded_signals(active: Sequence[Process]) -> Iterator[list[int]]:
+    """Pass Ctrl-C and SIGTERM on to the active runs, which save and end.
+
+    Yields:
+        A list of the signals that came.
+    """
+    came: list[int] = []
+
+    def forward(number: int, _frame) -> None:
+        came.append(number)
+        for process in active:
+            process.process.send_signal(number)
+
+    known = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, forward) for number in known}
+    try:
+        yield came
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,43 @@
+"""How much memory a process has held, and how much there is."""
+
+import os
+import re
+import shutil
+import sys
+from pathlib import Path
+
+SHARED, GIB = '/dev/shm', 2**30
+
+
+def peak_memory() -> float | None:
+    """Return the most memory that this process has held, in MiB; None on Windows."""
+    status = Path('/proc/self/status')
+    if status.exists():  # `ru_maxrss` counts the parent's memory, too
+        line = next(x for x in status.read_text().splitlines() if 'VmHWM' in x)
+        return int(line.split()[1]) / 1024
+    if os.name != 'posix':
+        return None
+    import resource  # there is none on Windows
+
+    unit = 2**20 if sys.platform == 'darwin' else 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+
+
+def available_memory() -> str:
+    """Return how much memory and shared memory there is, as text."""
+    parts = []
+    facts = Path('/proc/meminfo')
+    if facts.exists():
+        kib = dict(re.findall(r'(\w+): +(\d+) kB', facts.read_text()))
+        free, total = (int(kib[key]) / 2**20 for key in ('MemAvailable', 'MemTotal'))
+        parts.append(f'{free:.2f} of {total:.2f} GiB are available now')
+    limit = Path('/sys/fs/cgroup/memory.max')
+    if limit.exists() and limit.read_text().strip().isdigit():
+        parts.append(f'this container may use {int(limit.read_text()) / GIB:.2f} GiB')
+    if Path(SHARED).exists():
+        usage = shutil.disk_usage(SHARED)
+        parts.append(
+            f'{usage.free / GIB:.2f} of {usage.total / GIB:.2f} GiB of shared memory '
+            f'({SHARED}) are free'
+        )
+    return ', '.join(parts) or 'the system does not say how much there is'

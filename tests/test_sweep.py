@@ -1,0 +1,108 @@
+"""`fastscnn sweep`: runs that can be stopped, and the table of what they reached."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+
+import pytest
+from conftest import CPU, ROOT, TOY, run, small_run
+
+from mmseg_fastscnn.engine.sweep import planned_runs, recipes_of
+from mmseg_fastscnn.report.run_files import read_run, score
+from mmseg_fastscnn.report.sweep_table import student, table
+
+RATE = 'optim_wrapper.optimizer.lr'
+SWEEP = [sys.executable, '-m', 'mmseg_fastscnn', 'sweep']
+
+
+@pytest.mark.parametrize(
+    'freedom, t', [(1, 12.706), (2, 4.303), (3, 3.182), (4, 2.776), (9, 2.262)]
+)
+def test_students_distribution(freedom, t):
+    """The two-sided 5 % points of printed tables."""
+    assert student(t, freedom) == pytest.approx(0.95, abs=1e-4)
+
+
+def test_the_table_pairs_seeds():
+    facts = [
+        dict(recipe=recipe, fold='', seed=seed, miou=miou, minutes=2, iterations=40)
+        for recipe, values in (('a', [50, 54, 52]), ('b', [51, 56, 54]), ('c', [60]))
+        for seed, miou in enumerate(values)
+    ]
+    rows = [re.split(r' *\| *', row)[1:-1] for row in table('abcd', facts)]
+    assert rows[2] == [
+        'a',
+        '3',
+        '52.00 ± 2.00',
+        '50.00, 54.00, 52.00',
+        '2.0',
+        '40',
+        '',
+        '',
+    ]
+    # the differences 1, 2, 2: t = 5 with two degrees of freedom
+    assert rows[3][-2:] == ['+1.67 ± 0.58', '0.038']
+    assert rows[4][-2:] == ['+10.00', ''] and rows[5][:2] == ['d', '0']
+
+
+def test_recipes_are_named_by_what_differs():
+    recipes = recipes_of(['x/a.py', 'b.py'], ['m.betas=(0.9,0.99),(0.8,0.9)', 'lr=.1'])
+    assert [recipe.name for recipe in recipes][1:3] == [
+        'a_betas=_0.8_0.9_lr=.1',
+        'b_betas=_0.9_0.99_lr=.1',
+    ]
+    assert recipes[0].settings == ('m.betas=(0.9,0.99)', 'lr=.1')
+    with pytest.raises(ValueError, match='Two recipes would be called a'):
+        recipes_of(['x/a.py', 'y/a.py'], [])
+    runs = planned_runs(recipes[:2], [], [3, 4, 3], 'out', 25, ['--amp'])
+    assert [run.seed for run in runs] == [3, 3, 4, 4]
+    assert runs[0].words[-2:] == ('--minutes', '25') and '--amp' in runs[0].words
+
+
+def test_a_sweep_goes_on_where_it_was_stopped(streets, tmp_path):
+    out = tmp_path / 'sweep'
+    grid = [*small_run(2)[1:], f'{RATE}=0.01,0.02']
+    command = [*SWEEP, TOY, '--seeds', '0', '--out', out, '--grid', *grid]
+    fold = tmp_path / 'first.txt'
+    fold.write_text('val_dataloader.dataset.indices=[0,1]\n')
+    command += ['--folds', fold]
+    words = [*map(str, command), '--', '--data-root', str(streets)]
+    pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    with subprocess.Popen(
+        words, env={**os.environ, **CPU}, cwd=ROOT, **pipes
+    ) as process:
+        for line in process.stdout:
+            if line.startswith('Run 2 of 2'):
+                process.send_signal(signal.SIGINT)
+        assert process.wait() == 130
+    states = [json.loads(f.read_bytes()) for f in out.glob('*/*/sweep_run.json')]
+    assert sorted(state['status'] == 0 for state in states) == [False, True]
+
+    said = run(*words)
+    assert 'Run 2 of 2' in said and 'Run 1 of 2' not in said
+    facts = json.loads((out / 'sweep.json').read_text())
+    for fact in facts:
+        record = read_run(out / fact['recipe'] / f'first_seed_{fact["seed"]}')
+        assert fact['miou'] == score(record.validations[-1])
+    first, second = (fact['miou'] for fact in facts)
+    rows = (out / 'sweep.md').read_text().splitlines()
+    assert rows[2] in said and f'lr=0.01 | 1 | {first:.2f} |' in rows[2]
+    assert f'| {second - first:+.2f} |' in rows[3]
+    said = run(*command[:3], 'compare', out, '--html', tmp_path / 'page.html')
+    assert re.search(rf'mIoU +{first:.2f} ', said)
+    said = run(*words, '--amp', ok=False)
+    assert 'has a run with other arguments' in said
+
+
+def test_wrong_words(tmp_path):
+    said = run('tools/sweep.py', TOY, '--', '--seed', 3, ok=False)
+    assert '--seed stands after --' in said
+    said = run('tools/sweep.py', TOY, '--grid', 'lr', ok=False)
+    assert '--grid lr is not of the form KEY=A,B' in said
+    said = run(
+        'tools/sweep.py', TOY, '--out', tmp_path, SLURM_ARRAY_TASK_ID='3', ok=False
+    )
+    assert '--array=0-2' in said

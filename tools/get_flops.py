@@ -1,0 +1,6 @@
+"""`fastscnn get_flops`, by the name that mmsegmentation's users look for."""
+
+from mmseg_fastscnn.commands import run
+
+if __name__ == '__main__':
+    run('get_flops')
