@@ -128,6 +128,13 @@ def test_a_few_long_steps_on_a_machine_that_gets_busy(monkeypatch):
     assert run.validations[-1] == run.iter
 
 
+def test_a_validation_that_was_estimated_on_a_busy_machine(monkeypatch):
+    run = Run(monkeypatch, 5, lambda _: 0.5)
+    estimates = itertools.chain([200.0], itertools.repeat(VALIDATION))
+    monkeypatch.setattr(time_limit, 'validation_seconds', lambda _: next(estimates))
+    assert abs(run.train() / 300 - 1) < 0.05
+
+
 def test_a_run_without_validation_ends_on_time(monkeypatch):
     run = Run(monkeypatch, 10, uneven)
     run.val_loop = None

@@ -1,6 +1,7 @@
 """Serve the page of the demo: to this machine, with nothing from elsewhere."""
 
 import os
+import signal
 import socket
 import sys
 import tempfile
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from mmseg_fastscnn.deploy.demo import DemoModel
 from mmseg_fastscnn.deploy.demo_page import DemoPage
-from mmseg_fastscnn.deploy.stopping import StopSignals
+from mmseg_fastscnn.stopping import StopSignals
 
 
 def run_page(models: Sequence[DemoModel], host: str, port: int) -> int:
@@ -27,7 +28,7 @@ def run_page(models: Sequence[DemoModel], host: str, port: int) -> int:
         os.environ.update(GRADIO_TEMP_DIR=folder, GRADIO_ANALYTICS_ENABLED='False')
         os.environ['no_proxy'] = '*'  # gradio asks its own server whether it answers
         sys.addaudithook(partial(refuse_others, host))
-        with StopSignals() as stop:
+        with StopSignals((signal.SIGINT, signal.SIGTERM)) as stop:
             page = DemoPage(models, Path(folder)).launch(host, port)
             print(f'The demo is at {page.local_url} (Ctrl-C ends it)', flush=True)
             while not stop.number:

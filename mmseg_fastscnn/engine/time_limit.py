@@ -75,6 +75,7 @@ class TimeLimitHook(Hook):
         self.left_of_cycle = 1.0  # share
         self.steps: deque[float] = deque(maxlen=200)
         self.overhead = 0.0  # seconds of a checkpoint and a validation
+        self.estimated = False  # whether that comes from a few images
         self.ended: float | None = None
         self.cycle_ends: float | None = None  # when the steps of a cycle were done
 
@@ -129,6 +130,9 @@ class TimeLimitHook(Hook):
         elif done == self.first:
             self.first_plan(runner, done)
         elif done == self.corrected_at or 0 < self.length < FEW:
+            if self.estimated and done == self.corrected_at:
+                # the machine may have had other work when it was estimated
+                self.overhead = validation_seconds(runner)
             self.left_of_cycle = (self.next - done) / self.length
             self.plan(runner, done)
 
@@ -138,7 +142,7 @@ class TimeLimitHook(Hook):
 
     def next_cycle(self, runner, done: int) -> None:
         """Plan again after a checkpoint and a validation."""
-        self.overhead = time.monotonic() - self.cycle_ends
+        self.overhead, self.estimated = time.monotonic() - self.cycle_ends, False
         self.cycle_ends = None
         self.cycles -= 1
         self.left_of_cycle = 1.0
@@ -148,7 +152,7 @@ class TimeLimitHook(Hook):
     def first_plan(self, runner, done: int) -> None:
         """Plan from the first steps and the time of a few validation images."""
         if not self.overhead and runner.val_loop is not None:
-            self.overhead = validation_seconds(runner)
+            self.overhead, self.estimated = validation_seconds(runner), True
         left = self.seconds - self.spent()
         affordable = int(OVERHEAD * left / max(self.overhead, 1e-9))
         self.cycles = max(min(self.cycles or CYCLES, affordable), 1)
