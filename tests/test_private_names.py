@@ -7,7 +7,7 @@ from collections import defaultdict
 import torch
 from conftest import ROOT
 from mmengine.optim import OptimWrapper
-from mmengine.visualization import MLflowVisBackend
+from mmengine.visualization import MLflowVisBackend, WandbVisBackend
 from torch.utils.data import DataLoader
 
 PACKAGE = ROOT / 'mmseg_fastscnn'
@@ -15,11 +15,14 @@ PACKAGE = ROOT / 'mmseg_fastscnn'
 USED = {
     'engine/amp.py': {'_clip_grad': OptimWrapper},
     'engine/data_loaders.py': {'_iterator': DataLoader},
-    'engine/log_backends.py': dict.fromkeys(
-        ('_artifact_location', '_exp_name', '_params', '_run_name', '_save_dir')
-        + ('_tags', '_tracking_uri'),
-        MLflowVisBackend,
-    ),
+    'engine/log_backends.py': {
+        '_wandb': WandbVisBackend,
+        **dict.fromkeys(
+            ('_artifact_location', '_exp_name', '_params', '_run_name', '_save_dir')
+            + ('_tags', '_tracking_uri'),
+            MLflowVisBackend,
+        ),
+    },
     'engine/bad_steps.py': {'_foreach_copy_': torch},
 }
 
