@@ -80,6 +80,24 @@ def test_help_imports_nothing_heavy():
     assert all(f'\n  {verb} ' in said for verb in VERBS)
 
 
+@pytest.mark.parametrize(
+    'verb, before, policy',
+    [
+        ('train', None, 'passive'),
+        ('train', 'active', 'active'),
+        ('print_config', None, None),
+    ],
+)
+def test_threads_of_training_sleep_while_they_wait(verb, before, policy, monkeypatch):
+    monkeypatch.setattr(command(verb), 'main', lambda args: None)
+    monkeypatch.setattr(os, 'environ', {**os.environ})
+    os.environ.pop('OMP_WAIT_POLICY', None)
+    if before is not None:
+        os.environ['OMP_WAIT_POLICY'] = before
+    commands.run(verb, ['config.py'])
+    assert os.environ.get('OMP_WAIT_POLICY') == policy
+
+
 def test_an_unknown_verb_is_a_mistake():
     said = run(sys.executable, '-m', 'mmseg_fastscnn', 'trian', ok=False)
     assert "no verb 'trian'; did you mean train?" in said

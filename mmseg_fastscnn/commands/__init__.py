@@ -5,6 +5,7 @@ at the top of a file, so that `--help` answers at once: `main` imports what it n
 """
 
 import difflib
+import os
 import re
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Sequence
@@ -53,6 +54,10 @@ def run(verb: str, words: Sequence[str] | None = None, name: str | None = None) 
         formatter_class=RawDescriptionHelpFormatter,
     )
     args = module.parse_args(parser, words)
+    if verb == 'train':
+        # Waiting threads sleep instead of spinning, which takes the cores from loading
+        # workers and other programs. It must be set before torch is imported.
+        os.environ.setdefault('OMP_WAIT_POLICY', 'passive')
     complete = all(find_spec(package) for package in ('torch', 'mmengine'))
     entrance = import_module(
         f'{__name__}.{"entrance" if complete else "without_torch"}'
