@@ -52,9 +52,7 @@ def test_labels_are_those_of_the_logits(in_float, tmp_path):
     weights = [w for w in onnx.load(file).graph.initializer if len(w.dims) == 4]
     kinds = [weight.data_type for weight in weights]
     assert kinds.count(onnx.TensorProto.INT8) == 24
-    assert (
-        kinds.count(onnx.TensorProto.FLOAT) == 3
-    )  # of the first two and the classifier
+    assert kinds.count(onnx.TensorProto.FLOAT) == 3
     predictors = Predictor(in_float), Predictor(file)
     assert predictors[1].description.precision == 'int8'
     whole, (labels, logits) = (
