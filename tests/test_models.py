@@ -101,6 +101,24 @@ def test_depth_and_grids_of_the_network():
         MODELS.build(dict(type='FastSCNN', num_blocks=(3, 3)))
 
 
+@pytest.mark.parametrize('width, first, fused', [(0.5, 16, 64), (0.75, 24, 96)])
+def test_width_scales_all_but_images_and_classes(width, first, fused):
+    config = model_config(width=width)
+    del config.backbone['fusion_out_channels']  # defaults are scaled, too
+    model = MODELS.build(config).eval()
+    assert model.backbone.first_conv.weight.shape == (first, 3, 3, 3)
+    with torch.no_grad():
+        features = model.extract_feat(image_batch(1, 64, 64))
+    channels = [int(width * full) for full in (64, 128, 128)]
+    assert [feature.shape[1] for feature in features] == channels
+    assert model.decode_head.conv_seg.weight.shape == (19, fused, 1, 1)
+    label = torch.zeros(2, 64, 64, dtype=torch.uint8)
+    losses = model.loss(image_batch(2, 64, 64), labelled_samples(label))
+    assert all(torch.isfinite(value).all() for value in losses.values())
+    with pytest.raises(ValueError, match='width is 0; it must be over 0'):
+        MODELS.build(model_config(width=0))
+
+
 def test_channels_of_fusion_must_fit():
     config = model_config()
     config.backbone.lower_in_channels = 64

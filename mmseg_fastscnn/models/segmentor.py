@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from mmseg_fastscnn.models.checks import refuse_unlabelled
 from mmseg_fastscnn.models.prediction import BaseSegmentor
 from mmseg_fastscnn.models.sliding_window import TestCfg, checked_test_cfg
+from mmseg_fastscnn.models.width import with_width
 from mmseg_fastscnn.registry import MODELS
 from mmseg_fastscnn.structures import SegDataSample
 
@@ -28,6 +29,7 @@ class EncoderDecoder(BaseSegmentor):
         num_classes: Default of the heads.
         norm_cfg: Default of backbone and heads.
         align_corners: Default of backbone and heads.
+        width: Factor of all channels but those of images and classes, see `width.py`.
         train_cfg: Part of every mmsegmentation config; has no option here.
         test_cfg: `dict(mode='whole')`, or `dict(mode='slide', crop_size=(h, w),
             stride=(h, w))` for windows whose overlapping logits are averaged.
@@ -46,6 +48,7 @@ class EncoderDecoder(BaseSegmentor):
         num_classes: int | None = None,
         norm_cfg: dict | None = None,
         align_corners: bool | None = None,
+        width: float = 1,
         train_cfg: dict | None = None,
         test_cfg: TestCfg | None = None,
         data_preprocessor: dict | nn.Module | None = None,
@@ -56,14 +59,20 @@ class EncoderDecoder(BaseSegmentor):
         super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
         shared = dict(norm_cfg=norm_cfg, align_corners=align_corners)
         for_heads = dict(shared, num_classes=num_classes)
+        if width != 1:
+            backbone = with_width(backbone, width, fixed='in_channels')
         self.backbone = build(backbone, shared)
-        self.decode_head = build(decode_head, for_heads)
+
+        def build_head(head: dict) -> nn.Module:
+            if width != 1:
+                head = with_width(head, width, fixed='out_channels')
+            return build(head, for_heads)
+
+        self.decode_head = build_head(decode_head)
         if isinstance(auxiliary_head, dict):
-            self.auxiliary_head = build(auxiliary_head, for_heads)
-        else:
-            self.auxiliary_head = ModuleList(  # mmengine's: it initialises its items
-                build(head, for_heads) for head in auxiliary_head or ()
-            )
+            self.auxiliary_head = build_head(auxiliary_head)
+        else:  # mmengine's list: it initialises its items
+            self.auxiliary_head = ModuleList(map(build_head, auxiliary_head or ()))
         self.test_cfg = checked_test_cfg(test_cfg or dict(mode='whole'))
         self.to(memory_format=torch.channels_last)
 
