@@ -489,7 +489,7 @@ def test_classes_that_are_not_known(folder, capsys):
     assert 'nothing to tell apart' in finding['text']
     (folder / 'images').rename(folder / 'somewhere')
     said = refused(folder)
-    assert 'no annotations of a known kind' in said and 'SPLITannot' in said
+    assert '9 images and 9 label images, but no two' in said and 'SPLITannot' in said
 
 
 def test_names_and_files_of_strangers(folder, tmp_path, capsys):

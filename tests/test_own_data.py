@@ -266,7 +266,7 @@ def test_labels_without_images(scenes, tmp_path):
     cvat(tmp_path, scenes)
     for path in (tmp_path / 'JPEGImages').iterdir():
         path.rename(path.with_stem(f'IMG_{path.stem}'))
-    with pytest.raises(ValueError, match='7 images and 7 label images, none of which'):
+    with pytest.raises(ValueError, match='7 images and 7 label images, but no two'):
         check(tmp_path)
     shutil.rmtree(tmp_path / 'JPEGImages')
     with pytest.raises(ValueError, match=r'7 label images \(SegmentationClass/0.png'):

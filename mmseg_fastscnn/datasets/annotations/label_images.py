@@ -80,8 +80,8 @@ def unpaired(folder: Folder) -> str:
         return f'{len(images)} images and no annotations of a known kind.'
     if images:
         return (
-            f'{len(images)} images and {len(labels)} label images, none of which has '
-            f'the name of an image: {images[0]}, {labels[0]}.'
+            f'{len(images)} images and {len(labels)} label images, but no two whose '
+            f'names and places belong together: {images[0]}, {labels[0]}.'
         )
     return (
         f'{len(labels)} label images ({labels[0]}, ...) and no images of their names. '
