@@ -1,4 +1,4 @@
-"""Kinds of files by their suffixes, for all rooms. Nothing else is imported here."""
+"""Kinds of files by their suffixes. Nothing is imported here, so all may import it."""
 
 CONFIG_FILES = ('.py', '.yaml', '.yml', '.json')
 IMAGES = ('.png', '.jpg', '.jpeg', '.bmp', '.webp', '.tif', '.tiff')

@@ -27,7 +27,8 @@ def png_chunk(kind: bytes, content: bytes) -> bytes:
 
 # What tells our files from a user's: a PNG ends in a text chunk, an array in our name,
 # a video in a box that players skip; a JPEG begins with a comment, a config with this
-# line, a page has this mark near its beginning, and metrics have these keys.
+# line, a sweep's table with these columns; a page has this mark near its beginning;
+# metrics, and each run in the numbers of a sweep, have these keys.
 NAME = b'mmseg_fastscnn'
 END = png_chunk(b'IEND', b'')
 SIGNATURE = png_chunk(b'tEXt', b'Software\0' + NAME) + END
@@ -36,7 +37,9 @@ COMMENT = b'\xff\xd8' + b'\xff\xfe\0\x10' + NAME
 PAGE = 'a report written by mmseg_fastscnn'
 CONFIG = b'# The whole config of a run, written by mmseg_fastscnn.\n'
 METRICS = {'num_images', 'config', 'checkpoint'}
-FIRST_BYTES = {'.jpg': COMMENT, '.jpeg': COMMENT, '.py': CONFIG}
+SWEEP_RUN = {'recipe', 'fold', 'seed', 'miou'}
+SWEEP_TABLE = b'| recipe | runs | mIoU | of each run |'
+FIRST_BYTES = {'.jpg': COMMENT, '.jpeg': COMMENT, '.py': CONFIG, '.md': SWEEP_TABLE}
 LAST_BYTES = {'.png': SIGNATURE, '.mp4': VIDEO_MARK, '.npy': NAME}
 
 
@@ -44,7 +47,10 @@ def is_ours(path: Path) -> bool:
     """Return whether a file's content says that this program wrote it."""
     if path.suffix == '.json':
         try:
-            return set(json.loads(path.read_bytes())) >= METRICS
+            content = json.loads(path.read_bytes())
+            if isinstance(content, list):
+                return bool(content) and all(set(one) >= SWEEP_RUN for one in content)
+            return set(content) >= METRICS
         except (ValueError, TypeError):  # no JSON, or one number
             return False
     if path.suffix == '.html':

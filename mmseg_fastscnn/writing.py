@@ -66,9 +66,8 @@ def second_name(source: Path, path: Path) -> None:
             shutil.copyfileobj(content, file)
         return
     draft.replace(path)
-    draft.unlink(
-        missing_ok=True
-    )  # rename leaves it if both names are of one file already
+    # a rename leaves the draft if both names are already of one file
+    draft.unlink(missing_ok=True)
     flush_folder(path.parent)
 
 

@@ -104,6 +104,9 @@ def test_an_unknown_verb_is_a_mistake():
 
 
 def test_a_misspelt_option_is_named_without_all_others(capsys):
+    with pytest.raises(SystemExit):
+        commands.run('train', ['photos', ''], 'fastscnn train')
+    assert 'unrecognized arguments:  (see' in capsys.readouterr().err
     with pytest.raises(SystemExit) as ended:
         commands.run('train', ['photos', '--minuts', '3'], 'fastscnn train')
     assert ended.value.code == 2

@@ -6,6 +6,7 @@ import re
 import shutil
 from argparse import ArgumentParser
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -22,6 +23,7 @@ from mmseg_fastscnn.datasets.annotations.places import match
 from mmseg_fastscnn.datasets.annotations.shapes import as_stored, run_lengths
 from mmseg_fastscnn.datasets.loading import read_raw_label
 from mmseg_fastscnn.registry import DATASETS
+from mmseg_fastscnn.report.folder_picture import write_picture_of
 
 init_default_scope('mmseg_fastscnn')
 NAMES = ['background', 'ball', 'Kiste']
@@ -271,6 +273,11 @@ def test_labels_without_images(scenes, tmp_path):
     shutil.rmtree(tmp_path / 'JPEGImages')
     with pytest.raises(ValueError, match=r'7 label images \(SegmentationClass/0.png'):
         check(tmp_path)
+
+
+def test_where_no_image_can_be_read_there_is_no_picture(tmp_path):
+    write_picture_of(SimpleNamespace(facts={}), tmp_path / 'labels.jpg')
+    assert not list(tmp_path.iterdir())
 
 
 def test_colours_of_classes_are_told_apart():

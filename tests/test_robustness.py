@@ -2,12 +2,14 @@
 
 import json
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from conftest import run
 
 from mmseg_fastscnn.datasets.corruptions import CORRUPTIONS, STRENGTHS, corrupted
+from mmseg_fastscnn.deploy.robustness import check_classes
 
 
 @pytest.mark.parametrize('kind', CORRUPTIONS)
@@ -42,6 +44,13 @@ def test_the_table_and_the_numbers(streets, shallow, tmp_path):
     assert re.search(rf'random.pth \| {tested["mIoU"]:.2f} .*\| {share:.1f} % ', said)
     page = (out / 'robustness.html').read_text()
     assert page.count('class="chart"') == len(CORRUPTIONS) and '://' not in page
+
+
+def test_a_model_with_other_classes_is_refused():
+    model = SimpleNamespace(classes=('road', 'car'))
+    images = SimpleNamespace(dataset=SimpleNamespace(metainfo=dict(classes=['road'])))
+    with pytest.raises(ValueError, match=r'a\.pth has the classes road, car'):
+        check_classes('a.pth', model, images)
 
 
 def test_what_is_no_photograph_is_refused():

@@ -6,13 +6,15 @@ import re
 import signal
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 from conftest import CPU, ROOT, TOY, run, small_run
 
-from mmseg_fastscnn.engine.sweep import planned_runs, recipes_of
+from mmseg_fastscnn.engine.sweep import forwarded_signals, planned_runs, recipes_of
 from mmseg_fastscnn.report.run_files import read_run, score
 from mmseg_fastscnn.report.sweep_table import student, table
+from mmseg_fastscnn.results import is_ours
 
 RATE = 'optim_wrapper.optimizer.lr'
 SWEEP = [sys.executable, '-m', 'mmseg_fastscnn', 'sweep']
@@ -62,6 +64,44 @@ def test_recipes_are_named_by_what_differs():
     assert runs[0].words[-2:] == ('--minutes', '25') and '--amp' in runs[0].words
 
 
+def test_nothing_of_a_user_becomes_a_part_of_a_sweep(tmp_path):
+    recipes, names = recipes_of(['a.py'], []), ('x/f.txt', 'y/f.txt')
+    for name in names:
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text('lr=.1\n')
+    with pytest.raises(ValueError, match='two files have one name'):
+        planned_runs(recipes, [str(tmp_path / n) for n in names], [0], 'out', None, [])
+    (planned,) = planned_runs(recipes, [], [0], tmp_path, None, [])
+    assert planned.state() is None
+    planned.folder.mkdir(parents=True)
+    (planned.folder / 'iter_4.pth').touch()
+    with pytest.raises(ValueError, match='it is no run of a sweep'):
+        planned.state()
+    for content in ('[]', '[{"recipe": "a"}]'):
+        (tmp_path / 'sweep.json').write_text(content)
+        assert not is_ours(tmp_path / 'sweep.json')
+    (tmp_path / 'sweep.md').write_text('# My sweep\n')
+    assert not is_ours(tmp_path / 'sweep.md')
+    (tmp_path / 'sweep.md').write_text(next(table(['a'], [])))
+    assert is_ours(tmp_path / 'sweep.md')
+
+
+def test_a_hangup_reaches_the_runs_and_nohup_holds():
+    got = []
+    run_of_sweep = SimpleNamespace(process=SimpleNamespace(send_signal=got.append))
+    before = signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    try:
+        active = [run_of_sweep]
+        with forwarded_signals(active) as came:
+            for number in (signal.SIGUSR1, signal.SIGHUP):
+                signal.raise_signal(number)
+            active.clear()
+        assert came == got == [signal.SIGHUP]
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+
 def test_a_sweep_goes_on_where_it_was_stopped(streets, tmp_path):
     out = tmp_path / 'sweep'
     grid = [*small_run(2)[1:], f'{RATE}=0.01,0.02']
@@ -98,8 +138,8 @@ def test_a_sweep_goes_on_where_it_was_stopped(streets, tmp_path):
 
 
 def test_wrong_words(tmp_path):
-    said = run('tools/sweep.py', TOY, '--', '--seed', 3, ok=False)
-    assert '--seed stands after --' in said
+    said = run('tools/sweep.py', TOY, '--', '--cfg-opt', 'a=1', ok=False)
+    assert '--cfg-opt stands after --' in said
     said = run('tools/sweep.py', TOY, '--grid', 'lr', ok=False)
     assert '--grid lr is not of the form KEY=A,B' in said
     said = run(

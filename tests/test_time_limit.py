@@ -1,6 +1,7 @@
 """A run that is fitted to minutes, with a clock of its own."""
 
 import itertools
+from collections import deque
 from types import SimpleNamespace
 
 import pytest
@@ -131,8 +132,15 @@ def test_a_few_long_steps_on_a_machine_that_gets_busy(monkeypatch):
 def test_a_validation_that_was_estimated_on_a_busy_machine(monkeypatch):
     run = Run(monkeypatch, 5, lambda _: 0.5)
     estimates = itertools.chain([200.0], itertools.repeat(VALIDATION))
-    monkeypatch.setattr(time_limit, 'validation_seconds', lambda _: next(estimates))
+
+    def estimate(_) -> float:
+        run.now += 3.0
+        return next(estimates)
+
+    monkeypatch.setattr(time_limit, 'validation_seconds', estimate)
+    run.hook.steps = deque()
     assert abs(run.train() / 300 - 1) < 0.05
+    assert max(run.hook.steps) == pytest.approx(0.5)  # no estimate is taken for a step
 
 
 def test_a_run_without_validation_ends_on_time(monkeypatch):

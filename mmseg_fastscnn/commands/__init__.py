@@ -31,7 +31,8 @@ class Parser(ArgumentParser):
         what, _, given = message.partition(' arguments: ')
         if what == 'unrecognized':
             known = re.findall(r'--[a-z][\w-]*', self.format_usage())
-            for hint in difflib.get_close_matches(given.split()[0], known, n=1):
+            first = given.partition(' ')[0]
+            for hint in difflib.get_close_matches(first, known, n=1):
                 message += f'; did you mean {hint}?'
         self.exit(MISTAKE, f'{self.prog}: {message} (see {self.prog} --help)\n')
 
@@ -55,7 +56,7 @@ def run(verb: str, words: Sequence[str] | None = None, name: str | None = None) 
     )
     args = module.parse_args(parser, words)
     if verb == 'train':
-        # Waiting threads sleep instead of spinning, which takes the cores from loading
+        # Threads sleep while they wait: spinning ones take the cores from loading
         # workers and other programs. It must be set before torch is imported.
         os.environ.setdefault('OMP_WAIT_POLICY', 'passive')
     complete = all(find_spec(package) for package in ('torch', 'mmengine'))

@@ -29,10 +29,10 @@ def parse_args(parser: ArgumentParser, words: Sequence[str] | None) -> Namespace
         type=int,
         metavar='N',
         default=20,
-        help='of samples (default: %(default)s)',
+        help='how many samples (default: %(default)s)',
     )
     parser.add_argument(
-        '--seed', type=int, default=0, help='of the run (default: %(default)s)'
+        '--seed', type=int, default=0, help='seed of the run (default: %(default)s)'
     )
     args = parser.parse_args(words)
     if args.number < 1:
@@ -62,6 +62,6 @@ def main(args: Namespace) -> None:
     samples = training_samples(dataset, order, MODELS.build(settings))
     folder = ResultFolder(args.out)
     for k, (sample, picture) in enumerate(samples):
-        # an image may be drawn again
+        # numbered, since an image may be drawn again
         write_png(folder.claim(sample, folder.written, f'.{k:04d}.png'), picture)
     print(f'Written: {args.out}, {len(folder.written)} pictures')

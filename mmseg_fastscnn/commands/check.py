@@ -143,7 +143,8 @@ def check_folder(args: Namespace) -> Report:
     report.findings.sort(key=lambda found: not found.stops)
     picture = data.out / 'labels.jpg'
     write_picture_of(report, picture)
-    print(f'Some images with their labels: {picture}')
+    if picture.exists():  # there is none if no image can be read
+        print(f'Some images with their labels: {picture}')
     print(f'Config that reads this data: {path}')
     print()
     return report

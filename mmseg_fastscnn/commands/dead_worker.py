@@ -25,7 +25,7 @@ def explain(error: Exception) -> str | None:
     else:
         pids = [int(pid) for pid in dead[1].split(',')]
         what = f'A data loading worker died: process {dead[1]} {dead[2].strip()}.'
-    # it needs mmengine, and messages are there without
+    # it imports mmengine, which may not be installed
     from mmseg_fastscnn.datasets.bad_samples import file_read_by
 
     files = [file for file in map(file_read_by, pids) if file]

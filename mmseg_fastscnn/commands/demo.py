@@ -1,4 +1,4 @@
-"""Show what one or two models do, on a page for images, videos and the webcam.
+"""Try one or two models on a page, with images, videos and the webcam.
 
 MODEL is a checkpoint or an exported file (.onnx, .xml, .param). Nothing leaves this
 machine, and only this machine sees the page unless --host says otherwise.
@@ -9,6 +9,8 @@ Example: fastscnn demo best_mIoU_iter_4000.pth street.onnx
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from pathlib import Path
+
+from mmseg_fastscnn.file_kinds import CHECKPOINTS, CONFIG_FILES
 
 
 def parse_args(parser: ArgumentParser, words: Sequence[str] | None) -> Namespace:
@@ -29,7 +31,7 @@ def parse_args(parser: ArgumentParser, words: Sequence[str] | None) -> Namespace
     parser.add_argument('--port', type=int, default=7860, help='default: 7860')
     args = parser.parse_args(words)
     *models, last = args.models
-    is_config = last.suffix in ('.py', '.yaml', '.yml', '.json')
+    is_config = last.suffix in CONFIG_FILES
     args.config = last if is_config else None
     args.models = models if is_config else args.models
     if not 1 <= len(args.models) <= 2:
@@ -57,7 +59,6 @@ def open_models(files: Sequence[Path], config: Path | None) -> list:
     Raises:
         FileNotFoundError, ImportError, ValueError: See `Predictor`.
     """
-    from mmseg_fastscnn.deploy.backends import CHECKPOINTS
     from mmseg_fastscnn.deploy.demo import DemoModel
 
     names = [file.name for file in files]

@@ -26,7 +26,7 @@ INTERRUPTED = 130  # exit status after Ctrl-C, as the shell's
 def run_command(main: Callable[[], None], name: str | None = None) -> None:
     """Run a command; after a user's mistake, end with one message and exit status 2.
 
-    So it ends, too, where the processes of a run differ, or one of them is missing.
+    It ends in the same way if the processes of a run differ, or one of them is missing.
 
     The traceback of a mistake goes to the log file, if the run has one. A fault of this
     project keeps its traceback on the terminal.

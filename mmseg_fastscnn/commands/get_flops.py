@@ -29,7 +29,7 @@ def parse_args(parser: ArgumentParser, words: Sequence[str] | None) -> Namespace
         nargs=2,
         default=SIZE,
         metavar=('H', 'W'),
-        help='of the image (default: {} {}, that of Cityscapes)'.format(*SIZE),
+        help='size of the image (default: {} {}, as in Cityscapes)'.format(*SIZE),
     )
     args = parser.parse_args(words)
     if min(args.size) < 1:

@@ -28,7 +28,7 @@ def add_config(
         nargs='?' if may_lack else None,
         metavar='CONFIG|FOLDER' if or_folder else None,
         help='config file, or the name of a shipped one such as fast_scnn_camvid.py'
-        + or_folder * '; or a folder of images with their labels',
+        + ('; or a folder of images with their labels' if or_folder else ''),
     )
     add_config_options(parser)
 

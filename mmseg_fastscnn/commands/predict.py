@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from mmseg_fastscnn.deploy.stream import Prediction
 
 SOME_SKIPPED = 1  # exit status
-SIGNALS = (signal.SIGINT, signal.SIGTERM)  # after which what is written is complete
+SIGNALS = (signal.SIGINT, signal.SIGTERM)  # what is being written is completed first
 
 
 def parse_args(parser: ArgumentParser, words: Sequence[str] | None) -> Namespace:

@@ -20,7 +20,7 @@ def parse_args(parser: ArgumentParser, words: Sequence[str] | None) -> Namespace
     parser.add_argument(
         '--images', type=int, metavar='N', help='use N of the test images, not all'
     )
-    parser.add_argument('--seed', type=int, default=0, help='of noise and fog')
+    parser.add_argument('--seed', type=int, default=0, help='seed of noise and fog')
     parser.add_argument('--device', help='e.g. cuda:1 (default: the best there is)')
     parser.add_argument('--out', default='robustness', help='folder for the results')
     options.add_data_root(parser)
@@ -37,7 +37,7 @@ def main(args: Namespace) -> None:
     from mmseg_fastscnn.deploy.backends import Predictor
     from mmseg_fastscnn.deploy.formats import is_exported
     from mmseg_fastscnn.deploy.labelled_images import LabelledImages
-    from mmseg_fastscnn.deploy.robustness import all_mious
+    from mmseg_fastscnn.deploy.robustness import all_mious, check_classes
     from mmseg_fastscnn.report.robustness_page import table_lines, write_robustness
     from mmseg_fastscnn.results import check_may_write
 
@@ -48,11 +48,14 @@ def main(args: Namespace) -> None:
     images = LabelledImages(
         config, 'test_dataloader', args.images or 10**9, 'measuring robustness'
     )
-    mious = {}
+    predictors = {}  # all of them first: a wrong name must not cost an hour
     for file in args.models:
-        predictor = Predictor(
-            file, None if is_exported(file) else args.config, device=args.device
-        )
+        own = None if is_exported(file) else args.config
+        predictors[file] = Predictor(file, own, device=args.device)
+        check_classes(file, predictors[file], images)
+    mious = {}
+    for file, predictor in predictors.items():
+        print(file)
         mious[file] = all_mious(predictor, images, args.seed, print)
     for line in table_lines(mious):
         print(line)

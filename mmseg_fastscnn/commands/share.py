@@ -72,9 +72,13 @@ def read_metrics(path: Path) -> dict:
     """
     from mmseg_fastscnn.results import is_ours
 
-    if path.suffix != '.json' or not is_ours(path):
+    metrics = None
+    if path.suffix == '.json' and is_ours(path):
+        metrics = json.loads(path.read_bytes())
+    # other results of ours are lists, or have no scores of classes
+    if not isinstance(metrics, dict) or not metrics.get('per_class'):
         raise ValueError(f'{path} holds no scores; name what fastscnn test wrote.')
-    return json.loads(path.read_bytes())
+    return metrics
 
 
 def write_folder(args: Namespace, folder: Path) -> None:

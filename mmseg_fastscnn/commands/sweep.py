@@ -1,8 +1,8 @@
 """Train recipes over several seeds, and write one table with means and spreads.
 
-A recipe is a config, with each combination of the --grid values. What follows `--`
-are arguments of `fastscnn train`, for all runs. The same command, given again, goes on
-where it was stopped. In a Slurm array each task does the run of its number (--list).
+A recipe is a config with one combination of the --grid values. Arguments of `train` for
+all runs stand after `--`. The same command, given again, goes on where it was stopped.
+In a Slurm array each task does the run of its number (--list).
 
 Example: fastscnn sweep base.py ohem.py --seeds 0 1 2 --budget-minutes 25 -- --amp
 Example: fastscnn sweep base.py --grid optim_wrapper.optimizer.lr=.001,.002
@@ -13,7 +13,7 @@ import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 
-# arguments of `train` that tell one run from another: a sweep sets them itself
+# arguments of `train` that a sweep sets itself, for each run
 OURS = ('--work-dir', '--seed', '--minutes', '--resume', '--cfg-options', '--overwrite')
 
 
@@ -60,7 +60,8 @@ def parse_args(parser: ArgumentParser, words: Sequence[str] | None) -> Namespace
     args = parser.parse_args(words[:cut])
     args.train = words[cut + 1 :]
     for word in args.train:
-        if word.split('=')[0] in OURS:
+        option = word.split('=')[0]  # perhaps shortened, which argparse allows
+        if option.startswith('--') and any(name.startswith(option) for name in OURS):
             parser.error(
                 f'{word} stands after --, but a sweep sets it for each run. Settings '
                 f'of a config go to --grid KEY=VALUE, minutes to --budget-minutes.'
@@ -71,8 +72,11 @@ def parse_args(parser: ArgumentParser, words: Sequence[str] | None) -> Namespace
 
 
 def main(args: Namespace) -> None:
+    from pathlib import Path
+
     from mmseg_fastscnn.engine.sweep import do_runs, planned_runs, recipes_of
-    from mmseg_fastscnn.report.sweep_table import write_table
+    from mmseg_fastscnn.report.sweep_table import NUMBERS, TABLE, write_table
+    from mmseg_fastscnn.results import check_may_write
 
     recipes = recipes_of(args.configs, args.grid)
     runs = planned_runs(
@@ -88,6 +92,8 @@ def main(args: Namespace) -> None:
             f'This is task {task} of a Slurm array, and the runs are 0 to '
             f'{len(runs) - 1}: submit it with --array=0-{len(runs) - 1}.'
         )
+    for name in (TABLE, NUMBERS):
+        check_may_write(Path(args.out, name))
     failed = do_runs(runs if task is None else [runs[int(task)]], args.gpus)
     for line in write_table(args.out, runs):
         print(line)

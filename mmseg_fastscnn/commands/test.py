@@ -117,10 +117,10 @@ def main(args: Namespace) -> None:
 
 
 def work_dir_of(config: Config, args: Namespace) -> str:
-    """Return where a checkpoint that stands alone is tested.
+    """Return the work dir for testing a checkpoint without a config.
 
-    In the folder of its run, while it lies there. One that came from elsewhere names a
-    folder of another machine, or none.
+    It is the folder of its run if the checkpoint lies there. If not, the checkpoint
+    names a folder of another machine, or none.
     """
     folder = config.get('work_dir')
     if folder and Path(folder).resolve() == Path(args.checkpoint).resolve().parent:

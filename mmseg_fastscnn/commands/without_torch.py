@@ -1,7 +1,8 @@
-"""How a command runs where torch is not installed: an exported file predicts there."""
+"""How a command runs without torch: only exported files can predict then."""
 
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from mmseg_fastscnn.commands import MISTAKE
 from mmseg_fastscnn.commands.mistakes import mistake
@@ -14,7 +15,7 @@ def run_command(main: Callable[[], None], name: str | None = None) -> None:
 
     Args:
         main: The command.
-        name: What the command calls itself.
+        name: What the command calls itself; by default the name of the program's file.
     """
     try:
         main()
@@ -24,11 +25,11 @@ def run_command(main: Callable[[], None], name: str | None = None) -> None:
         message = mistake(error)
         if isinstance(error, ModuleNotFoundError):
             message = (
-                f'{error.name} is not installed. Without torch and mmengine exported '
-                f'files predict, and nothing else runs; that needs numpy, '
+                f'{error.name} is not installed. Without torch and mmengine, only '
+                f'fastscnn predict with an exported file runs; it needs numpy, '
                 f'opencv-python, rich and the runtime of the file.'
             )
         if message is None:
             raise
-        print(f'{name}: {message}', file=sys.stderr)
+        print(f'{name or Path(sys.argv[0]).name}: {message}', file=sys.stderr)
         sys.exit(MISTAKE)

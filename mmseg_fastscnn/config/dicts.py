@@ -177,7 +177,7 @@ def special_problems(value: Mapping, path: tuple) -> list[Problem]:
 
 
 def problems_of_default_hooks(hooks: Mapping, path: tuple) -> list[Problem]:
-    """Find misspelt names of mmengine's hooks, and None for hooks that it has not."""
+    """Find misspelt names of mmengine's hooks, and None for hooks it does not have."""
     problems = []
     for name in sorted(hooks.keys() - DEFAULT_HOOKS):
         hint = nearest(name, DEFAULT_HOOKS)

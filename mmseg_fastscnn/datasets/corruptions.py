@@ -21,15 +21,15 @@ def noise(frame: np.ndarray, k: int, random: np.random.Generator) -> np.ndarray:
 
 
 def blur(frame: np.ndarray, k: int, random: np.random.Generator) -> np.ndarray:
-    """Blur by a Gaussian, as wide in shares of the frame at every size."""
+    """Blur by a Gaussian whose width is a share of the frame's."""
     sigma = (1, 2, 3.5, 5.5, 8)[k] * frame.shape[1] / 1000
     return cv2.GaussianBlur(frame, (0, 0), sigma)
 
 
 def fog(frame: np.ndarray, k: int, random: np.random.Generator) -> np.ndarray:
-    """Mix each row with grey, by the distance of a road that it would show.
+    """Mix each row with grey, more where a road in that row is farther away.
 
-    The horizon lies at 0.45 of the height; what stands above it counts as far away.
+    The horizon lies at 0.45 of the height; rows above it count as far away.
     Light falls off exponentially with distance (Koschmieder's law).
     """
     height, width = frame.shape[:2]
@@ -74,7 +74,7 @@ def corrupted(frame: np.ndarray, kind: str, strength: int, seed: int) -> np.ndar
         frame: (H, W, 3) uint8, BGR.
         kind: One of `CORRUPTIONS`.
         strength: 1 to 5.
-        seed: Of what is random, for this frame.
+        seed: Seed of what is random in this frame.
 
     Raises:
         ValueError: The frame has another type or number of channels.

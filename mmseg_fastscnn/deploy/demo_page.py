@@ -24,7 +24,7 @@ MOST_BYTES = 100 * 2**20  # of an upload: minutes of a phone's video
 AGE = 600  # seconds after which uploads and results are deleted
 SESSIONS = 32  # users whose last image is kept, for the slider
 AT_ONCE = 8  # users whose images are decoded and drawn at the same time
-# no 'share', which is with others
+# without 'share', which uploads the picture
 SHOWN = dict(alt_text='Overlay', buttons=['download', 'fullscreen'])
 REAR_CAMERA = dict(video=dict(facingMode=dict(ideal='environment')))
 PROGRESS = gr.Progress()  # gradio fills it in
@@ -45,7 +45,7 @@ def picture(**options) -> gr.Image:
     gradio's own reading turns images by EXIF and writes them anew.
     """
     field = gr.Image(**options)
-    field.preprocess = uploaded  # a subclass would write a file beside this one
+    field.preprocess = uploaded  # gradio writes a .pyi file for a subclass
     return field
 
 
@@ -75,7 +75,7 @@ class DemoPage:
         """Return gradio's page, which is not served yet."""
         with gr.Blocks(
             title='Fast-SCNN',
-            analytics_enabled=False,  # nor is a newer version looked for
+            analytics_enabled=False,  # or else it also looks for newer versions
             delete_cache=(AGE // 10, AGE),
         ) as page:
             opacity = gr.Slider(0, 1, 0.5, step=0.05, label='Opacity of the colours')
@@ -185,7 +185,7 @@ class DemoPage:
         return [None] * (1 + 2 * len(self.models))
 
     def redraw(self, seen: list[Segmented] | None, opacity: float) -> list:
-        """Return overlays and facts, with another opacity perhaps."""
+        """Return overlays and facts for an opacity."""
         if seen is None:  # there is no image, or it was too long ago
             return [gr.skip()] * (2 * len(self.models))
         shown = []

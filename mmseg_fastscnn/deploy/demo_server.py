@@ -1,4 +1,4 @@
-"""Serve the page of the demo: to this machine, with nothing from elsewhere."""
+"""Serve the page of the demo, without connections to other machines."""
 
 import os
 import signal
@@ -18,7 +18,7 @@ from mmseg_fastscnn.stopping import StopSignals
 def run_page(models: Sequence[DemoModel], host: str, port: int) -> int:
     """Serve the page until a signal comes; return its number.
 
-    What users upload and what they get lies in a folder that is removed at the end.
+    Uploads and results lie in a folder that is removed at the end.
 
     Args:
         models: See `DemoPage`.
@@ -27,7 +27,8 @@ def run_page(models: Sequence[DemoModel], host: str, port: int) -> int:
     with tempfile.TemporaryDirectory(prefix='fastscnn_demo_') as folder:
         os.environ.update(GRADIO_TEMP_DIR=folder, GRADIO_ANALYTICS_ENABLED='False')
         os.environ['no_proxy'] = '*'  # gradio asks its own server whether it answers
-        sys.addaudithook(partial(refuse_others, host))
+        own = socket.gethostbyname(host)  # connections go to numbers
+        sys.addaudithook(partial(refuse_others, own))
         with StopSignals((signal.SIGINT, signal.SIGTERM)) as stop:
             page = DemoPage(models, Path(folder)).launch(host, port)
             print(f'The demo is at {page.local_url} (Ctrl-C ends it)', flush=True)
@@ -51,7 +52,7 @@ def check_free(host: str, port: int) -> None:
 def refuse_others(own: str, event: str, args: tuple) -> None:
     """Refuse connections to other machines: gradio fetches what a request names.
 
-    It is an audit hook, which Python calls before anything of the kind.
+    It is an audit hook, which Python calls before each connection.
 
     Args:
         own: An address of this machine.

@@ -43,12 +43,21 @@ class LabelledImages:
 
 
 def miou_of(
-    predictor: Predictor, images: Iterable[tuple[np.ndarray, np.ndarray]]
+    predictor: Predictor, images: Iterable[tuple[np.ndarray, np.ndarray | None]]
 ) -> float:
-    """Return a predictor's mIoU on images, in percent."""
+    """Return a predictor's mIoU on images, in percent.
+
+    Raises:
+        ValueError: An image has no label.
+    """
     classes = len(predictor.classes)
     counts = torch.zeros(classes, classes, dtype=torch.int64)
     for frame, label in images:
+        if label is None:
+            raise ValueError(
+                'The data set has no labels, which mIoU needs: set seg_map_path in its '
+                'data_prefix.'
+            )
         both = torch.from_numpy(label), torch.from_numpy(predictor(frame))
         counts += count_pairs(*both)[:classes, :classes]
     return mean_iou(counts)

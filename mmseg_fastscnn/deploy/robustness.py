@@ -12,6 +12,16 @@ CLEAN = 'clean'
 Mious = dict[str, list[float]]
 
 
+def check_classes(file: str, predictor: Predictor, images: LabelledImages) -> None:
+    """Raise ValueError unless a model has the classes of the images' labels."""
+    found, needed = predictor.classes, images.dataset.metainfo['classes']
+    if tuple(found) != tuple(needed):
+        raise ValueError(
+            f'{file} has the classes {", ".join(found)}; the test data of the config '
+            f'has {", ".join(needed)}. Give the config of this model.'
+        )
+
+
 def all_mious(
     predictor: Predictor, images: LabelledImages, seed: int, say: Callable[[str], None]
 ) -> Mious:
@@ -20,7 +30,7 @@ def all_mious(
     Args:
         predictor: The model.
         images: Images with labels.
-        seed: Of what is random in the corruptions.
+        seed: Seed of noise and fog.
         say: Takes a line for each corruption.
 
     Returns:

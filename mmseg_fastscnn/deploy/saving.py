@@ -15,7 +15,7 @@ from mmseg_fastscnn.pictures import overlay
 from mmseg_fastscnn.results import NAME, ResultFolder, check_may_write, write_png
 from mmseg_fastscnn.writing import whole_file
 
-LEGEND = (6, 480)  # its upper edge and width, in pixels
+LEGEND = (6, 480)  # (h, w) of the white strip that the legend stands under
 
 
 class Saving:

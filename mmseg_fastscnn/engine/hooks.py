@@ -16,7 +16,7 @@ from mmseg_fastscnn.registry import HOOKS
 
 
 def log_intervals(runner) -> set[int]:
-    """Return every how many iterations a run logs its losses."""
+    """Return the intervals, in iterations, at which a run logs its losses."""
     hooks = [hook for hook in runner.hooks if isinstance(hook, LoggerHook)]
     return {hook.interval for hook in hooks} or {1}
 

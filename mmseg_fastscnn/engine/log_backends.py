@@ -21,9 +21,9 @@ LOCAL = 'LocalVisBackend'
 
 
 def complete_backends(backends: Iterable[Mapping] | Mapping | None) -> list[Mapping]:
-    """Return what the log is written with: what a config names, and `scalars.json`.
+    """Return the backends of a config, and the one that writes `scalars.json`.
 
-    The latter is there in any case: the report of a run is made from it.
+    A run always has the latter, since its report is made from it.
 
     Raises:
         ImportError: A package is missing.
@@ -44,7 +44,7 @@ def complete_backends(backends: Iterable[Mapping] | Mapping | None) -> list[Mapp
 
 @VISBACKENDS.register_module()
 class WandbVisBackend(WandbVisBackendOfMMEngine):
-    """mmengine's WandbVisBackend, which also logs the step, and draws all over it.
+    """mmengine's WandbVisBackend, which also logs the step as the x axis of all charts.
 
     W&B itself counts calls, so that iteration 400 would be its step 9 or so.
     """
@@ -68,7 +68,7 @@ class MLflowVisBackend(MLflowVisBackendOfMMEngine):
     """mmengine's MLflowVisBackend for today's MLflow, and for any name of a class.
 
     Without `tracking_uri` and without MLFLOW_TRACKING_URI, runs are kept in
-    `mlflow.db` in the folder of the log: MLflow refuses plain folders by now.
+    `mlflow.db` in the folder of the log: current MLflow refuses plain folders.
     """
 
     def _init_env(self) -> None:
@@ -101,5 +101,5 @@ class MLflowVisBackend(MLflowVisBackendOfMMEngine):
 
 
 def accepted(name: object) -> str:
-    """Return a name with the signs that MLflow takes."""
+    """Return a name with `_` for each sign that MLflow refuses."""
     return re.sub(r'[^\w\-. /:]', '_', str(name))

@@ -10,7 +10,7 @@ from mmseg_fastscnn.registry import HOOKS
 
 
 def from_here(path: str | Path) -> str:
-    """Return a path as one types it: relative to the folder at hand, if it is below."""
+    """Return a path, relative to the current folder if it is below that."""
     path, here = Path(path).resolve(), Path.cwd()
     return str(path.relative_to(here) if path.is_relative_to(here) else path)
 

@@ -1,7 +1,7 @@
 """Runs of several recipes and seeds: which there are, and how they are done.
 
-Each run is a process of `fastscnn train`. What is known of it stands in a file of its
-folder, so that several processes and machines can share a sweep.
+Each run is a process of `fastscnn train`. A file in its folder says how far it is, so
+that a sweep goes on after a stop, and the tasks of a Slurm array can share it.
 """
 
 import itertools
@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from mmseg_fastscnn.engine.interruption import SIGNALS
 from mmseg_fastscnn.writing import write_file
 
 STATE = 'sweep_run.json'
@@ -37,7 +38,7 @@ class PlannedRun:
 
     Attributes:
         recipe: Name of the recipe.
-        fold: Name of the fold; empty where there is only one way to part the data.
+        fold: Name of the fold; empty without folds.
         seed: The seed.
         folder: Its work dir.
         words: The arguments of `fastscnn train`, without --resume.
@@ -53,10 +54,16 @@ class PlannedRun:
         """Return `words`, `seconds` and exit `status` of the run; None if not begun.
 
         Raises:
-            ValueError: The folder has a run with other arguments.
+            ValueError: The folder has a run with other arguments, or one that was
+                trained outside of this sweep.
         """
         file = self.folder / STATE
         if not file.exists():
+            if any(self.folder.glob('*.pth')):
+                raise ValueError(
+                    f'{self.folder} has checkpoints, and no {STATE}: it is no run of a '
+                    f'sweep. Give another --out.'
+                )
             return None
         state = json.loads(file.read_bytes())
         if state['words'] != list(self.words):
@@ -76,7 +83,7 @@ class PlannedRun:
 
 
 class Process:
-    """A run that is being done; it goes on from its last checkpoint.
+    """The process of a run, which goes on from the run's last checkpoint.
 
     Args:
         run: The run.
@@ -97,11 +104,11 @@ class Process:
             env=env,
             stdout=self.output,
             stderr=self.output and subprocess.STDOUT,
-            start_new_session=True,  # Ctrl-C reaches it once, by the sweep
+            start_new_session=True,  # it gets signals once, from the sweep
         )
 
     def ended(self) -> int | None:
-        """Return the exit status once the run has ended, which is noted then."""
+        """Return the exit status, and note it, once the run has ended; else None."""
         status = self.process.poll()
         if status is not None:
             self.run.write_state(self.seconds + time.monotonic() - self.begin, status)
@@ -111,7 +118,7 @@ class Process:
 
 
 def output_of(run: PlannedRun) -> Path:
-    """Return the file for what a run prints, where several runs are done at a time."""
+    """Return the file for a run's output while other runs print, too."""
     return run.folder.with_name(f'{run.folder.name}.txt')
 
 
@@ -143,7 +150,7 @@ def recipes_of(configs: Sequence[str], grid: Sequence[str]) -> list[Recipe]:
 
 
 def split_values(text: str) -> list[str]:
-    """Split at the commas that stand in no brackets."""
+    """Split at the commas outside of brackets."""
     values, depth = [''], 0
     for letter in text:
         depth += (letter in '[({') - (letter in '])}')
@@ -162,7 +169,7 @@ def planned_runs(
     minutes: float | None,
     train: Sequence[str],
 ) -> list[PlannedRun]:
-    """Return the runs of a sweep, seed by seed, so that a part of them is a comparison.
+    """Return the runs of a sweep, seed by seed: the first ones already compare recipes.
 
     Args:
         recipes: See `recipes_of`.
@@ -172,9 +179,16 @@ def planned_runs(
         out: Folder of the sweep.
         minutes: Length of each run; by default its config says it.
         train: Further arguments of `fastscnn train`.
+
+    Raises:
+        ValueError: Two folds have one name, or see `read_settings`.
     """
     runs = []
     parts = {Path(file).stem: read_settings(file) for file in folds} or {'': []}
+    if len(parts) < len(folds):
+        raise ValueError(
+            f'--folds {" ".join(folds)}: two files have one name; rename one.'
+        )
     choices = itertools.product(dict.fromkeys(seeds), parts, recipes)
     for seed, fold, recipe in choices:
         folder = Path(out) / recipe.name / f'{fold and fold + "_"}seed_{seed}'
@@ -212,7 +226,7 @@ def do_runs(runs: Sequence[PlannedRun], gpus: Sequence[str] | None) -> dict:
         The exit statuses of those that failed.
 
     Raises:
-        KeyboardInterrupt: After Ctrl-C or SIGTERM, once the runs have ended.
+        SystemExit: After a signal to stop, once the runs have ended.
     """
     waiting = [run for run in runs if not run.is_done()]
     free, active, failed = list(gpus or [None]), [], {}
@@ -234,13 +248,15 @@ def do_runs(runs: Sequence[PlannedRun], gpus: Sequence[str] | None) -> dict:
             time.sleep(0.2)
     if signals:
         print('Stopped. The same command goes on from here.', flush=True)
-        raise KeyboardInterrupt
+        raise SystemExit(128 + signals[0])  # as the shell's
     return failed
 
 
 @contextmanager
 def forwarded_signals(active: Sequence[Process]) -> Iterator[list[int]]:
-    """Pass Ctrl-C and SIGTERM on to the active runs, which save and end.
+    """Pass signals to stop on to the active runs, which save and end.
+
+    A signal that is ignored, as SIGHUP under `nohup`, stays ignored.
 
     Yields:
         A list of the signals that came.
@@ -252,10 +268,14 @@ def forwarded_signals(active: Sequence[Process]) -> Iterator[list[int]]:
         for process in active:
             process.process.send_signal(number)
 
-    known = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.signal(number, forward) for number in known}
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    for number, handler in before.items():
+        if handler != signal.SIG_IGN:
+            signal.signal(number, forward)
     try:
         yield came
     finally:
+        for process in active:  # after an error: a run alone would be started twice
+            process.process.terminate()
         for number, handler in before.items():
-            signal.signal(number, handler)
+            signal.signal(number, handler or signal.SIG_DFL)

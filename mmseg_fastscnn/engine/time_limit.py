@@ -31,9 +31,10 @@ CYCLES = 10  # validations in a run, at most
 OVERHEAD = 0.15  # share of the time that validations may take
 CORRECTED_AT = (0.5, 0.15)  # of a cycle is left when its plan is corrected
 FINISHED = 0.1  # share of the time that may be left to a run that reached its end
-# From the last validation to the end of the process: seconds, more where all is slow.
-ENDING, ENDING_SHARE = 1.0, 0.3  # the latter of a checkpoint and a validation
-FEW = 20  # steps; a cycle of fewer, which are long, is planned anew at each
+# From the last validation to the end of the process: at least so many seconds, and at
+# least this share of the seconds of a checkpoint and a validation.
+ENDING, ENDING_SHARE = 1.0, 0.3
+FEW = 20  # steps of a cycle; one with fewer, longer ones is planned anew at each
 VALIDATED = 4  # batches from which the time of the first validation is estimated
 
 
@@ -75,7 +76,7 @@ class TimeLimitHook(Hook):
         self.left_of_cycle = 1.0  # share
         self.steps: deque[float] = deque(maxlen=200)
         self.overhead = 0.0  # seconds of a checkpoint and a validation
-        self.estimated = False  # whether that comes from a few images
+        self.estimated = False  # whether `overhead` is estimated from a few images
         self.ended: float | None = None
         self.cycle_ends: float | None = None  # when the steps of a cycle were done
 
@@ -133,6 +134,7 @@ class TimeLimitHook(Hook):
             if self.estimated and done == self.corrected_at:
                 # the machine may have had other work when it was estimated
                 self.overhead = validation_seconds(runner)
+                self.ended = time.monotonic()  # it is no part of the next step
             self.left_of_cycle = (self.next - done) / self.length
             self.plan(runner, done)
 
@@ -172,7 +174,7 @@ class TimeLimitHook(Hook):
 
     def step(self) -> float:
         """Return the seconds that a step takes; the first ones may vary much."""
-        if 0 < self.length < FEW:  # on a machine that gets slower, the last one counts
+        if 0 < self.length < FEW:  # the machine may have got slower
             return max(median(self.steps), self.steps[-1])
         return (mean if len(self.steps) >= FEW else median)(self.steps)
 

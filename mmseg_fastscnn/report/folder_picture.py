@@ -43,7 +43,8 @@ def rows_of(report: Report) -> Iterator[np.ndarray]:
         for pair in facts.pairs
         if not pair.errors and pair.label
     ]
-    for k in np.unique(np.linspace(0, len(pairs) - 1, SHOWN).astype(int)):
+    count = min(SHOWN, len(pairs))
+    for k in np.linspace(0, len(pairs) - 1, count).astype(int):
         yield drawn(*pairs[k])
 
 

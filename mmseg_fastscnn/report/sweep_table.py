@@ -1,7 +1,7 @@
 """The table of a sweep: what each recipe reaches, and whether that is more.
 
-What counts is the mIoU of the last validation: the best of many validations would be
-chosen on the images that are reported.
+The mIoU of the last validation counts. The best one would be chosen on the images that
+are reported.
 """
 
 import json
@@ -15,6 +15,7 @@ from mmseg_fastscnn.report.comparison import Spread, spread_of
 from mmseg_fastscnn.report.run_files import read_run, score
 from mmseg_fastscnn.writing import write_file
 
+TABLE, NUMBERS = 'sweep.md', 'sweep.json'
 Scores = dict[tuple[str, int], float]
 COLUMNS = (
     *('recipe', 'runs', 'mIoU', 'of each run', 'minutes', 'iterations'),
@@ -23,11 +24,12 @@ COLUMNS = (
 
 
 def write_table(out: str | Path, runs: Sequence[PlannedRun]) -> Iterator[str]:
-    """Write `sweep.md` and `sweep.json`, and yield the lines of the table."""
+    """Write the table and its numbers once a run is done; yield the table's lines."""
     facts = [facts_of(run) for run in runs if run.is_done()]
     lines = list(table([run.recipe for run in runs], facts))
-    write_file(Path(out, 'sweep.md'), ('\n'.join(lines) + '\n').encode())
-    write_file(Path(out, 'sweep.json'), json.dumps(facts, indent=1).encode())
+    if facts:
+        write_file(Path(out, TABLE), ('\n'.join(lines) + '\n').encode())
+        write_file(Path(out, NUMBERS), json.dumps(facts, indent=1).encode())
     yield from lines
 
 
@@ -35,12 +37,15 @@ def facts_of(run: PlannedRun) -> dict:
     """Return the numbers of a run that is done.
 
     Raises:
-        ValueError: It has no validation.
+        ValueError: Its last validation has no mIoU, or there is none.
     """
     record = read_run(run.folder)
-    if not record.validations:
-        raise ValueError(f'{run.folder} has no validation, so it has no mIoU.')
-    last = record.validations[-1]
+    last = record.validations[-1] if record.validations else None
+    if last is None or score(last) is None:
+        raise ValueError(
+            f'{run.folder} has no validation with mIoU at its end. Set val_evaluator '
+            f'and train_cfg.val_interval in its config, and give another --out.'
+        )
     return dict(
         recipe=run.recipe,
         fold=run.fold,
@@ -78,7 +83,7 @@ def table(recipes: Sequence[str], facts: Sequence[dict]) -> Iterator[str]:
 
 
 def compared_with(first: Scores, other: Scores) -> list[str]:
-    """Return the mean difference of what both have, and the p of a paired test.
+    """Return the mean difference over common seeds, and the p of a paired test.
 
     Args:
         first, other: mIoU of each fold and seed.

@@ -1,6 +1,6 @@
-"""What the network gets in training, beside the images that it was made of."""
+"""Pictures of what the network gets in training, beside the image files."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -9,8 +9,8 @@ import numpy as np
 from mmcv.transforms import RandomResize, Resize
 from torch import Tensor, nn
 
-from mmseg_fastscnn.datasets.doctor.survey import parts_of
 from mmseg_fastscnn.datasets.loading import LoadAnnotations, LoadImageFromFile
+from mmseg_fastscnn.datasets.parts import parts_of
 from mmseg_fastscnn.datasets.picture import as_picture, read_picture
 from mmseg_fastscnn.datasets.random_crop import LoadRandomCrop, RandomCrop
 from mmseg_fastscnn.datasets.sampler import load_draw
@@ -18,7 +18,7 @@ from mmseg_fastscnn.picture_text import titled, with_legend
 from mmseg_fastscnn.pictures import hatched, overlay, panel
 from mmseg_fastscnn.structures import SegDataSample
 
-# Steps after which a window of the image is a window of the file's image.
+# A window of the image after these steps is a window of the file's image, too.
 KEEP_PLACES = (LoadImageFromFile, LoadAnnotations, Resize, RandomResize, LoadRandomCrop)
 YELLOW, BLACK = (0, 230, 255), (0, 0, 0)  # BGR
 
@@ -36,14 +36,14 @@ class Window(NamedTuple):
 
 
 def training_samples(
-    dataset: object, order: Sequence[int], preprocessor: nn.Module
+    dataset: object, order: Iterable[int], preprocessor: nn.Module
 ) -> Iterator[tuple[SegDataSample, np.ndarray]]:
     """Yield the samples that a run draws, each with its picture.
 
     Args:
         dataset: The training data.
         order: What the run's sampler draws.
-        preprocessor: The model's, whose changes of colours and padding are shown.
+        preprocessor: The model's; its changes of colours and its padding are shown.
 
     Yields:
         The sample, and the picture: the file's image with the window that was taken
@@ -67,8 +67,8 @@ def training_samples(
 def watch_crops(steps: Sequence[Callable], windows: list[Window]) -> None:
     """Have the random crop of a pipeline note its windows.
 
-    Where another step has moved pixels before it, they say nothing about the file's
-    image and are not noted.
+    They are not noted where another step moves pixels before it: such a window is none
+    of the file's image.
     """
     for step in steps:
         crop = getattr(step, 'crop', step)
@@ -154,7 +154,7 @@ def corners_of(window: Window, shape: tuple[int, int]) -> list[tuple[int, int]]:
 
 
 def changes(sample: SegDataSample, window: Window | None) -> str:
-    """Say what was done to the image, as far as it can be told."""
+    """Say what was done to the image, as far as it is known."""
     words = ['what the network gets']
     if window is not None:
         words.append(f'{window.size[0] / sample.ori_shape[0]:.2f} times as large')

@@ -6,15 +6,15 @@ import cv2
 import numpy as np
 
 BLACK = (0, 0, 0)
-DARK = 0.6  # the brightest channel of colours that come late
+DARK = 0.6  # colours with all channels below this come late
 LEVELS = (0, 42, 85, 128, 170, 212, 255)  # of each channel: 343 colours
 
 
 def told_apart(classes: Sequence[str]) -> list[tuple[int, int, int]]:
     """Return a colour (r, g, b) per class: black for a background, then bright ones.
 
-    Each is the one, of a grid, that differs most in CIELAB from all before it, and from
-    black, grey and white, so that it is also told from a photo that it tints.
+    Each is the colour of a grid that differs most, in CIELAB, from those before it and
+    from black, grey and white, since it must also be seen as a tint on a photo.
     """
     grid = np.stack(np.meshgrid(LEVELS, LEVELS, LEVELS, indexing='ij'), -1)
     grid = grid.reshape(-1, 1, 3).astype(np.float32) / 255
