@@ -149,7 +149,11 @@ def test_numpy_label_map_is_that_of_torch(sizes, align_corners):
         cell_argmax(logits, large, align_corners), up.argmax(0)
     )
     np.testing.assert_allclose(
-        interpolated(logits, large, align_corners), up, atol=1e-5
+        interpolated(logits, [large], align_corners), up, atol=1e-5
+    )
+    twice = F.interpolate(torch.from_numpy(up)[None], (23, 37), **options)[0].numpy()
+    np.testing.assert_allclose(
+        interpolated(logits, [large, (23, 37)], align_corners), twice, atol=1e-5
     )
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from mmseg_fastscnn.deploy.description import Description
 from mmseg_fastscnn.deploy.runtimes import RUNTIMES
 from mmseg_fastscnn.file_kinds import CHECKPOINTS
-from mmseg_fastscnn.ops.cell_argmax import cell_argmax
+from mmseg_fastscnn.ops.cell_argmax import best_class, cell_argmax
 from mmseg_fastscnn.ops.interpolated import interpolated
 
 SMALLEST = 33  # pixels each way: torch.export takes one more than the network's 32
@@ -143,9 +143,10 @@ class Predictor:
             return result
         if self.description.threshold is not None:
             result = self._with_background(result)
-        return cell_argmax(
-            self._at_network_size(result, shape), shape, self.description.align_corners
-        )
+        align_corners = self.description.align_corners
+        if self.network_size(shape) in (shape, result.shape[1:]):
+            return cell_argmax(result, shape, align_corners)
+        return best_class(interpolated(result, self._steps(shape), align_corners))
 
     def stream(self, sources: str | Sequence[str], **options) -> Iterator:
         """Predict the frames of images, folders, videos or cameras; see `stream`."""
@@ -170,8 +171,7 @@ class Predictor:
                 'This file gives labels only. Export the checkpoint with --output '
                 'logits (or probabilities).'
             )
-        scores = self._at_network_size(result, shape)
-        scores = interpolated(scores, shape, description.align_corners)
+        scores = interpolated(result, self._steps(shape), description.align_corners)
         if description.output == 'probabilities':
             return scores
         if description.threshold is not None:
@@ -189,17 +189,15 @@ class Predictor:
         factor = min(max(scale) / max(shape), min(scale) / min(shape))
         return tuple(int(side * factor + 0.5) for side in shape)
 
-    def _at_network_size(
-        self, scores: np.ndarray, shape: tuple[int, int]
-    ) -> np.ndarray:
-        """Interpolate logits to the network's input, if the frame has another size.
+    def _steps(self, shape: tuple[int, int]) -> list[tuple[int, int]]:
+        """Return the sizes that scores are interpolated to, one after the other.
 
-        Prediction in PyTorch goes by these two steps, too.
+        They are those of prediction in PyTorch.
+
+        Args:
+            shape: (H, W) of the frame.
         """
-        size = self.network_size(shape)
-        if size == shape or scores.shape[1:] == size:
-            return scores
-        return interpolated(scores, size, self.description.align_corners)
+        return [self.network_size(shape), shape]
 
     def misfit(self, frame: np.ndarray) -> str | None:
         """Say why a frame cannot be predicted; None if it can."""
