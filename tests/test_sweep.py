@@ -59,7 +59,9 @@ def test_recipes_are_named_by_what_differs():
     assert recipes[0].settings == ('m.betas=(0.9,0.99)', 'lr=.1')
     with pytest.raises(ValueError, match='Two recipes would be called a'):
         recipes_of(['x/a.py', 'y/a.py'], [])
-    runs = planned_runs(recipes[:2], [], [3, 4, 3], 'out', 25, ['--amp'])
+    runs = planned_runs(
+        recipes[:2], [], [3, 4, 3], 'out', 25, ['--amp'], {'x/a.py': ''}
+    )
     assert [run.seed for run in runs] == [3, 3, 4, 4]
     assert runs[0].words[-2:] == ('--minutes', '25') and '--amp' in runs[0].words
 
@@ -70,13 +72,19 @@ def test_nothing_of_a_user_becomes_a_part_of_a_sweep(tmp_path):
         (tmp_path / name).parent.mkdir()
         (tmp_path / name).write_text('lr=.1\n')
     with pytest.raises(ValueError, match='two files have one name'):
-        planned_runs(recipes, [str(tmp_path / n) for n in names], [0], 'out', None, [])
-    (planned,) = planned_runs(recipes, [], [0], tmp_path, None, [])
+        folds = [str(tmp_path / name) for name in names]
+        planned_runs(recipes, folds, [0], 'out', None, [], {'a.py': ''})
+    (planned,) = planned_runs(recipes, [], [0], tmp_path, None, [], {'a.py': 'old'})
     assert planned.state() is None
     planned.folder.mkdir(parents=True)
     (planned.folder / 'iter_4.pth').touch()
     with pytest.raises(ValueError, match='it is no run of a sweep'):
         planned.state()
+    planned.write_state(1.0, 0)
+    assert planned.is_done()
+    (planned,) = planned_runs(recipes, [], [0], tmp_path, None, [], {'a.py': 'new'})
+    with pytest.raises(ValueError, match=r'a\.py has changed since'):
+        planned.is_done()
     for content in ('[]', '[{"recipe": "a"}]'):
         (tmp_path / 'sweep.json').write_text(content)
         assert not is_ours(tmp_path / 'sweep.json')

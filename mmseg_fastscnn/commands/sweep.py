@@ -74,13 +74,25 @@ def parse_args(parser: ArgumentParser, words: Sequence[str] | None) -> Namespace
 def main(args: Namespace) -> None:
     from pathlib import Path
 
+    from mmseg_fastscnn.config import load_config
+    from mmseg_fastscnn.engine.run_facts import hash_of
     from mmseg_fastscnn.engine.sweep import do_runs, planned_runs, recipes_of
     from mmseg_fastscnn.report.sweep_table import NUMBERS, TABLE, write_table
     from mmseg_fastscnn.results import check_may_write
 
     recipes = recipes_of(args.configs, args.grid)
+    hashes = {
+        config: '' if Path(config).is_dir() else hash_of(load_config(config))
+        for config in args.configs
+    }
     runs = planned_runs(
-        recipes, args.folds, args.seeds, args.out, args.budget_minutes, args.train
+        recipes,
+        args.folds,
+        args.seeds,
+        args.out,
+        args.budget_minutes,
+        args.train,
+        hashes,
     )
     if args.list:
         for k, run in enumerate(runs):

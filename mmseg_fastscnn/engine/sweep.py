@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +42,7 @@ class PlannedRun:
         seed: The seed.
         folder: Its work dir.
         words: The arguments of `fastscnn train`, without --resume.
+        config_sha256: Hash of the config as it is read now.
     """
 
     recipe: str
@@ -49,13 +50,14 @@ class PlannedRun:
     seed: int
     folder: Path
     words: tuple[str, ...]
+    config_sha256: str
 
     def state(self) -> dict | None:
         """Return `words`, `seconds` and exit `status` of the run; None if not begun.
 
         Raises:
-            ValueError: The folder has a run with other arguments, or one that was
-                trained outside of this sweep.
+            ValueError: The folder has a run with other arguments, of a config that has
+                changed since, or one that was trained outside of this sweep.
         """
         file = self.folder / STATE
         if not file.exists():
@@ -71,6 +73,11 @@ class PlannedRun:
                 f'{self.folder} has a run with other arguments: train '
                 f'{" ".join(state["words"])}. Give another --out, or remove it.'
             )
+        if state['config_sha256'] != self.config_sha256:
+            raise ValueError(
+                f'{self.words[0]} has changed since {self.folder} was trained with it. '
+                f'Give another --out, or remove that folder.'
+            )
         return state
 
     def is_done(self) -> bool:
@@ -79,6 +86,7 @@ class PlannedRun:
 
     def write_state(self, seconds: float, status: int | None) -> None:
         content = dict(words=self.words, seconds=seconds, status=status)
+        content['config_sha256'] = self.config_sha256
         write_file(self.folder / STATE, json.dumps(content).encode())
 
 
@@ -168,6 +176,7 @@ def planned_runs(
     out: str | Path,
     minutes: float | None,
     train: Sequence[str],
+    hashes: Mapping[str, str],
 ) -> list[PlannedRun]:
     """Return the runs of a sweep, seed by seed: the first ones already compare recipes.
 
@@ -179,6 +188,7 @@ def planned_runs(
         out: Folder of the sweep.
         minutes: Length of each run; by default its config says it.
         train: Further arguments of `fastscnn train`.
+        hashes: sha256 of each config.
 
     Raises:
         ValueError: Two folds have one name, or see `read_settings`.
@@ -197,7 +207,8 @@ def planned_runs(
             words += ['--cfg-options', *settings]
         if minutes is not None:
             words += ['--minutes', f'{minutes:g}']
-        runs.append(PlannedRun(recipe.name, fold, seed, folder, tuple(words)))
+        sha256 = hashes[recipe.config]
+        runs.append(PlannedRun(recipe.name, fold, seed, folder, tuple(words), sha256))
     return runs
 
 
