@@ -148,6 +148,8 @@ def test_a_sweep_goes_on_where_it_was_stopped(streets, tmp_path):
 def test_wrong_words(tmp_path):
     said = run('tools/sweep.py', TOY, '--', '--cfg-opt', 'a=1', ok=False)
     assert '--cfg-opt stands after --' in said
+    said = run('tools/sweep.py', TOY, '--', '--dry-run', ok=False)
+    assert '--dry-run stands after --' in said
     said = run('tools/sweep.py', TOY, '--grid', 'lr', ok=False)
     assert '--grid lr is not of the form KEY=A,B' in said
     said = run(

@@ -13,8 +13,9 @@ import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 
-# arguments of `train` that a sweep sets itself, for each run
+# arguments of `train` that a sweep sets itself, for each run, or that train nothing
 OURS = ('--work-dir', '--seed', '--minutes', '--resume', '--cfg-options', '--overwrite')
+OURS += ('--dry-run',)
 
 
 def parse_args(parser: ArgumentParser, words: Sequence[str] | None) -> Namespace:
@@ -63,8 +64,9 @@ def parse_args(parser: ArgumentParser, words: Sequence[str] | None) -> Namespace
         option = word.split('=')[0]  # perhaps shortened, which argparse allows
         if option.startswith('--') and any(name.startswith(option) for name in OURS):
             parser.error(
-                f'{word} stands after --, but a sweep sets it for each run. Settings '
-                f'of a config go to --grid KEY=VALUE, minutes to --budget-minutes.'
+                f'{word} stands after --, but a sweep sets it for each run, or it '
+                f'trains nothing. Settings of a config go to --grid KEY=VALUE, minutes '
+                f'to --budget-minutes; --list shows the runs.'
             )
     if args.budget_minutes is not None and not args.budget_minutes > 0:
         parser.error(f'--budget-minutes is {args.budget_minutes:g}; it must be over 0.')
