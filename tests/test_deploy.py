@@ -24,6 +24,7 @@ from mmseg_fastscnn.deploy.exported_model import differences, whole_images
 from mmseg_fastscnn.deploy.torch_runtime import describe
 from mmseg_fastscnn.ops.cell_argmax import cell_argmax
 from mmseg_fastscnn.ops.interpolated import interpolated
+from mmseg_fastscnn.ops.tile_argmax import interpolated_argmax
 
 SIZES = [(33, 33), (97, 131), (128, 256)]
 
@@ -155,6 +156,23 @@ def test_numpy_label_map_is_that_of_torch(sizes, align_corners):
     np.testing.assert_allclose(
         interpolated(logits, [large, (23, 37)], align_corners), twice, atol=1e-5
     )
+    np.testing.assert_array_equal(
+        interpolated_argmax(logits, [large, (23, 37)], align_corners), twice.argmax(0)
+    )
+
+
+@pytest.mark.parametrize('align_corners', [False, True])
+def test_label_map_of_two_steps_in_tiles(align_corners):
+    draw = np.random.default_rng(1).standard_normal
+    smooth = interpolated(draw((9, 4, 6), np.float32), [(30, 50)], True)
+    logits = smooth + draw(smooth.shape, np.float32) / 10
+    steps = [(240, 400), (137, 411)]
+    expected = interpolated(logits, steps, align_corners)
+    found = interpolated_argmax(logits, steps, align_corners)
+    assert len(np.unique(found)) == 9
+    np.testing.assert_array_equal(found, expected.argmax(0))
+    nothing = interpolated_argmax(np.full_like(logits, np.nan), steps, align_corners)
+    assert nothing.shape == (137, 411)  # an answer, as from PyTorch, not an error
 
 
 def test_export_command_checks_what_it_wrote(config, checkpoint, streets, tmp_path):

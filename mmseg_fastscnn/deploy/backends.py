@@ -16,8 +16,8 @@ import numpy as np
 from mmseg_fastscnn.deploy.description import Description
 from mmseg_fastscnn.deploy.runtimes import RUNTIMES
 from mmseg_fastscnn.file_kinds import CHECKPOINTS
-from mmseg_fastscnn.ops.cell_argmax import best_class, cell_argmax
 from mmseg_fastscnn.ops.interpolated import interpolated
+from mmseg_fastscnn.ops.tile_argmax import interpolated_argmax
 
 SMALLEST = 33  # pixels each way: torch.export takes one more than the network's 32
 
@@ -143,10 +143,8 @@ class Predictor:
             return result
         if self.description.threshold is not None:
             result = self._with_background(result)
-        align_corners = self.description.align_corners
-        if self.network_size(shape) in (shape, result.shape[1:]):
-            return cell_argmax(result, shape, align_corners)
-        return best_class(interpolated(result, self._steps(shape), align_corners))
+        steps, align_corners = self._steps(shape), self.description.align_corners
+        return interpolated_argmax(result, steps, align_corners)
 
     def stream(self, sources: str | Sequence[str], **options) -> Iterator:
         """Predict the frames of images, folders, videos or cameras; see `stream`."""

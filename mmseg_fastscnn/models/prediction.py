@@ -17,7 +17,7 @@ from mmseg_fastscnn.models.views import (
 )
 from mmseg_fastscnn.ops import host
 from mmseg_fastscnn.ops.bilinear import View
-from mmseg_fastscnn.ops.cell_argmax import cell_argmax
+from mmseg_fastscnn.ops.tile_argmax import interpolated_argmax
 from mmseg_fastscnn.ops.upsample_argmax import upsample_argmax
 from mmseg_fastscnn.structures import SegDataSample
 
@@ -128,12 +128,14 @@ class BaseSegmentor(BaseModel):
         logits = logits[None]
         if self.out_channels == 1:
             logits = with_background(logits, self.decode_head.threshold)
-        is_one = len(set(sizes)) == 1 if window is None else window.size == sizes[-1]
-        if is_one and logits.device.type == host.HOST:
-            values = logits[0].detach().contiguous().numpy()
-            labels = torch.from_numpy(cell_argmax(values, sizes[0], self.align_corners))
-            return (labels if window is None else window.crop(labels))[None]
-        return upsample_argmax(logits, sizes, self.align_corners, window)
+        is_cropped_last = window is not None and window.size == sizes[-1]
+        if logits.device.type != host.HOST or (window and not is_cropped_last):
+            return upsample_argmax(logits, sizes, self.align_corners, window)
+        values = logits[0].detach().contiguous().numpy()
+        steps = sizes[:1] if is_cropped_last else sizes
+        labels = interpolated_argmax(values, steps, self.align_corners)
+        labels = torch.from_numpy(labels)[None]
+        return window.crop(labels) if is_cropped_last else labels
 
     def for_inference(self, dtype: torch.dtype = torch.float32) -> 'BaseSegmentor':
         """Bring backbone and decode head into their inference form; return the model.
