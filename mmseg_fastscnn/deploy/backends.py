@@ -129,12 +129,18 @@ class Predictor:
             frame = cv2.resize(frame, size[::-1])
         return frame.reshape(1, *size, -1)
 
-    def labels(self, result: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    def labels(
+        self,
+        result: np.ndarray,
+        shape: tuple[int, int],
+        size: tuple[int, int] | None = None,
+    ) -> np.ndarray:
         """Return the class of each pixel, (H, W) uint8.
 
         Args:
             result: What `run` returned.
             shape: (H, W) of the frame.
+            size: (h, w) that it was resized to, where `self.size` has changed since.
         """
         if self.description.output == 'labels':
             if result.shape != shape:
@@ -143,8 +149,8 @@ class Predictor:
             return result
         if self.description.threshold is not None:
             result = self._with_background(result)
-        steps, align_corners = self._steps(shape), self.description.align_corners
-        return interpolated_argmax(result, steps, align_corners)
+        steps = [size or self.network_size(shape), shape]  # as in PyTorch
+        return interpolated_argmax(result, steps, self.description.align_corners)
 
     def stream(self, sources: str | Sequence[str], **options) -> Iterator:
         """Predict the frames of images, folders, videos or cameras; see `stream`."""
@@ -169,7 +175,8 @@ class Predictor:
                 'This file gives labels only. Export the checkpoint with --output '
                 'logits (or probabilities).'
             )
-        scores = interpolated(result, self._steps(shape), description.align_corners)
+        steps = [self.network_size(shape), shape]
+        scores = interpolated(result, steps, description.align_corners)
         if description.output == 'probabilities':
             return scores
         if description.threshold is not None:
@@ -186,16 +193,6 @@ class Predictor:
             return scale[::-1]
         factor = min(max(scale) / max(shape), min(scale) / min(shape))
         return tuple(int(side * factor + 0.5) for side in shape)
-
-    def _steps(self, shape: tuple[int, int]) -> list[tuple[int, int]]:
-        """Return the sizes that scores are interpolated to, one after the other.
-
-        They are those of prediction in PyTorch.
-
-        Args:
-            shape: (H, W) of the frame.
-        """
-        return [self.network_size(shape), shape]
 
     def misfit(self, frame: np.ndarray) -> str | None:
         """Say why a frame cannot be predicted; None if it can."""

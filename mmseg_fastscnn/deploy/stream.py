@@ -1,9 +1,10 @@
-"""Predict a stream of frames: decoding and the network overlap."""
+"""Predict a stream of frames: decoding, network and label maps overlap."""
 
 import time
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -32,6 +33,20 @@ class Prediction:
     def image(self) -> np.ndarray:
         """The frame's image, (H, W, 3) uint8, BGR."""
         return self.frame.image
+
+
+class Result(NamedTuple):
+    """What the network gave for a frame.
+
+    Attributes:
+        frame: The frame.
+        scores: See `Predictor.run`.
+        size: (h, w) that the frame was resized to.
+    """
+
+    frame: Frame
+    scores: np.ndarray
+    size: tuple[int, int]
 
 
 def stream(
@@ -74,8 +89,17 @@ def stream(
     stages = stages or Stages(ahead=1 if any(s.is_live for s in found) else 3)
     channels = predictor.description.channels
     frames = stages.read('decode', read_frames(found, problem, every, channels))
-    work = worker(predictor, problem, smooth, rate)
-    return without_skipped(predictor, stages.apply('network and labels', work, frames))
+    network = network_stage(predictor, problem, smooth, rate, stages)
+    results = stages.apply('network', network, frames)
+
+    def labelled(result: Result | None) -> Prediction | None:
+        if result is None:
+            return None
+        frame, scores, size = result
+        labels = predictor.labels(scores, frame.image.shape[:2], size)
+        return Prediction(frame, scores, labels)
+
+    return without_skipped(predictor, stages.apply('labels', labelled, results))
 
 
 def without_skipped(
@@ -92,14 +116,18 @@ def without_skipped(
         predictor.size = size
 
 
-def worker(
-    predictor: Predictor, problem: Tell, smooth: float, rate: float | None
-) -> Callable[[Frame], Prediction | None]:
-    """Return a function that predicts a frame; it returns None for a skipped one."""
-    size, told = predictor.size, set()
+def network_stage(
+    predictor: Predictor,
+    problem: Tell,
+    smooth: float,
+    rate: float | None,
+    stages: Stages,
+) -> Callable[[Frame], Result | None]:
+    """Return a function that runs the network; it returns None for a skipped frame."""
+    full_size, told = predictor.size, set()
     of_source: dict[str, tuple[Smoothing | None, FrameRate | None]] = {}
 
-    def predict(frame: Frame) -> Prediction | None:
+    def run(frame: Frame) -> Result | None:
         shape = frame.image.shape[:2]
         if wrong := predictor.misfit(frame.image):
             if frame.source not in told:  # of a video once
@@ -108,7 +136,7 @@ def worker(
             return None
         if frame.source not in of_source:
             of_source.clear()
-            predictor.size = size
+            predictor.size = full_size
             is_video = frame.video is not None
             of_source[frame.source] = (
                 Smoothing(smooth) if smooth and is_video else None,
@@ -117,13 +145,15 @@ def worker(
                 else None,
             )
         smoothing, budget = of_source[frame.source]
-        began = time.perf_counter()
-        result = predictor.run(frame.image)
+        size = predictor.network_size(shape)
+        began, labels_before = time.perf_counter(), stages.seconds['labels']
+        scores = predictor.run(frame.image)
         if smoothing is not None:
-            result = smoothing(result)
-        labels = predictor.labels(result, shape)
-        if budget is not None:
-            predictor.size = budget.after(time.perf_counter() - began)
-        return Prediction(frame, result, labels)
+            scores = smoothing(scores)
+        if budget is not None:  # the cores make labels of earlier frames meanwhile
+            seconds = time.perf_counter() - began
+            seconds += stages.seconds['labels'] - labels_before
+            predictor.size = budget.after(seconds)
+        return Result(frame, scores, size)
 
-    return predict
+    return run
