@@ -11,6 +11,7 @@ from exported import frame_of, write_checkpoint, write_config
 
 from mmseg_fastscnn.deploy import export
 from mmseg_fastscnn.deploy.backends import Predictor
+from mmseg_fastscnn.deploy.byte_rows import read_byte_rows
 from mmseg_fastscnn.deploy.int8 import layers_in_float
 from mmseg_fastscnn.deploy.int8_onnx import OnnxQuantiser
 from mmseg_fastscnn.deploy.labelled_images import miou_of
@@ -63,6 +64,31 @@ def test_labels_are_those_of_the_logits(in_float, tmp_path):
     exact = cell_argmax(logits[0], FRAME.shape[:2], False)
     np.testing.assert_array_equal(labels[0], exact)
     assert len(np.unique(exact)) > 4
+
+
+@pytest.mark.parametrize('whole_mean', [True, False])
+def test_the_first_layer_reads_bytes_as_they_lie(whole_mean, in_float, tmp_path):
+    """Equal, but for the padding with a mean that is rounded to whole bytes."""
+    import onnx
+    from onnx.numpy_helper import from_array, to_array
+
+    files, proto = (
+        (tmp_path / 'planes.onnx', tmp_path / 'rows.onnx'),
+        onnx.load(in_float),
+    )
+    (mean,) = (values for values in proto.graph.initializer if values.name == 'mean')
+    assert 0.2 < np.abs(to_array(mean) % 1).max()
+    if whole_mean:
+        mean.CopyFrom(from_array(to_array(mean).round(), 'mean'))
+    onnx.save(proto, files[0])
+    read_byte_rows(proto.graph)
+    onnx.checker.check_model(proto, full_check=True)
+    onnx.save(proto, files[1])
+    sessions = [Predictor(file).runtime.session for file in files]
+    for frames in (FRAME[None], np.stack([FRAME[:-1, :-2], FRAME[1:, 2:]])):
+        planes, rows = (s.run(None, {'frame': frames})[1] for s in sessions)
+        error = np.abs(rows - planes).max() / np.abs(planes).max()
+        assert error < 1e-4 if whole_mean else 1e-4 < error < 0.02
 
 
 def test_layers_that_lose_accuracy_go_back_to_float(in_float, tmp_path):

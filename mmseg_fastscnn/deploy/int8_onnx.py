@@ -7,6 +7,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
+from mmseg_fastscnn.deploy.byte_rows import read_byte_rows
 from mmseg_fastscnn.deploy.description import KEY, Description
 
 # Not MatMul: the pyramid's pooling multiplies with shares of the image, whose range is
@@ -65,6 +66,7 @@ class OnnxQuantiser:
             for frame in frames:  # one by one: some methods keep all maps of a call
                 calibrator.collect_data(Reader([frame]))
             self.ranges = calibrator.compute_data()
+        read_byte_rows(self.model.graph)
         self.nodes = nodes_before_classifier(self.model.graph)
         _, _, *layers = (node.name for node in self.nodes if node.op_type == 'Conv')
         self.layers = layers
