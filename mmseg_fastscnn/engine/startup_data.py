@@ -15,6 +15,7 @@ from mmseg_fastscnn.datasets.test_pipeline import (
     resized_after_padding,
     training_steps,
 )
+from mmseg_fastscnn.models.distillation import DistillationLoss
 from mmseg_fastscnn.models.segmentor import unwrapped
 from mmseg_fastscnn.structures import IGNORED
 
@@ -82,6 +83,32 @@ def ignored_ids(runner) -> Iterator[Finding]:
             f'ignore_index differs: {found}. Set one id everywhere; simplest is to '
             f'leave it out and map what is not labelled to {IGNORED} in label_map.',
         )
+
+
+def soft_labels_fit(runner) -> Iterator[Finding]:
+    """Find soft labels without a loss, or the reverse; check what they are of.
+
+    Raises:
+        FileNotFoundError, ValueError: See `SoftLabels.check`.
+    """
+    needed = any(isinstance(m, DistillationLoss) for m in runner.model.modules())
+    for part in parts_of(runner.train_dataloader.dataset):
+        soft_labels = getattr(part, 'soft_labels', None)
+        if needed != (soft_labels is not None):
+            has = (
+                'a DistillationLoss and no' if needed else 'no DistillationLoss for the'
+            )
+            yield Finding(
+                True,
+                f'The run has {has} soft_labels of {type(part).__name__}. Set both, or '
+                f'neither: train_dataloader.dataset.soft_labels is a folder that '
+                f'tools/soft_labels.py wrote, and the loss stands in '
+                f'model.decode_head.loss_decode.',
+            )
+        elif needed:
+            infos = (part.get_data_info(k) for k in range(len(part)))
+            soft_labels.check(infos, part.metainfo['classes'])
+            runner.logger.info('%s.', soft_labels)
 
 
 def crop_sizes(model: nn.Module, loader: DataLoader) -> Iterator[Finding]:
