@@ -18,6 +18,7 @@ from mmseg_fastscnn.checkpoint import read_checkpoint
 from mmseg_fastscnn.config import load_config
 from mmseg_fastscnn.datasets.soft_labels import SoftLabels, places_of_cells
 from mmseg_fastscnn.deploy.soft_labels import Teachers, write_soft_labels
+from mmseg_fastscnn.engine.startup_data import soft_labels_fit
 from mmseg_fastscnn.models.decode_heads import FCNHead
 from mmseg_fastscnn.models.distillation import (
     DistillationLoss,
@@ -248,6 +249,25 @@ def test_a_loss_without_soft_labels_and_the_reverse():
         'loss_ce',
         'acc_seg',
     }
+
+
+def test_soft_labels_and_no_loss_of_them(ramps):
+    data = dataset(ramps, [*LOAD, AFTER[-1]], soft_labels=str(ramps / 'soft'))
+    plain, loss = FCNHead(4, 4, 3), FCNHead(4, 4, 3)
+    loss.loss_decode.append(DistillationLoss())
+    said = []
+    for model, images in [(plain, data), (loss, dataset(ramps)), (loss, data)]:
+        runner = SimpleNamespace(
+            model=model,
+            train_dataloader=SimpleNamespace(dataset=images),
+            logger=SimpleNamespace(info=lambda text, *values: None),
+        )
+        said.append([finding.text[:46] for finding in soft_labels_fit(runner)])
+    assert said == [
+        ['The run has no DistillationLoss for the soft_l'],
+        ['The run has a DistillationLoss and no soft_lab'],
+        [],
+    ]
 
 
 def test_a_student_learns_from_a_teacher(streets, tmp_path):

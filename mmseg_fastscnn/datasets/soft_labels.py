@@ -86,8 +86,10 @@ class SoftLabels:
             FileNotFoundError, ValueError: There are none of this image.
         """
         height, width, first, length, check = self._entry(results)
-        file = np.memmap(self.folder / LABELS, np.uint8, 'r', first, (length,))
-        if zlib.crc32(file) != check:
+        with open(self.folder / LABELS, 'rb') as file:
+            file.seek(first)
+            content = file.read(length)
+        if zlib.crc32(content) != check:
             raise ValueError(
                 f'{self.folder / LABELS} is damaged at {results["rel_path"]}. '
                 f'{self._advice()}'
@@ -95,7 +97,7 @@ class SoftLabels:
         size = cells(height, STRIDE), cells(width, STRIDE)
         rows, columns = places_of_cells(results)
         part = part_needed(rows, size[0]), part_needed(columns, size[1])
-        packed = np.asarray(file).reshape(2, self.index['top'], *size)
+        packed = np.frombuffer(content, np.uint8).reshape(2, -1, *size)
         packed = packed[:, :, part[0], part[1]]
         dense = torch.from_numpy(unpacked(packed, len(self.index['classes'])))
         return sampled(dense, rows - part[0].start, columns - part[1].start)
