@@ -262,10 +262,10 @@ def test_soft_labels_and_no_loss_of_them(ramps):
             train_dataloader=SimpleNamespace(dataset=images),
             logger=SimpleNamespace(info=lambda text, *values: None),
         )
-        said.append([finding.text[:46] for finding in soft_labels_fit(runner)])
+        said.append([(f.stops, f.text[:36]) for f in soft_labels_fit(runner)])
     assert said == [
-        ['The run has no DistillationLoss for the soft_l'],
-        ['The run has a DistillationLoss and no soft_lab'],
+        [(False, 'soft labels are read and no loss lea')],
+        [(True, 'The model has a DistillationLoss, an')],
         [],
     ]
 

@@ -63,12 +63,10 @@ class Teachers:
 
     def hashes(self) -> list[tuple[str, str]]:
         """Return path and hash of each file that the models are made of."""
-        files = [
-            file
-            for name, predictor in self.predictors.items()
-            for suffix in ('', *(s for s, _ in predictor.description.parts))
-            for file in [Path(name).with_suffix(suffix) if suffix else Path(name)]
-        ]
+        files = []
+        for name, predictor in self.predictors.items():
+            suffixes = [suffix for suffix, _ in predictor.description.parts]
+            files += [Path(name), *map(Path(name).with_suffix, suffixes)]
         return [(str(file), file_hash(file)) for file in files]
 
 

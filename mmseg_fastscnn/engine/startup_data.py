@@ -86,29 +86,32 @@ def ignored_ids(runner) -> Iterator[Finding]:
 
 
 def soft_labels_fit(runner) -> Iterator[Finding]:
-    """Find soft labels without a loss, or the reverse; check what they are of.
+    """Check what soft labels are of; find a loss without them, and the reverse.
 
     Raises:
         FileNotFoundError, ValueError: See `SoftLabels.check`.
     """
-    needed = any(isinstance(m, DistillationLoss) for m in runner.model.modules())
+    learned = any(isinstance(m, DistillationLoss) for m in runner.model.modules())
     for part in parts_of(runner.train_dataloader.dataset):
         soft_labels = getattr(part, 'soft_labels', None)
-        if needed != (soft_labels is not None):
-            has = (
-                'a DistillationLoss and no' if needed else 'no DistillationLoss for the'
-            )
-            yield Finding(
-                True,
-                f'The run has {has} soft_labels of {type(part).__name__}. Set both, or '
-                f'neither: train_dataloader.dataset.soft_labels is a folder that '
-                f'tools/soft_labels.py wrote, and the loss stands in '
-                f'model.decode_head.loss_decode.',
-            )
-        elif needed:
+        if soft_labels is not None:
             infos = (part.get_data_info(k) for k in range(len(part)))
             soft_labels.check(infos, part.metainfo['classes'])
             runner.logger.info('%s.', soft_labels)
+            if not learned:
+                yield Finding(
+                    False,
+                    'soft labels are read and no loss learns from them. Add a '
+                    'DistillationLoss to model.decode_head.loss_decode, or remove '
+                    'soft_labels from train_dataloader.dataset.',
+                )
+        elif learned:
+            yield Finding(
+                True,
+                f'The model has a DistillationLoss, and {type(part).__name__} in '
+                f'train_dataloader has no soft labels. Set soft_labels there to a '
+                f'folder that tools/soft_labels.py wrote, or remove the loss.',
+            )
 
 
 def crop_sizes(model: nn.Module, loader: DataLoader) -> Iterator[Finding]:
