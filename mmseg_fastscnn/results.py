@@ -28,7 +28,8 @@ def png_chunk(kind: bytes, content: bytes) -> bytes:
 # What tells our files from a user's: a PNG ends in a text chunk, an array in our name,
 # a video in a box that players skip; a JPEG begins with a comment, a config with this
 # line, a sweep's table with these columns; a page has this mark near its beginning;
-# metrics, and each run in the numbers of a sweep, have these keys.
+# metrics, the index of soft labels, and each run in the numbers of a sweep have these
+# keys.
 NAME = b'mmseg_fastscnn'
 END = png_chunk(b'IEND', b'')
 SIGNATURE = png_chunk(b'tEXt', b'Software\0' + NAME) + END
@@ -38,6 +39,7 @@ PAGE = 'a report written by mmseg_fastscnn'
 CONFIG = b'# The whole config of a run, written by mmseg_fastscnn.\n'
 METRICS = {'num_images', 'config', 'checkpoint'}
 SWEEP_RUN = {'recipe', 'fold', 'seed', 'miou'}
+SOFT_LABELS = {'classes', 'temperature', 'teachers'}
 SWEEP_TABLE = b'| recipe | runs | mIoU | of each run |'
 FIRST_BYTES = {'.jpg': COMMENT, '.jpeg': COMMENT, '.py': CONFIG, '.md': SWEEP_TABLE}
 LAST_BYTES = {'.png': SIGNATURE, '.mp4': VIDEO_MARK, '.npy': NAME}
@@ -50,7 +52,7 @@ def is_ours(path: Path) -> bool:
             content = json.loads(path.read_bytes())
             if isinstance(content, list):
                 return bool(content) and all(set(one) >= SWEEP_RUN for one in content)
-            return set(content) >= METRICS
+            return set(content) >= METRICS or set(content) >= SOFT_LABELS
         except (ValueError, TypeError):  # no JSON, or one number
             return False
     if path.suffix == '.html':

@@ -18,8 +18,8 @@ from typing import NoReturn
 VERBS = (
     *('check', 'train', 'test', 'predict', 'demo', 'export', 'share'),
     *('report', 'compare', 'sweep', 'robustness', 'benchmark', 'get_flops'),
-    *('browse_dataset', 'pack_dataset', 'make_toy_streets', 'print_config'),
-    *('convert_config', 'convert_checkpoint', 'publish_model'),
+    *('browse_dataset', 'pack_dataset', 'soft_labels', 'make_toy_streets'),
+    *('print_config', 'convert_config', 'convert_checkpoint', 'publish_model'),
 )
 MISTAKE = 2  # exit status after a user's mistake, as argparse's
 

@@ -7,7 +7,10 @@ from mmengine.config import Config
 from mmseg_fastscnn.config.only_data import parse_config
 
 # What says where something lay, and nothing about the model.
-OF_THE_MACHINE = ('work_dir', 'load_from', 'resume', 'packed', 'skip_bad', 'launcher')
+OF_THE_MACHINE = (
+    *('work_dir', 'load_from', 'resume', 'launcher'),
+    *('packed', 'soft_labels', 'skip_bad'),
+)
 
 
 def without_paths(text: str, name: str) -> str:

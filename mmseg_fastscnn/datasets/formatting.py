@@ -37,6 +37,10 @@ class PackSegInputs(BaseTransform):
         if 'gt_seg_map' in results:
             label = np.ascontiguousarray(results['gt_seg_map'][None])
             sample.gt_sem_seg = PixelData(data=torch.from_numpy(label))
+        if 'soft_labels' in results:
+            soft = results['soft_labels']
+            sample.soft_sem_seg = PixelData(data=soft.read(results))
+            sample.set_metainfo(dict(soft_temperature=soft.temperature))
         inputs = torch.from_numpy(channels_first(results['img']))
         return dict(inputs=inputs, data_samples=sample)
 

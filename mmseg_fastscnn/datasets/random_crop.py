@@ -52,6 +52,7 @@ class RandomCrop(BaseTransform):
         results['img'] = image[rows, columns]
         results['gt_seg_map'] = cropped
         results['img_shape'] = results['img'].shape[:2]
+        results['crop_start'] = (rows.start, columns.start)
         return results
 
     def choose(
@@ -136,6 +137,7 @@ class LoadRandomCrop(BaseTransform):
         results['img'] = resized_window(image, size, rows, columns)
         results['gt_seg_map'] = cropped
         results['img_shape'] = results['img'].shape[:2]
+        results['crop_start'] = (rows.start, columns.start)
         results['scale_factor'] = (new_width / width, new_height / height)
         return results
 

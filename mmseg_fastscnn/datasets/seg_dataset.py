@@ -16,6 +16,7 @@ from mmseg_fastscnn.datasets.pairs import (
     check_local,
     find_pairs,
 )
+from mmseg_fastscnn.datasets.soft_labels import SoftLabels, check_follows
 from mmseg_fastscnn.registry import DATASETS
 from mmseg_fastscnn.structures import IGNORED
 
@@ -50,6 +51,8 @@ class SegDataset(BaseDataset):
         pipeline: Transforms, which change a `results` dict one after the other.
         packed: Folder of a decoded copy to read from, written while it is first read
             (see `packed.py`); by default the files are read.
+        soft_labels: Folder of a teacher's soft labels (see `soft_labels.py`), which
+            `DistillationLoss` reads; by default there are none.
         skip_bad: `limit` and `file` of `BadSamples`: up to so many samples that cannot
             be read are replaced by the next ones of the data set. By default, the first
             one is an error. `tools/train.py --skip-bad` sets it.
@@ -61,7 +64,8 @@ class SegDataset(BaseDataset):
 
     Raises:
         FileNotFoundError: A folder, the split file, an image or a label is missing.
-        ValueError: No classes are given, or `label_map` does not fit them.
+        ValueError: No classes are given, `label_map` does not fit them, or soft labels
+            cannot follow the pipeline.
     """
 
     METAINFO: dict = {}
@@ -84,6 +88,7 @@ class SegDataset(BaseDataset):
         max_pixels: int = MAX_PIXELS,
         pipeline: Sequence = (),
         packed: str | None = None,
+        soft_labels: str | None = None,
         skip_bad: Mapping | None = None,
         fuse: bool = True,
         backend_args: Mapping | None = None,
@@ -102,13 +107,18 @@ class SegDataset(BaseDataset):
         self.ignore_index = ignore_index
         self.max_pixels = max_pixels
         self.label_map = make_label_map(self, label_map, metainfo)
+        steps = build_steps(pipeline, reduce_zero_label, fuse)
+        self.soft_labels: SoftLabels | None = None
+        if soft_labels is not None:
+            check_follows(steps)
+            self.soft_labels = SoftLabels(soft_labels)
         super().__init__(
             ann_file=ann_file,
             metainfo=complete_metainfo(type(self), metainfo),
             data_root=data_root or '',
             # an empty prefix would be joined with data_root like any other
             data_prefix={k: v for k, v in data_prefix.items() if v or k == 'img_path'},
-            pipeline=build_steps(pipeline, reduce_zero_label, fuse),
+            pipeline=steps,
             **kwargs,
         )
 
@@ -140,6 +150,8 @@ class SegDataset(BaseDataset):
         )
         if self.packed is not None:
             info['packed'] = self.packed
+        if self.soft_labels is not None:
+            info['soft_labels'] = self.soft_labels
         return info
 
     def prepare_data(self, idx: int) -> dict | None:

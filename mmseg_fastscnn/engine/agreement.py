@@ -23,7 +23,7 @@ from mmseg_fastscnn.datasets.parts import infos_of
 from mmseg_fastscnn.engine.processes import ProcessesDiffer, all_processes, rank_list
 from mmseg_fastscnn.registry import HOOKS
 
-PLACES = ('work_dir', 'data_root', 'packed', 'load_from')  # keys of a config
+PLACES = ('work_dir', 'data_root', 'packed', 'soft_labels', 'load_from')  # of configs
 ADDRESS = re.compile(r' at 0x[0-9a-f]+')  # of a function or an object in a config
 SHOWN = 10  # differences that a message lists
 

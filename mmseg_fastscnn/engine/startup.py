@@ -26,6 +26,7 @@ from mmseg_fastscnn.engine.startup_data import (
     ignored_ids,
     pipeline_is_for_testing,
     same_classes,
+    soft_labels_fit,
     validation_sizes,
 )
 from mmseg_fastscnn.models.segmentor import unwrapped
@@ -82,6 +83,7 @@ def training_findings(runner) -> Iterator[Finding]:
     yield from last_batch(model, runner.train_dataloader)
     yield from classes_fit(model, runner.train_dataloader, 'training')
     yield from crop_sizes(model, runner.train_dataloader)
+    yield from soft_labels_fit(runner)
     yield from unmatched_patterns(runner)
     yield from ignored_ids(runner)
     if runner.val_loop is not None:

@@ -15,6 +15,7 @@ from mmseg_fastscnn.datasets.test_pipeline import (
     resized_after_padding,
     training_steps,
 )
+from mmseg_fastscnn.models.distillation import DistillationLoss
 from mmseg_fastscnn.models.segmentor import unwrapped
 from mmseg_fastscnn.structures import IGNORED
 
@@ -82,6 +83,35 @@ def ignored_ids(runner) -> Iterator[Finding]:
             f'ignore_index differs: {found}. Set one id everywhere; simplest is to '
             f'leave it out and map what is not labelled to {IGNORED} in label_map.',
         )
+
+
+def soft_labels_fit(runner) -> Iterator[Finding]:
+    """Check what soft labels are of; find a loss without them, and the reverse.
+
+    Raises:
+        FileNotFoundError, ValueError: See `SoftLabels.check`.
+    """
+    learned = any(isinstance(m, DistillationLoss) for m in runner.model.modules())
+    for part in parts_of(runner.train_dataloader.dataset):
+        soft_labels = getattr(part, 'soft_labels', None)
+        if soft_labels is not None:
+            infos = (part.get_data_info(k) for k in range(len(part)))
+            soft_labels.check(infos, part.metainfo['classes'])
+            runner.logger.info('%s.', soft_labels)
+            if not learned:
+                yield Finding(
+                    False,
+                    'soft labels are read and no loss learns from them. Add a '
+                    'DistillationLoss to model.decode_head.loss_decode, or remove '
+                    'soft_labels from train_dataloader.dataset.',
+                )
+        elif learned:
+            yield Finding(
+                True,
+                f'The model has a DistillationLoss, and {type(part).__name__} in '
+                f'train_dataloader has no soft labels. Set soft_labels there to a '
+                f'folder that tools/soft_labels.py wrote, or remove the loss.',
+            )
 
 
 def crop_sizes(model: nn.Module, loader: DataLoader) -> Iterator[Finding]:

@@ -12,11 +12,10 @@ import torch
 from torch import Tensor
 
 from mmseg_fastscnn.models.decode_heads import FCNHead
+from mmseg_fastscnn.models.distillation import DistillationLoss
 from mmseg_fastscnn.models.prediction import BaseSegmentor
 from mmseg_fastscnn.models.views import content_size, with_background
-from mmseg_fastscnn.structures import SegDataSample, with_ignored
-
-STRIDE = 8  # pixels of the input from one logit to the next; sliding windows give all
+from mmseg_fastscnn.structures import STRIDE, SegDataSample, with_ignored
 
 
 class AtLogits(NamedTuple):
@@ -91,7 +90,7 @@ def places(
         device: Where the result is needed.
     """
     per_logit = length / count
-    step = max(round(STRIDE / per_logit), 1)
+    step = max(round(STRIDE / per_logit), 1)  # sliding windows give all pixels
     index = torch.arange(step // 2, count, step, device=device)
     centre = (index + 0.5) * per_logit
     # how many are in the content is known here, so that no device is asked
@@ -105,6 +104,8 @@ def losses_of(head: FCNHead, image: AtLogits) -> dict[str, Tensor]:
     label = with_ignored(image.label[None], head.ignore_index).long()
     result: dict[str, Tensor] = {}
     for loss in head.loss_decode:
+        if isinstance(loss, DistillationLoss):
+            continue  # a validation has no soft labels
         value = loss(image.logits[None], label)
         name = f'decode.{loss.loss_name}'
         result[name] = result.get(name, 0) + value

@@ -2,6 +2,7 @@
 
 from .data_preprocessor import SegDataPreProcessor
 from .decode_heads import DepthwiseSeparableFCNHead, FCNHead
+from .distillation import DistillationLoss
 from .fast_scnn import FastSCNN
 from .focal_loss import FocalLoss
 from .losses import CrossEntropyLoss
@@ -15,6 +16,7 @@ __all__ = [
     'CrossEntropyLoss',
     'DepthwiseSeparableFCNHead',
     'DiceLoss',
+    'DistillationLoss',
     'EncoderDecoder',
     'FCNHead',
     'FastSCNN',

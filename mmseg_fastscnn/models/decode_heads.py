@@ -14,6 +14,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmseg_fastscnn.models.checks import checked_channels, checked_threshold
+from mmseg_fastscnn.models.distillation import DistillationLoss, SoftTargets
 from mmseg_fastscnn.models.head_losses import check_losses, loss_at_full_size
 from mmseg_fastscnn.registry import MODELS
 from mmseg_fastscnn.structures import IGNORED, with_ignored
@@ -107,12 +108,18 @@ class FCNHead(BaseModule):
             out = self.conv_cat(torch.cat([x, out], dim=1))
         return self.conv_seg(self.dropout(out))  # (out_channels, 128, 256)
 
-    def loss(self, features: Sequence[Tensor], label: Tensor) -> dict[str, Tensor]:
+    def loss(
+        self,
+        features: Sequence[Tensor],
+        label: Tensor,
+        soft: SoftTargets | None = None,
+    ) -> dict[str, Tensor]:
         """Return each loss under its name, and `acc_seg` in percent.
 
         Args:
             features: The backbone's feature maps.
             label: (N, H, W) train ids.
+            soft: Soft labels, for `DistillationLoss`.
         """
         logits = self(features)
         if self.ignore_index != IGNORED:
@@ -123,8 +130,11 @@ class FCNHead(BaseModule):
                 logits, label, self.loss_decode, self.align_corners
             )
         for loss in self.loss_decode:
-            form = upsampled_form(loss, self.threshold)
-            value, hits = form(logits, label, self.align_corners, **options)
+            if isinstance(loss, DistillationLoss):
+                value = loss(logits, soft, self.align_corners)
+            else:
+                form = upsampled_form(loss, self.threshold)
+                value, hits = form(logits, label, self.align_corners, **options)
             result[loss.loss_name] = result.get(loss.loss_name, 0) + value
         if self.sampler is None:
             correct = hits

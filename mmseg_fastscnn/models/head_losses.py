@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mmseg_fastscnn.models.distillation import DistillationLoss
 from mmseg_fastscnn.models.losses import CrossEntropyLoss
 from mmseg_fastscnn.structures import IGNORED
 
@@ -21,6 +22,12 @@ def check_losses(
     """
     if not losses:
         raise ValueError('loss_decode is an empty list; a head needs a loss.')
+    of_labels = [x for x in losses if not isinstance(x, DistillationLoss)]
+    if not of_labels:
+        raise ValueError(
+            'loss_decode has a DistillationLoss alone; it stands beside a loss of the '
+            "labels, such as dict(type='CrossEntropyLoss')."
+        )
     if sampled and single_channel:
         raise ValueError('sampler needs one channel per class; remove out_channels=1.')
     for loss in losses:
@@ -36,7 +43,7 @@ def check_losses(
                 f'Use a loss with use_sigmoid=True (LovaszLoss: '
                 f"loss_type='binary'), or remove out_channels."
             )
-        if sampled and not isinstance(loss, CrossEntropyLoss):
+        if sampled and loss in of_labels and not isinstance(loss, CrossEntropyLoss):
             raise ValueError(
                 f'sampler selects pixels for CrossEntropyLoss only, and the head has '
                 f'{kind}. Remove one of the two.'

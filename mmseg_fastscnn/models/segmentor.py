@@ -7,6 +7,7 @@ from mmengine.model import BaseTTAModel, ModuleList, is_model_wrapper
 from torch import Tensor, nn
 
 from mmseg_fastscnn.models.checks import refuse_unlabelled
+from mmseg_fastscnn.models.distillation import soft_targets
 from mmseg_fastscnn.models.prediction import BaseSegmentor
 from mmseg_fastscnn.models.sliding_window import TestCfg, checked_test_cfg
 from mmseg_fastscnn.models.width import with_width
@@ -109,6 +110,10 @@ class EncoderDecoder(BaseSegmentor):
         if not all('gt_sem_seg' in sample for sample in data_samples or [()]):
             refuse_unlabelled()
         label = torch.stack([sample.gt_sem_seg.data[0] for sample in data_samples])
+        options = {}
+        soft = soft_targets(data_samples, tuple(inputs.shape[2:]), label.device)
+        if soft is not None:  # heads of users may not know it
+            options['soft'] = soft
         features = self.extract_feat(inputs)
         auxiliary = {'aux': self.auxiliary_head}
         if isinstance(self.auxiliary_head, ModuleList):
@@ -117,7 +122,7 @@ class EncoderDecoder(BaseSegmentor):
         return {
             f'{prefix}.{name}': value
             for prefix, head in heads.items()
-            for name, value in head.loss(features, label).items()
+            for name, value in head.loss(features, label, **options).items()
         }
 
 

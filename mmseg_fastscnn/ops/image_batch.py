@@ -96,15 +96,20 @@ def with_padded_labels(
         value: Label of padded pixels.
         device: Where the labels are to be.
     """
-    labels = [sample.gt_sem_seg.data for sample in samples]
-    if len({label.shape for label in labels}) == 1:
-        batch = padded(stacked(labels, device), size, value)
-    else:
-        batch = filled(labels, size, value, device)
+    batch = batch_of([s.gt_sem_seg.data for s in samples], size, value, device)
     samples = [sample.new() for sample in samples]
     for sample, label in zip(samples, batch.unbind(), strict=True):
         sample.gt_sem_seg = PixelData(data=label)
     return samples
+
+
+def batch_of(
+    tensors: Sequence[Tensor], size: tuple[int, int], value: int, device: torch.device
+) -> Tensor:
+    """Stack tensors (C, h, w), padded with a value to `size` (H, W), on a device."""
+    if len({tensor.shape for tensor in tensors}) == 1:
+        return padded(stacked(tensors, device), size, value)
+    return filled(tensors, size, value, device)
 
 
 def moved(sample: BaseDataElement, device: torch.device) -> BaseDataElement:
