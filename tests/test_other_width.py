@@ -73,7 +73,7 @@ def test_a_slice_knows_more_than_random_weights():
         model.init_weights()
     train(wide, 30)
     state, said = fit_width(sliced, wide.state_dict())
-    assert said.startswith('The weights are of a network 2 times as wide as this one')
+    assert said.startswith('The weights are of a network 2 times as wide')
     load_weights(sliced, state, strict=True)
     assert train(sliced, 5) < 0.85 * train(random, 5)
 
@@ -92,8 +92,13 @@ def test_another_network_is_still_refused():
             load_weights(narrow, state, strict=False)
     with pytest.raises(ValueError, match='it is of another network'):
         load_weights(narrow, wide, strict=True)  # to test it, or to go on with it
-    same = fill(network(0.5)).state_dict()
+    other_head = model_config(width=0.5)
+    other_head.decode_head.channels = 64
+    same = fill(MODELS.build(other_head)).state_dict()
     assert fit_width(narrow, same)[0] is same
+    backbone = {k: v for k, v in wide.items() if k.startswith('backbone.')}
+    report = load_weights(narrow, fit_width(narrow, backbone)[0], strict=False)
+    assert not report.other_shape and len(report.loaded) == len(backbone)
 
 
 def test_training_starts_from_another_width(tmp_path, streets):

@@ -29,8 +29,8 @@ def fit_width(model: nn.Module, state: State) -> tuple[State, str | None]:
         state: The tensors of a checkpoint.
 
     Returns:
-        The tensors, and what was done, in words. If they have the model's width, or are
-        of another network, those given, and None.
+        The tensors, and what was done, in words. If their backbone has the model's
+        width, or is another one, those given, and None.
     """
     wanted = model.state_dict()
     others = [k for k in state if k.startswith('backbone.') and k not in wanted]
@@ -39,16 +39,36 @@ def fit_width(model: nn.Module, state: State) -> tuple[State, str | None]:
     layers, *heads = Walk(model).parts
     if not all_agree(layers, state, wanted):
         return state, None
+    have, need = sizes_of(layers, state), sizes_of(layers, wanted)
+    have[IMAGE] = need[IMAGE]  # which is no matter of width
+    if have == need:
+        return state, None
     for head in heads:
         if all_agree([*layers, *head], state, wanted):
             layers = [*layers, *head]
+    done = in_words(sum(have.values()) / sum(need.values()))
+    return resized(layers, state, wanted), done
+
+
+def in_words(factor: float) -> str:
+    """Say what was done.
+
+    Args:
+        factor: How many channels the file has for one of the model.
+    """
+    if factor > 1:
+        done = 'the strongest channels of each layer are kept'
+    else:
+        done = 'channels are copied, and what reads them is divided among the copies'
+    return f'The weights are of a network {factor:.2g} times as wide: {done}'
+
+
+def resized(layers: Sequence[Layer], state: State, wanted: State) -> State:
+    """Return the tensors of a file with those of some layers in the model's size."""
     have, need = sizes_of(layers, state), sizes_of(layers, wanted)
     fixed = {IMAGE, *(layer.name for layer in layers if layer.is_classifier)}
-    changed = [group for group in have.keys() - fixed if have[group] != need[group]]
-    if not changed:
-        return state, None
-    chosen = {group: torch.arange(have[group]) for group in have}
-    for group in changed:
+    chosen = {group: torch.arange(count) for group, count in have.items()}
+    for group in have.keys() - fixed:
         order = strongest_first(group, layers, state)
         chosen[group] = order[torch.arange(need[group]) % len(order)]
     random = torch.Generator().manual_seed(0)  # the same in all processes
@@ -56,7 +76,7 @@ def fit_width(model: nn.Module, state: State) -> tuple[State, str | None]:
     for layer in layers:
         for name in layer.names(state):
             result[name] = fitted(state[name], layer, chosen, have, random)
-    return result, in_words(*(sum(sizes[group] for group in changed) for sizes in (have, need)))
+    return result
 
 
 def all_agree(layers: Sequence[Layer], state: State, model: State) -> bool:
@@ -88,13 +108,14 @@ def strongest_first(group: str, layers: Sequence[Layer], state: State) -> Tensor
     of 0.76, against 0.81 by the scales of batch normalisation, 0.84 with the first
     channels and 2.2 with random weights (means of two seeds).
     """
-    sizes, strength = sizes_of(layers, state), 0
+    sizes = sizes_of(layers, state)
+    strength = torch.zeros(sizes[group])  # also without the heads
     for layer in layers:
         if group in layer.reads and not layer.is_depthwise:
             counts = [sizes[name] for name in layer.reads]
             parts = layer.kernel(state).float().split(counts, dim=1)
             weights = parts[layer.reads.index(group)]
-            strength = strength + weights.square().sum((0, 2, 3))
+            strength += weights.square().sum((0, 2, 3))
     return strength.argsort(descending=True, stable=True)
 
 
@@ -133,13 +154,3 @@ def side_by_side(
     begins = itertools.accumulate([0, *(have[group] for group in groups)])
     pairs = zip(groups, begins, strict=False)
     return torch.cat([chosen[group] + begin for group, begin in pairs])
-
-
-def in_words(have: int, need: int) -> str:
-    """Say what was done, by the channels of the file and of the model."""
-    if have > need:
-        done = 'the strongest channels of each layer are kept'
-    else:
-        done = 'channels are copied, and the outputs stay as they were'
-    factor = f'{have / need:.2g}'
-    return f'The weights are of a network {factor} times as wide as this one: {done}'
