@@ -16,7 +16,6 @@ from mmseg_fastscnn.report.run_files import read_run, score
 from mmseg_fastscnn.report.sweep_table import student, table
 from mmseg_fastscnn.results import is_ours
 
-RATE = 'optim_wrapper.optimizer.lr'
 SWEEP = [sys.executable, '-m', 'mmseg_fastscnn', 'sweep']
 
 
@@ -112,7 +111,7 @@ def test_a_hangup_reaches_the_runs_and_nohup_holds():
 
 def test_a_sweep_goes_on_where_it_was_stopped(streets, tmp_path):
     out = tmp_path / 'sweep'
-    grid = [*small_run(2)[1:], f'{RATE}=0.01,0.02']
+    grid = [*small_run(2)[1:], 'model.width=0.25,0.5']
     command = [*SWEEP, TOY, '--seeds', '0', '--out', out, '--grid', *grid]
     fold = tmp_path / 'first.txt'
     fold.write_text('val_dataloader.dataset.indices=[0,1]\n')
@@ -137,12 +136,30 @@ def test_a_sweep_goes_on_where_it_was_stopped(streets, tmp_path):
         assert fact['miou'] == score(record.validations[-1])
     first, second = (fact['miou'] for fact in facts)
     rows = (out / 'sweep.md').read_text().splitlines()
-    assert rows[2] in said and f'lr=0.01 | 1 | {first:.2f} |' in rows[2]
+    assert rows[2] in said and f'width=0.25 | 1 | {first:.2f} |' in rows[2]
     assert f'| {second - first:+.2f} |' in rows[3]
     said = run(*command[:3], 'compare', out, '--html', tmp_path / 'page.html')
     assert re.search(rf'mIoU +{first:.2f} ', said)
     said = run(*words, '--amp', ok=False)
     assert 'has a run with other arguments' in said
+    check_front(out)
+
+
+def check_front(out) -> None:
+    """A network that is slower and worse is not on the front."""
+    facts = json.loads((out / 'sweep.json').read_text())
+    for fact, miou in zip(facts, (50, 40), strict=True):
+        fact['miou'] = miou
+    (out / 'sweep.json').write_text(json.dumps(facts))
+    options = ['--format', '.pth', '--rounds', '2', '--repeat', '2']
+    run('benchmarks/pareto.py', out, *options)
+    rows = (out / 'pareto.md').read_text().splitlines()[2:]
+    cells = [re.split(r' *\| *', row.split('_width=')[1])[:-1] for row in rows]
+    assert float(cells[0][2].split()[0]) <= float(cells[1][2].split()[0])
+    narrow, wide = sorted(cells)
+    assert narrow[1:2] + narrow[3:5] == ['101,603', '50.00', '1']
+    assert wide[1:2] + wide[3:5] == ['368,587', '40.00', '1']
+    assert narrow[5] == 'yes' and wide[5] == ('yes' if cells[0] is wide else '')
 
 
 def test_wrong_words(tmp_path):

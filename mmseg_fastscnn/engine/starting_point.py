@@ -10,6 +10,7 @@ from mmseg_fastscnn.checkpoint.load import inflate_first_convolution
 from mmseg_fastscnn.engine.resume import resumable, seed_of
 from mmseg_fastscnn.engine.resume_state import check_state
 from mmseg_fastscnn.engine.work_dir import checkpoint_to_resume, folder_in
+from mmseg_fastscnn.models.other_width import fit_width
 from mmseg_fastscnn.models.segmentor import unwrapped
 from mmseg_fastscnn.registry import HOOKS
 
@@ -44,7 +45,7 @@ def starting_point(runner, filename: str) -> dict:
     if runner.resumes:
         return state_to_resume(runner, checkpoint, filename)
     if runner.trains:
-        checkpoint['state_dict'] = fitted_to_task(runner, checkpoint)
+        checkpoint['state_dict'] = fitted_to_task(runner, checkpoint, filename)
     return checkpoint
 
 
@@ -87,10 +88,12 @@ def averages_weights(hook: Hook | dict) -> bool:
     return isinstance(kind, type) and issubclass(kind, EMAHook)
 
 
-def fitted_to_task(runner, checkpoint: dict) -> dict[str, Tensor]:
-    """Fit a checkpoint's classifiers and first convolution to the model's task."""
-    model = unwrapped(runner.model)
-    state_dict, meta = checkpoint['state_dict'], checkpoint['meta']
+def fitted_to_task(runner, checkpoint: dict, filename: str) -> dict[str, Tensor]:
+    """Fit a checkpoint's width, classifiers and first convolution to the model."""
+    model, meta = unwrapped(runner.model), checkpoint['meta']
+    state_dict, done = fit_width(model, checkpoint['state_dict'])
+    if done is not None:
+        runner.logger.warning('%s: %s.', filename, done)
     new = list(runner.train_dataloader.dataset.metainfo['classes'])
     old = runner.cfg.get('checkpoint_classes') or (
         (meta.get('dataset_meta') or {}).get('classes')
