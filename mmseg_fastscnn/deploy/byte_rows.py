@@ -39,19 +39,15 @@ def read_byte_rows(graph) -> None:
     from onnx import helper, numpy_helper, parser
 
     values = {one.name: one for one in graph.initializer}
-    made_by = {output: node for node in graph.node for output in node.output}
     conv = next(node for node in graph.node if node.op_type == 'Conv')
     weight, bias = (numpy_helper.to_array(values[name]) for name in conv.input[1:])
     _, channels, height, width = weight.shape
-    mean, name = np.zeros(channels, np.float32), conv.input[0]
-    while name != 'frame':
-        node = made_by[name]
+    mean = np.zeros(channels, np.float32)
+    for node in nodes_to(graph, conv.input[0]):
         assert node.op_type in ('Cast', 'Transpose', 'Sub'), node.op_type
         if node.op_type == 'Sub':
             mean = numpy_helper.to_array(values[node.input[1]]).reshape(channels)
         graph.node.remove(node)
-        name = node.input[0]
-
     options = {a.name: helper.get_attribute_value(a) for a in conv.attribute}
     down, right = options['strides']
     changed = dict(
@@ -59,11 +55,9 @@ def read_byte_rows(graph) -> None:
         strides=[down, right * channels],
         pads=[0, 0, 0, 0],
     )
-    weight_of_rows = weight.transpose(0, 2, 3, 1).reshape(
-        -1, 1, height, width * channels
-    )
+    in_rows = weight.transpose(0, 2, 3, 1).reshape(-1, 1, height, width * channels)
     new = {
-        conv.input[1]: weight_of_rows,
+        conv.input[1]: in_rows,
         conv.input[2]: bias - weight.sum((2, 3)) @ mean,
         'byte_mean': mean.round().clip(0, 255).astype(np.uint8).reshape(1, 1, 1, -1),
         'byte_padding': np.array(options['pads'][:1], np.int64),
@@ -83,3 +77,13 @@ def read_byte_rows(graph) -> None:
     nodes = [*before, *graph.node]
     del graph.node[:]
     graph.node.extend(nodes)
+
+
+def nodes_to(graph, name: str) -> list:
+    """Return the nodes between the frame and a value that is made of it, in order."""
+    made_by = {output: node for node in graph.node for output in node.output}
+    nodes = []
+    while name != 'frame':
+        nodes.append(made_by[name])
+        name = nodes[-1].input[0]
+    return nodes[::-1]
