@@ -1,6 +1,7 @@
 """The commands, their help, and what is a user's mistake and what a fault of ours."""
 
 import os
+import re
 import subprocess
 import sys
 from argparse import ArgumentParser
@@ -13,6 +14,8 @@ from mmseg_fastscnn import commands
 from mmseg_fastscnn.checkpoint import read_checkpoint
 from mmseg_fastscnn.commands import VERBS, command
 from mmseg_fastscnn.commands.entrance import mistake, run_command
+from mmseg_fastscnn.config import load_config
+from mmseg_fastscnn.engine.runner import SegRunner
 from mmseg_fastscnn.pictures import panel
 
 
@@ -41,6 +44,28 @@ def test_what_fails_inside_is_a_fault_of_ours():
     assert mistake(error_of({}.__getitem__, 'key')) is None
     with pytest.raises(ValueError, match='dimension'):
         run_command(lambda: panel(pictures))
+
+
+@pytest.mark.parametrize(
+    ('key', 'value', 'said'),
+    [
+        ('optim_wrapper.optimizer.lr', -1, 'AdamW .*Invalid learning rate: -1'),
+        ('train_dataloader.dataset.pipeline.4.prob', 3, 'RandomFlip .*probs must be'),
+        ('train_dataloader.num_workers', -1, 'DataLoader .*num_workers.*non-negative'),
+        ('param_scheduler.1.end', 5, 'PolyLR .*end should be larger than begin'),
+        ('model.decode_head.dropout_ratio', 3, 'Dropout|Head.*dropout probability'),
+        ('train_cfg.val_interval', 0, r'train_cfg\.val_interval is 0; it must be 1'),
+        ('train_cfg.max_iters', -3, r'train_cfg\.max_iters is -3; it must be 1'),
+    ],
+)
+def test_a_setting_that_a_class_refuses_is_a_mistake(
+    key, value, said, streets, tmp_path
+):
+    config = load_config(
+        'fast_scnn_toy_streets.py', {key: value}, str(streets), str(tmp_path)
+    )
+    error = error_of(lambda: SegRunner.from_cfg(config).train())
+    assert re.search(said, mistake(error) or 'a fault of ours')
 
 
 def test_a_mistake_ends_a_command_with_its_message(capsys):

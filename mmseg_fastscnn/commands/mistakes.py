@@ -12,6 +12,8 @@ PACKAGE = Path(mmseg_fastscnn.__file__).parent
 # torch shows the error of a data loading worker as its traceback in text.
 WORKER_FRAME = re.compile(r'File "(.+)", line (\d+), in ')
 CAUGHT = re.compile(r'Caught (\w+) in DataLoader worker process')
+# mmengine's functions that call a class with what a config says
+BUILDERS = ('build_from_cfg', 'build_scheduler_from_cfg', 'build_dataloader')
 
 
 def mistake(error: Exception) -> str | None:
@@ -21,7 +23,8 @@ def mistake(error: Exception) -> str | None:
     meant for the user: it says what was found and what to do. The same types from
     torch, from numpy or from a line that computes are faults of ours. What the system
     refuses (a full disk, a file without permission, memory for a data loading worker)
-    is the user's to mend, too.
+    is the user's to mend, too, and so is a setting of a config that a class refuses,
+    whoever wrote the class.
     """
     died = explain(error)
     if died is not None:
@@ -31,6 +34,8 @@ def mistake(error: Exception) -> str | None:
         return mistake_of_worker(caught[1], str(error))
     if isinstance(error, OSError) and error.errno is not None:
         return str(error)
+    if (refusal := refused_setting(error)) is not None:
+        return refusal
     if not isinstance(error, ValueError | ImportError | OSError):
         return None
     return str(error) if raised_here(*last_frame(error)) else None
@@ -54,6 +59,26 @@ def mistake_of_worker(kind: str, text: str) -> str | None:
     message, (file, line) = after[-1].strip(), frames[-1]
     of_system = message.startswith('[Errno ')
     return message if of_system or raised_here(file, int(line)) else None
+
+
+def refused_setting(error: Exception) -> str | None:
+    """Return the message of a class that refuses its settings in a config.
+
+    It does so if a `raise` or `assert` statement in its `__init__`, or in one that this
+    calls, ends mmengine's attempt to build it.
+    """
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    names = [frame.f_code.co_name for frame in frames]
+    built = [k for k, name in enumerate(names) if name in BUILDERS]
+    inner = names[built[-1] + 1 :] if built else []
+    if not inner or set(inner) != {'__init__'}:
+        return None
+    statement = linecache.getline(*last_frame(error)).lstrip()
+    if not statement.startswith('raise ') and not isinstance(error, AssertionError):
+        return None
+    kind = type(frames[built[-1] + 1].f_locals['self']).__name__
+    reason = ' '.join(str(error).split())
+    return f'{kind} refuses its settings in the config: {reason}'
 
 
 def last_frame(error: Exception) -> tuple[str, int]:

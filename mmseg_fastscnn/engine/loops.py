@@ -61,6 +61,8 @@ class TrainLoop(BaseLoop):
         self.val_begin = val_begin
         self.val_interval = val_interval
         intervals = [(0, val_interval), *(dynamic_intervals or ())]
+        for _, interval in intervals:
+            check_positive('val_interval', interval)
         self.dynamic_milestones, self.dynamic_intervals = zip(*intervals, strict=True)
         metainfo = getattr(self.dataloader.dataset, 'metainfo', None)
         runner.visualizer.dataset_meta = metainfo
@@ -159,6 +161,7 @@ class IterBasedTrainLoop(TrainLoop):
     ):
         super().__init__(runner, dataloader, val_begin, val_interval, dynamic_intervals)
         self.max_iters = int(max_iters)
+        check_positive('max_iters', self.max_iters)
 
     def run(self) -> nn.Module:
         """Train, and return the model."""
@@ -206,6 +209,7 @@ class EpochBasedTrainLoop(TrainLoop):
     ):
         super().__init__(runner, dataloader, val_begin, val_interval, dynamic_intervals)
         self.max_epochs = int(max_epochs)
+        check_positive('max_epochs', self.max_epochs)
         self.max_iters = self.max_epochs * len(self.dataloader)
 
     def run(self) -> nn.Module:
@@ -240,3 +244,9 @@ class EpochBasedTrainLoop(TrainLoop):
             begin = self._epoch * self.dataloader.sampler.size
             return (self.images - begin) // self.images_per_iter
         return self._iter - self._epoch * len(self.dataloader)
+
+
+def check_positive(name: str, value: int) -> None:
+    """Raise ValueError if a setting of a loop is not positive."""
+    if value < 1:
+        raise ValueError(f'train_cfg.{name} is {value}; it must be 1 or more.')
