@@ -67,5 +67,5 @@ def test_a_compiler_that_fails_is_said():
     def fails(graph, inputs):
         raise RuntimeError('no g++')
 
-    with pytest.raises(ValueError, match='does not work here .no g\\+\\+'):
+    with pytest.raises(ValueError, match=r'does not work here .no g\+\+'):
         compile_networks(small_model(), dict(backend=fails))

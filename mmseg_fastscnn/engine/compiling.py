@@ -1,4 +1,4 @@
-"""`torch.compile` for training: `fastscnn train --compile`, or `compile=` in a config."""
+"""`torch.compile` for training: `fastscnn train --compile`, or a config's `compile`."""
 
 from collections.abc import Mapping
 
@@ -39,13 +39,13 @@ def check_compiler(device: torch.device, options: Mapping) -> None:
     try:
         torch.compile(torch.add, **options)(one, one)
     except Exception as error:  # whatever compiler, driver or import say
-        reason = getattr(error, 'inner_exception', error)
+        text = str(getattr(error, 'inner_exception', error)).strip()
         raise ValueError(
-            f'torch.compile does not work here ({str(reason).strip().splitlines()[0]}). '
+            f'torch.compile does not work here ({text.splitlines()[0]}). '
             f'On a CPU it needs a C++ compiler such as g++, on a GPU Triton and a C '
             f'compiler. Install them, or leave out --compile (compile in the config).'
         ) from error
-    torch._dynamo.reset()
+    torch.compiler.reset()
 
 
 def is_compiled(model: nn.Module) -> bool:
