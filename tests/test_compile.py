@@ -64,6 +64,9 @@ def test_mixed_precision_is_compiled_once():
 
 
 def test_a_compiler_that_fails_is_said():
+    with pytest.raises(ValueError, match='compile is 5; it must be True, False or'):
+        compile_networks(small_model(), 5)
+
     def fails(graph, inputs):
         raise RuntimeError('no g++')
 

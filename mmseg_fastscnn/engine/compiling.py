@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 
-def compile_networks(model: nn.Module, options: Mapping) -> None:
+def compile_networks(model: nn.Module, options: Mapping | bool) -> None:
     """Compile a segmentor's backbone and each of its heads, in place.
 
     Nothing else of a step is compiled: the losses have kernels of their own, and what
@@ -17,11 +17,18 @@ def compile_networks(model: nn.Module, options: Mapping) -> None:
     Args:
         model: An `EncoderDecoder`.
         options: Arguments of `torch.compile`, such as
-            `dict(mode='reduce-overhead')`, with which each part is a CUDA graph.
+            `dict(mode='reduce-overhead')`, with which each part is a CUDA graph; True
+            for none.
 
     Raises:
-        ValueError: The compiler does not work on this machine.
+        ValueError: The compiler does not work on this machine, or with these options.
     """
+    options = {} if options is True else options
+    if not isinstance(options, Mapping):
+        raise ValueError(
+            f'compile is {options!r}; it must be True, False or a dict of arguments '
+            f'of torch.compile.'
+        )
     check_compiler(next(model.parameters()).device, options)
     model.backbone.compile(**options)
     auxiliary = model.auxiliary_head

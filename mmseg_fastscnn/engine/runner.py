@@ -277,7 +277,7 @@ class SegRunner(Runner):
         if not isinstance(model, EncoderDecoder):
             super()._maybe_compile(target)
         elif options not in (None, False):
-            compile_networks(model, {} if options is True else options)
+            compile_networks(model, options)
             self.logger.info(
                 'Backbone and heads are compiled: the first steps take minutes.'
             )
