@@ -52,7 +52,6 @@ def check_compiler(device: torch.device, options: Mapping) -> None:
             f'On a CPU it needs a C++ compiler such as g++, on a GPU Triton and a C '
             f'compiler. Install them, or leave out --compile (compile in the config).'
         ) from error
-    torch.compiler.reset()
 
 
 def is_compiled(model: nn.Module) -> bool:
