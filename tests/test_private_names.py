@@ -14,6 +14,7 @@ PACKAGE = ROOT / 'mmseg_fastscnn'
 # file: {name: whose it is}; each has no public counterpart
 USED = {
     'engine/amp.py': {'_clip_grad': OptimWrapper},
+    'engine/compiling.py': {'_compiled_call_impl': torch.nn.Module},
     'engine/data_loaders.py': {'_iterator': DataLoader},
     'engine/log_backends.py': {
         '_wandb': WandbVisBackend,

@@ -2,20 +2,29 @@
 
 There need not be one: `HOST` is renamed, so that every branch for other devices is
 taken, and the operators that wait on CUDA are looked for. Only Triton's kernels are not
-run by it; around them nothing is read.
+run by it; around them nothing is read. `benchmarks/kernels.py` does the same with
+tensors that have no values to be read.
 """
+
+import sys
 
 import pytest
 import torch
+from conftest import ROOT
 from formulas import label_batch
 from mmengine.registry import init_default_scope
 from test_golden import labelled_samples
 from test_inference import small_model
 from test_segmentor import facts
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import FlopCounterMode
 
 from mmseg_fastscnn.evaluation import IoUMetric
 from mmseg_fastscnn.registry import MODELS
+
+sys.path.insert(0, str(ROOT / 'benchmarks'))
+
+import kernels
 
 init_default_scope('mmseg_fastscnn')
 HOST = 'mmseg_fastscnn.ops.host.HOST'
@@ -140,3 +149,34 @@ def test_a_prediction_waits_for_nothing(ori_shape, test_cfg, padding, monkeypatc
         if host == 'none':
             assert waits.found == []
     assert (labels['cpu'] == labels['none']).float().mean() > 0.9999
+
+
+def test_few_operators_and_no_values_are_needed():
+    """Of the whole network, with all that is round it."""
+    step = kernels.training_step(2, (64, 96))
+    assert step.total.operators < 480
+    assert step.parts['optimizer'].operators < 20
+    assert kernels.prediction(torch.float16, 1, (64, 96)).total.operators < 105
+    network = kernels.prediction(torch.float32, 1, (64, 96))
+    model = kernels.build_model().eval().for_inference()
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model(torch.empty(1, 3, 64, 96, device='meta'))
+    assert network.total.flops == counter.get_total_flops()
+
+
+@pytest.mark.parametrize(
+    'reads',
+    [
+        lambda x: x.sum().item(),
+        lambda x: x.cpu(),
+        lambda x: x[x > 0],
+        lambda x: x.unique(),
+        lambda x: x.nonzero(),
+        lambda x: bool((x > 0).all()),
+        lambda x: x.equal(x + 1),
+        lambda x: x.masked_select(x > 0),
+    ],
+)
+def test_a_wait_is_found(reads):
+    with pytest.raises(kernels.Waits), kernels.Operators().of('anything'):
+        reads(torch.empty(2, 3, device='meta'))

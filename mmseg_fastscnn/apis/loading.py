@@ -26,22 +26,26 @@ def init_model(
     cfg_options: dict | None = None,
     weights: str = 'ema',
     dtype: torch.dtype = torch.float32,
+    cuda_graph: bool = False,
 ) -> nn.Module:
     """Build a segmentor and load its weights, ready for `inference_model`.
 
     Args:
         config, checkpoint, device, cfg_options, weights: See `load_model`.
         dtype: Type of the network's weights and activations, e.g. `torch.bfloat16`.
+        cuda_graph: Run the network by a CUDA graph for each of the first eight shapes
+            of inputs, which takes the time of launching its kernels away; more shapes
+            run as without it. Needs a CUDA device.
 
     Returns:
         What `load_model` returns, with batch normalisation folded.
 
     Raises:
-        FileNotFoundError, ValueError: See `load_model`.
+        FileNotFoundError, ValueError: See `load_model`; or `cuda_graph` on a CPU.
     """
     warn_of_slow_bfloat16(dtype)
     model = load_model(config, checkpoint, device, cfg_options, weights)
-    return model.for_inference(dtype)
+    return model.for_inference(dtype, cuda_graph)
 
 
 def load_model(

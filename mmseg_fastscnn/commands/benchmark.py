@@ -62,6 +62,11 @@ def parse_args(parser: ArgumentParser, words: Sequence[str] | None) -> Namespace
     parser.add_argument(
         '--device', help='e.g. cuda:1 (default: the best there is; of files, cpu)'
     )
+    parser.add_argument(
+        '--cuda-graph',
+        action='store_true',
+        help='run checkpoints by CUDA graphs, one for each size of images',
+    )
     parser.add_argument('--repeat', type=int, default=50, help='number of timed images')
     options.add_data_root(parser)
     args = parser.parse_args(words)
@@ -153,7 +158,9 @@ def time_checkpoint(file: str | None, args: Namespace) -> Timing:
     reuse_large_blocks()  # as commands do
     config = load_config(args.config, args.cfg_options, args.data_root)
     dtype = getattr(torch, args.dtype)
-    model = init_model(config, file, args.device, dtype=dtype)
+    model = init_model(
+        config, file, args.device, dtype=dtype, cuda_graph=args.cuda_graph
+    )
     dataset = DATASETS.build(config.test_dataloader.dataset)
     seconds = stage_seconds(model, dataset, args.repeat)
     size = tuple(dataset[0]['inputs'].shape[1:])

@@ -78,6 +78,11 @@ def add_settings(parser: ArgumentParser) -> None:
         help='of a checkpoint, default fp32; exported files have their own',
     )
     parser.add_argument(
+        '--cuda-graph',
+        action='store_true',
+        help='run a checkpoint by CUDA graphs, one for each size of frames',
+    )
+    parser.add_argument(
         '--smooth',
         type=float,
         default=0,
@@ -137,7 +142,9 @@ def main(args: Namespace) -> None:
     sources = find_sources(args.source, print_note)
     size = tuple(args.size) if args.size else None
     predictor = Predictor(
-        args.model, args.config, size, args.device, precision=args.precision
+        *(args.model, args.config, size, args.device),
+        precision=args.precision,
+        cuda_graph=args.cuda_graph,
     )
     flicker = Flicker()
     with StopSignals(SIGNALS) as stop, FrameProgress(sources) as progress:

@@ -93,6 +93,11 @@ def add_settings(parser: ArgumentParser) -> None:
         '--amp', action='store_true', help='mixed precision: fp16 on CUDA, bf16 on CPU'
     )
     parser.add_argument(
+        '--compile',
+        action='store_true',
+        help='compile the network (torch.compile), for long runs on a GPU',
+    )
+    parser.add_argument(
         '--seed', type=int, help='seed of weights, order of images and augmentation'
     )
     parser.add_argument(
@@ -254,6 +259,8 @@ def apply_settings(config: Config, args: Namespace) -> None:
     """Set precision, learning rate and randomness of the run."""
     if args.amp:
         config.optim_wrapper.type = 'AmpOptimWrapper'
+    if args.compile and not config.get('compile'):
+        config.compile = True
     if args.no_auto_scale_lr and config.get('auto_scale_lr'):
         config.auto_scale_lr.enable = False
     if args.max_bad_steps is not None:

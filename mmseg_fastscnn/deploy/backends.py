@@ -35,6 +35,7 @@ class Predictor:
             device for checkpoints.
         threads: Number of CPU threads; by default the runtime's own choice.
         precision: 'fp32' (by default), 'bf16' or 'fp16', of a checkpoint.
+        cuda_graph: Whether a checkpoint runs by CUDA graphs; see `TorchRuntime`.
 
     Attributes:
         description: What the file says of itself.
@@ -53,6 +54,7 @@ class Predictor:
         device: str | None = None,
         threads: int | None = None,
         precision: str | None = None,
+        cuda_graph: bool = False,
     ):
         path = Path(file)
         if not path.exists():
@@ -60,12 +62,14 @@ class Predictor:
         if path.suffix in CHECKPOINTS:
             from mmseg_fastscnn.deploy.torch_runtime import TorchRuntime
 
-            self.runtime = TorchRuntime(path, config, device, precision or 'fp32')
+            self.runtime = TorchRuntime(
+                path, config, device, precision or 'fp32', cuda_graph
+            )
         elif path.suffix in RUNTIMES:
-            if config or precision:
+            if config or precision or cuda_graph:
                 raise ValueError(
                     f'{path} was exported: what it needs of a config and its precision '
-                    f'are inside. Leave out config and precision.'
+                    f'are inside. Leave out config, precision and cuda_graph.'
                 )
             self.runtime = RUNTIMES[path.suffix](path, device or 'cpu', threads)
         elif path.is_dir():

@@ -12,6 +12,7 @@ from mmseg_fastscnn import __version__
 from mmseg_fastscnn.apis import init_model, loaded_dtypes, test_data_of
 from mmseg_fastscnn.deploy.description import Description
 from mmseg_fastscnn.deploy.frame_model import FrameModel
+from mmseg_fastscnn.ops.cuda_graphs import CudaGraphs, check_cuda_graph
 
 DTYPES = dict(fp32=torch.float32, bf16=torch.bfloat16, fp16=torch.float16)
 
@@ -24,6 +25,11 @@ class TorchRuntime:
         config: Config of a checkpoint that does not hold its own.
         device: Device of the model; by default the best there is.
         precision: 'fp32', 'bf16' or 'fp16'.
+        cuda_graph: Run all from frame to logits by a CUDA graph for each size; see
+            `CudaGraphs`.
+
+    Raises:
+        ValueError: `cuda_graph` is asked for on a CPU.
     """
 
     def __init__(
@@ -32,10 +38,14 @@ class TorchRuntime:
         config: str | Path | None = None,
         device: str | None = None,
         precision: str = 'fp32',
+        cuda_graph: bool = False,
     ):
         model = init_model(config, path, device, dtype=DTYPES[precision])
         self.model = FrameModel(model, 'logits', 'operator').eval()
         self.device = next(model.parameters()).device
+        if cuda_graph:
+            check_cuda_graph(self.device)
+            self.model = CudaGraphs(self.model, self.model.parameters)
         self.description = describe(model, 'logits', precision, checkpoint=path)
 
     @torch.inference_mode()

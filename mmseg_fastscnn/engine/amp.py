@@ -9,6 +9,7 @@ from mmengine.device import get_device
 from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
 
+from mmseg_fastscnn.engine.compiling import is_compiled
 from mmseg_fastscnn.machine import low_precision, warn_of_slow_bfloat16
 from mmseg_fastscnn.registry import OPTIM_WRAPPERS
 
@@ -57,11 +58,12 @@ class AmpOptimWrapper(OptimWrapper):
     @contextmanager
     def optim_context(self, model: nn.Module):
         """Run the forward pass in low precision."""
-        on_cpu = self.device_type == 'cpu'
+        # a layer that is patched anew in each step would be compiled anew
+        patches = self.device_type == 'cpu' and not is_compiled(model)
         with (
             super().optim_context(model),
             torch.autocast(self.device_type, dtype=self.dtype),
-            slow_layers_in_float32(model) if on_cpu else nullcontext(),
+            slow_layers_in_float32(model) if patches else nullcontext(),
         ):
             yield
 

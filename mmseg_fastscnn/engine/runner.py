@@ -22,6 +22,7 @@ from mmseg_fastscnn.datasets.sampler import RunSampler
 from mmseg_fastscnn.engine.agreement import AgreementHook, check_config_and_code
 from mmseg_fastscnn.engine.bad_steps import MAX_BAD_STEPS, BadStepsHook
 from mmseg_fastscnn.engine.class_weights import ClassWeightHook
+from mmseg_fastscnn.engine.compiling import compile_networks
 from mmseg_fastscnn.engine.data_loaders import (
     end_workers,
     shielded,
@@ -55,7 +56,7 @@ from mmseg_fastscnn.engine.terminal import is_shown
 from mmseg_fastscnn.engine.validation_record import ValidationRecordHook
 from mmseg_fastscnn.engine.work_dir import last_checkpoint
 from mmseg_fastscnn.machine import set_aside_broken_torchvision
-from mmseg_fastscnn.models.segmentor import unwrapped
+from mmseg_fastscnn.models.segmentor import EncoderDecoder, unwrapped
 from mmseg_fastscnn.registry import RUNNERS
 from mmseg_fastscnn.results import CONFIG, is_ours
 from mmseg_fastscnn.writing import write_file
@@ -264,6 +265,21 @@ class SegRunner(Runner):
                 '%s cannot start in the middle: the images of earlier iterations are '
                 'loaded once more.',
                 type(sampler).__name__,
+            )
+
+    def _maybe_compile(self, target: str) -> None:
+        """Compile the networks if the config says so; mmengine would compile `target`.
+
+        That is the whole step, most of which is Python, and is compiled piece by piece.
+        Models of other kinds are left to mmengine.
+        """
+        options, model = self.cfg.get('compile'), unwrapped(self.model)
+        if not isinstance(model, EncoderDecoder):
+            super()._maybe_compile(target)
+        elif options not in (None, False):
+            compile_networks(model, options)
+            self.logger.info(
+                'Backbone and heads are compiled: the first steps take minutes.'
             )
 
     def gather_rank_states(self) -> None:

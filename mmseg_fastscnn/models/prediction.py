@@ -17,6 +17,7 @@ from mmseg_fastscnn.models.views import (
 )
 from mmseg_fastscnn.ops import host
 from mmseg_fastscnn.ops.bilinear import View
+from mmseg_fastscnn.ops.cuda_graphs import CudaGraphs, check_cuda_graph
 from mmseg_fastscnn.ops.tile_argmax import interpolated_argmax
 from mmseg_fastscnn.ops.upsample_argmax import upsample_argmax
 from mmseg_fastscnn.structures import SegDataSample
@@ -32,12 +33,14 @@ class BaseSegmentor(BaseModel):
         decode_head: From features to logits.
         test_cfg: How to predict; see `EncoderDecoder`.
         for_inference_only: Whether `for_inference` was called.
+        graphs: What runs the network in place of `network`, if asked for there.
     """
 
     backbone: nn.Module
     decode_head: nn.Module
     test_cfg: TestCfg
     for_inference_only = False
+    graphs: CudaGraphs | None = None
 
     @property
     def num_classes(self) -> int:
@@ -137,7 +140,9 @@ class BaseSegmentor(BaseModel):
         labels = torch.from_numpy(labels)[None]
         return window.crop(labels) if is_cropped_last else labels
 
-    def for_inference(self, dtype: torch.dtype = torch.float32) -> 'BaseSegmentor':
+    def for_inference(
+        self, dtype: torch.dtype = torch.float32, cuda_graph: bool = False
+    ) -> 'BaseSegmentor':
         """Bring backbone and decode head into their inference form; return the model.
 
         It then predicts the same, faster, but cannot be trained or load checkpoints.
@@ -146,5 +151,15 @@ class BaseSegmentor(BaseModel):
         Args:
             dtype: Type of the network's weights and activations, for instance
                 `torch.bfloat16`; its logits become float32.
+            cuda_graph: Run the network by a CUDA graph for each shape of the inputs;
+                see `CudaGraphs`.
+
+        Raises:
+            ValueError: `cuda_graph` is asked for on a CPU.
         """
-        return into_inference_form(self, dtype)
+        into_inference_form(self, dtype)
+        self.graphs = None
+        if cuda_graph:
+            check_cuda_graph(next(self.parameters()).device)
+            self.graphs = CudaGraphs(self.network, self.parameters)
+        return self

@@ -95,8 +95,13 @@ class EncoderDecoder(BaseSegmentor):
         if mode == 'predict':
             return self.predict(inputs, data_samples)
         if mode == 'tensor':
-            return self.decode_head(self.extract_feat(inputs))
+            by_graph = self.graphs is not None and not self.training
+            return (self.graphs if by_graph else self.network)(inputs)
         raise ValueError(f"mode is {mode!r}; it must be 'loss', 'predict' or 'tensor'.")
+
+    def network(self, inputs: Tensor) -> Tensor:
+        """Return the decode head's logits (N, out_channels, H / 8, W / 8)."""
+        return self.decode_head(self.extract_feat(inputs))
 
     def extract_feat(self, inputs: Tensor) -> tuple[Tensor, ...]:
         """Return the backbone's features; in channels_last, twice as fast on CPUs."""

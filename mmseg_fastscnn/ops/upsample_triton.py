@@ -20,7 +20,13 @@ from torch import Tensor
 from mmseg_fastscnn.ops.bilinear import source_position
 from mmseg_fastscnn.structures import IGNORED
 
-PIXELS = 128  # output pixels, or logits, that a program has side by side
+# Output pixels, or logits, that a program has side by side. With Triton's four warps
+# each thread has one: its logits are read through the cache, neighbours in a row share
+# them, and 32 to 40 registers without spills let at least 1,536 of a multiprocessor's
+# 2,048 threads wait for memory at a time (benchmarks/triton_kernels.py). There is
+# nothing to overlap by stages, and no autotuning: it would time kernels in the first
+# steps of each size, and its choice would differ from run to run.
+PIXELS = 128
 
 
 class Grid(NamedTuple):

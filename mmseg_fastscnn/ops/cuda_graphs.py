@@ -1,0 +1,94 @@
+"""Functions of one tensor as CUDA graphs: all their kernels in one launch."""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from mmseg_fastscnn.ops import host
+
+Function = Callable[[Tensor], Tensor]
+MOST = 8  # shapes that get a graph; ms+flip has six sizes
+WARM_UP = 3  # calls before a capture, in which cuDNN chooses its kernels
+
+
+class Captured(NamedTuple):
+    """A graph, and the tensors that it reads and writes in every replay."""
+
+    inputs: Tensor
+    output: Tensor
+    replay: Callable[[], None]
+
+
+class CudaGraphs:
+    """Calls a function of one tensor by a CUDA graph for each shape.
+
+    The first `MOST` shapes get one, at their first call; others, and calls that may be
+    asked for gradients, run as they are. Results are copied out of the graph, so they
+    stay when the next one is computed. A copy or a pickle has no graphs yet.
+
+    Args:
+        function: It must start the same kernels in each call, wait for nothing, and
+            read no tensors but its argument and the weights.
+        weights: Gives the weights. The first one's place in memory tells whether they
+            are still those of a graph: `model.to(...)` moves them.
+    """
+
+    def __init__(self, function: Function, weights: Callable[[], Iterator[Tensor]]):
+        self.function = function
+        self.weights = weights
+        self.graphs: dict[tuple, Captured] = {}
+        self.pool: object = None
+
+    def __call__(self, x: Tensor) -> Tensor:
+        if x.device.type == host.HOST or torch.is_grad_enabled():
+            return self.function(x)
+        place = next(self.weights()).data_ptr()
+        key = (x.shape, x.stride(), x.dtype, x.device, place)
+        if key not in self.graphs:
+            if len(self.graphs) == MOST:
+                return self.function(x)
+            self.graphs[key] = self._captured(x)
+        graph = self.graphs[key]
+        graph.inputs.copy_(x)
+        graph.replay()
+        return graph.output.clone()
+
+    def _captured(self, x: Tensor) -> Captured:
+        """Capture a call; all graphs share their memory, as they run in turn."""
+        if self.pool is None and x.is_cuda:
+            self.pool = torch.cuda.graph_pool_handle()
+        # tensors made in inference mode could not be written to outside of it
+        with torch.inference_mode(False), torch.no_grad():
+            return captured(self.function, x.clone(), self.pool)
+
+    def __getstate__(self) -> dict:
+        return vars(self) | dict(graphs={}, pool=None)
+
+
+def captured(function: Function, inputs: Tensor, pool: object) -> Captured:
+    """Capture a call of a function, after some on the side.
+
+    Only this thread's calls are watched: others may read and copy images meanwhile.
+    """
+    with torch.cuda.device_of(inputs):
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            for _ in range(WARM_UP):
+                function(inputs)
+        torch.cuda.current_stream().wait_stream(stream)
+        graph = torch.cuda.CUDAGraph()
+        options = dict(pool=pool, stream=stream, capture_error_mode='thread_local')
+        with torch.cuda.graph(graph, **options):
+            output = function(inputs)
+    return Captured(inputs, output, graph.replay)
+
+
+def check_cuda_graph(device: torch.device) -> None:
+    """Raise ValueError if a device has no CUDA graphs."""
+    if device.type != 'cuda':
+        raise ValueError(
+            f'cuda_graph needs a CUDA device, and the model is on {device}.'
+        )
