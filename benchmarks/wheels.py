@@ -4,8 +4,8 @@
     PIP_NO_INDEX=1 PIP_FIND_LINKS=wheels pip install mmengine mmcv-lite ...
     PIP_NO_INDEX=1 PIP_FIND_LINKS=wheels python benchmarks/gpu.py
 
-torch is not in it: take that machine's own. Both machines should have the same version
-of Python, since some wheels are for one.
+torch, NumPy, OpenCV, Matplotlib and PyYAML are that machine's own. Both machines should
+have the same version of Python, since some wheels are for one.
 """
 
 import subprocess
@@ -13,7 +13,7 @@ import sys
 
 from compare_mmseg import PEER
 
-# what this project needs beside torch, NumPy and OpenCV, and what these need
+# what this project needs beside these
 OURS = ['mmengine==0.10.7', 'mmcv-lite==2.2.0', 'addict', 'termcolor', 'yapf']
 OURS += ['platformdirs', 'rich', 'markdown-it-py', 'mdurl', 'pygments', 'safetensors']
 
