@@ -25,6 +25,7 @@ import sys
 import sysconfig
 import time
 import venv
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -69,6 +70,7 @@ def main() -> None:
     out = args.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
     pythons = dict(ours=sys.executable, mmsegmentation=str(peer_python(out)))
+    draw_streets(out / 'data', num_val=40)
     config = prepare(out, Path(pythons['mmsegmentation']), args.checkpoint)
     results = {}
     for work in args.work:
@@ -108,12 +110,16 @@ def peer_python(out: Path) -> Path:
     return python
 
 
-def prepare(out: Path, python: Path, checkpoint: str) -> Path:
-    """Write the images, weights and config that both sides read; return the config."""
-    data = out / 'data'
+def draw_streets(data: Path, num_val: int) -> None:
+    """Write street scenes of 1024x2048: 8 to train on, and some to evaluate."""
     streets = [ROOT / 'tools/make_toy_streets.py', data / 'streets']
-    counts = ['--size', '1024', '2048', '--num-train', '8', '--num-val', '40']
+    counts = ['--size', '1024', '2048', '--num-train', '8', '--num-val', str(num_val)]
     subprocess.run([sys.executable, *streets, *counts], check=True)
+
+
+def prepare(out: Path, python: Path, checkpoint: str) -> Path:
+    """Write the labels, weights and config that both sides read; return the config."""
+    data = out / 'data'
     sys.path.insert(0, str(ROOT))
     from mmseg_fastscnn.checkpoint import read_checkpoint
     from mmseg_fastscnn.datasets import CityscapesDataset
@@ -151,9 +157,18 @@ def prepare(out: Path, python: Path, checkpoint: str) -> Path:
 
 
 def run(
-    work: str, side: str, python: str, config: Path, out: Path, clock: str = 'wall'
+    work: str,
+    side: str,
+    python: str,
+    config: Path,
+    out: Path,
+    clock: str = 'wall',
+    more: Sequence = (),
 ) -> dict:
-    """Do one piece of work in a new process of one side; `cpu` with one thread."""
+    """Do one piece of work in a new process of one side; `cpu` with one thread.
+
+    `more` are further arguments of `work.py`.
+    """
     threads = os.cpu_count() if clock == 'wall' else 1
     env = dict(os.environ, MKL_NUM_THREADS='', OMP_NUM_THREADS=str(threads))
     env = {key: value for key, value in env.items() if value}
@@ -163,7 +178,7 @@ def run(
     result = out / f'{work}.json'
     command = [python, ROOT / 'benchmarks/work.py', side, work, '--config', config]
     command += ['--checkpoint', out / 'weights.pth', '--data', out / 'data/both']
-    call([*command, '--out', result, '--clock', clock], env)
+    call([*command, '--out', result, '--clock', clock, *more], env)
     return json.loads(result.read_text())
 
 

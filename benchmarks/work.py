@@ -1,7 +1,8 @@
 """Do one piece of work with this project or with mmsegmentation, and time it.
 
 `compare_mmseg.py` starts it in the environment of either side. It writes one JSON file:
-the seconds of each repetition, the peak memory of the process in MiB, and the answer,
+the seconds of each repetition, the peak memory in MiB (of the process, or allocated on
+the GPU), and the answer,
 on which the two sides must agree.
 """
 
@@ -35,7 +36,7 @@ def build(registry: str, settings: dict):
 
 def load_model(settings: dict):
     """Build a model or its ms+flip wrapper; return it and the model with weights."""
-    model = revert_sync_batchnorm(build('MODELS', settings))
+    model = revert_sync_batchnorm(build('MODELS', settings)).to(ARGS.device)
     inner = getattr(model, 'module', model)
     inner.load_state_dict(torch.load(ARGS.checkpoint, weights_only=True))
     return model, inner
@@ -71,23 +72,29 @@ def repeated(function, count: int) -> tuple[list[float], object]:
     """
     first = function()
     seconds = []
+    if ARGS.device == 'cuda':  # which chooses its kernels in the first calls
+        for _ in range(5):
+            function()
+        torch.cuda.synchronize()
     for _ in range(count):
         began = CLOCKS[ARGS.clock]()
         function()
+        if ARGS.device == 'cuda':  # its work goes on after the call has returned
+            torch.cuda.synchronize()
         seconds.append(CLOCKS[ARGS.clock]() - began)
     return seconds, first
 
 
 def train_step(config: Config, amp: bool = False):
-    """Time forward, loss, backward and update: 4 images of 512x1024, three heads."""
+    """Time forward, loss, backward and update: images of 512x1024, three heads."""
     model, _ = load_model(config.model)
     model.train()
     torch.manual_seed(0)
     rows, columns = slice(256, 256 + CROP[0]), slice(512, 512 + CROP[1])
-    samples = [scene(k) for k in range(4)]
+    samples = [scene(k % 8) for k in range(ARGS.batch)]
     cuts = [(image[rows, columns], label[rows, columns]) for image, label in samples]
     wrapper = dict(config.optim_wrapper)
-    if amp and SIDE == 'ours':  # the peer's needs a GPU; it stays in float32
+    if amp and (SIDE == 'ours' or ARGS.device == 'cuda'):  # the peer's needs a GPU
         wrapper['type'] = 'AmpOptimWrapper'
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
     wrapper = build('OPTIM_WRAPPERS', dict(type=wrapper['type'], optimizer=optimizer))
@@ -96,7 +103,7 @@ def train_step(config: Config, amp: bool = False):
         batch = batch_of([packed_inputs(*cut) for cut in cuts])
         return model.train_step(batch, wrapper)
 
-    seconds, first = repeated(step, 4)
+    seconds, first = repeated(step, 4 if ARGS.device == 'cpu' else 20)
     return seconds, {name: float(value.detach()) for name, value in first.items()}
 
 
@@ -112,9 +119,9 @@ def predict(config: Config, dtype: str = 'float32'):
         batch = batch_of([dict(sample, data_samples=sample['data_samples'].clone())])
         with torch.no_grad():
             result = model.test_step(batch)[0]
-        return result.pred_sem_seg.data.to(torch.uint8).numpy()
+        return result.pred_sem_seg.data.to(torch.uint8).cpu().numpy()
 
-    seconds, labels = repeated(work, 12)
+    seconds, labels = repeated(work, 12 if ARGS.device == 'cpu' else 100)
     return seconds, save(labels)
 
 
@@ -141,9 +148,9 @@ def ms_flip(config: Config):
         }
         with torch.no_grad():
             result = model.test_step(batch)[0]
-        return result.pred_sem_seg.data.to(torch.uint8).numpy()
+        return result.pred_sem_seg.data.to(torch.uint8).cpu().numpy()
 
-    seconds, labels = repeated(work, 1)
+    seconds, labels = repeated(work, 1 if ARGS.device == 'cpu' else 5)
     return seconds, save(labels)
 
 
@@ -199,6 +206,8 @@ def main() -> None:
     config.default_scope = None
     seconds, answer = WORK[ARGS.work](config)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    if ARGS.device == 'cuda':
+        peak = torch.cuda.max_memory_allocated() / 2**20
     ARGS.out.write_text(json.dumps(dict(seconds=seconds, peak=peak, answer=answer)))
 
 
@@ -211,6 +220,8 @@ if __name__ == '__main__':
     parser.add_argument('--data', type=Path, required=True)
     parser.add_argument('--out', type=Path, required=True)
     parser.add_argument('--clock', choices=CLOCKS, default='wall')
+    parser.add_argument('--device', choices=['cpu', 'cuda'], default='cpu')
+    parser.add_argument('--batch', type=int, default=4, help='of a training step')
     ARGS = parser.parse_args()
     SIDE = ARGS.side
     sys.exit(main())

@@ -19,7 +19,11 @@ from mmseg_fastscnn.checkpoint import read_checkpoint
 from mmseg_fastscnn.commands import entrance
 from mmseg_fastscnn.engine import missing_ranks
 from mmseg_fastscnn.engine.agreement import check_same
-from mmseg_fastscnn.engine.processes import all_processes, join_on_cpus
+from mmseg_fastscnn.engine.processes import (
+    all_processes,
+    data_parallel_settings,
+    join_on_cpus,
+)
 from mmseg_fastscnn.registry import MODELS
 
 init_default_scope('mmseg_fastscnn')
@@ -100,11 +104,18 @@ def batches() -> dict[str, tuple]:
     return {'head': (features, label), 'network': (images, label)}
 
 
-def gradients(model: Losses, kind: str, samples: slice, wrapped: bool = False) -> dict:
-    """Gradients of some of the samples; if wrapped, averaged over the processes."""
+def gradients(
+    model: Losses, kind: str, samples: slice, wrapped: dict | None = None
+) -> dict:
+    """Gradients of some of the samples; if wrapped, averaged over the processes.
+
+    `wrapped` are arguments of torch's wrapper.
+    """
     data, label = (part[samples] for part in batches()[kind])
     batch = ([data], label) if kind == 'head' else (data, labelled_samples(label))
-    called = DistributedDataParallel(model) if wrapped else model  # kept to the end
+    called = model  # kept to the end
+    if wrapped is not None:
+        called = DistributedDataParallel(model, **wrapped)
     called(*batch).backward()
     return {name: p.grad for name, p in model.named_parameters()}
 
@@ -113,8 +124,12 @@ def all_gradients(rank: int) -> dict[str, dict]:
     """Gradients of each loss and of the network, by two processes with a half each."""
     half = slice(2 * rank, 2 * rank + 2)
     losses = {**EQUAL, **UNEQUAL}
-    found = {k: gradients(head(v), 'head', half, True) for k, v in losses.items()}
-    return dict(found, network=gradients(network(), 'network', half, True))
+    ours = data_parallel_settings(find_unused_parameters=False)
+    ours.pop('type')
+    found = {k: gradients(head(v), 'head', half, ours) for k, v in losses.items()}
+    found['network'] = gradients(network(), 'network', half, ours)
+    found['torch defaults'] = gradients(network(), 'network', half, {})
+    return found
 
 
 def as_second_process(port_of: dict[str, str]) -> None:
@@ -203,6 +218,7 @@ def check_gradients(found: dict[str, dict]) -> None:
     whole, halves = slice(0, 4), (slice(0, 2), slice(2, 4))
     expected = {k: gradients(head(v), 'head', whole) for k, v in EQUAL.items()}
     expected['network'] = gradients(network(), 'network', whole)
+    assert distance(found['network'], found['torch defaults']) == 0  # any buckets
     for name, gradient in expected.items():
         assert distance(found[name], gradient) < 1e-6, name
     for name, loss in UNEQUAL.items():

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 SHIPPED = {'streets': Path(__file__).parent / 'fast_scnn_streets.safetensors'}

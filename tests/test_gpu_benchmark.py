@@ -1,0 +1,81 @@
+"""`benchmarks/gpu.py` without a GPU: its steps, and what it does when one fails."""
+
+import json
+import os
+import sys
+import time
+
+import pytest
+from conftest import ROOT
+
+sys.path.insert(0, str(ROOT / 'benchmarks'))
+import gpu
+
+CPU = ['--device', 'cpu', '--quick']
+PARTS = ['machine', 'label_map', 'cross_entropy', 'golden', 'b1 graph', 'b1 eager f']
+PARTS += ['b32 product float32', 'b32 graph float32', 'setup']
+
+
+def crash(at) -> dict:
+    os.abort()
+
+
+def hang(at) -> dict:
+    time.sleep(600)
+
+
+def count_calls(at) -> dict:
+    with (at.out / 'calls').open('a') as file:
+        file.write('x')
+    return dict(calls=1)
+
+
+def rows(out) -> dict:
+    return json.loads((out / 'results.json').read_text())['rows']
+
+
+def test_the_steps_run(tmp_path):
+    gpu.main([*CPU, '--out', str(tmp_path), '--steps', *PARTS])
+    found = rows(tmp_path)
+    status = {name: row['status'] for name, row in found.items()}
+    assert status.pop('setup/peer') == 'not seen'
+    assert set(status.values()) == {'done'} and len(status) >= 10, found
+    assert found['correct/cross_entropy']['cases'] > 50
+    assert found['prediction/b1 graph float32']['copying_images_per_s'] > 0
+    table = (tmp_path / 'table.md').read_text()
+    assert '| label_map, 0.7 of the memory bandwidth | ' in table
+    assert table.count('not measured') == 5  # peer's and feeding's
+
+
+def test_a_failed_step_spoils_only_its_row(tmp_path):
+    place = __name__
+    steps = [
+        gpu.Step('test/crash', f'{place}:crash'),
+        gpu.Step('test/hang', f'{place}:hang', limit=2),
+        gpu.Step('test/count', f'{place}:count_calls'),
+    ]
+    for _ in range(2):  # the second call leaves the finished row alone
+        gpu.main([*CPU, '--out', str(tmp_path)], steps)
+        found = rows(tmp_path)
+        status = [found[step.name]['status'] for step in steps]
+        assert status == ['crashed', 'overran', 'done']
+        assert '-6' in found['test/crash']['why']
+    assert (tmp_path / 'calls').read_text() == 'x'
+    again = gpu.to_do(steps[::-1], {'test/hang': found['test/hang']}, None)
+    assert [step.name for step in again] == ['test/count', 'test/crash', 'test/hang']
+
+
+def test_without_a_gpu_one_sentence(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr('torch.cuda.is_available', lambda: False)
+    with pytest.raises(SystemExit) as ended:
+        gpu.main(['--out', str(tmp_path / 'none')])
+    said = capsys.readouterr().err
+    assert ended.value.code == 2 and said.count('\n') == 1
+    assert 'No CUDA device' in said and not (tmp_path / 'none').exists()
+
+
+def test_results_of_another_machine_are_refused(tmp_path):
+    report = dict(machine=dict(device='another'), rows={})
+    (tmp_path / 'results.json').write_text(json.dumps(report))
+    with pytest.raises(SystemExit, match='of another machine'):
+        gpu.main([*CPU, '--out', str(tmp_path)], [])
