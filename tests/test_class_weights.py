@@ -4,13 +4,17 @@ import re
 
 import numpy as np
 import pytest
+import torch
 from conftest import ROOT, TOY, free_port, run, small_run
 from mmengine.dataset import ClassBalancedDataset, ConcatDataset, RepeatDataset
+from mmengine.hooks import EMAHook
 from PIL import Image
 
+from mmseg_fastscnn.config import load_config
 from mmseg_fastscnn.datasets import CityscapesDataset
 from mmseg_fastscnn.datasets.cityscapes import CLASSES
 from mmseg_fastscnn.datasets.class_weights import balanced_weights, class_pixel_counts
+from mmseg_fastscnn.engine.runner import SegRunner
 
 
 def streets_data(root, split: str) -> CityscapesDataset:
@@ -65,6 +69,45 @@ def test_balanced_weights():
     assert balanced_weights(counts, 'median_frequency') == pytest.approx(median)
     with pytest.raises(ValueError, match="class_weight is 'atuo'; it must be"):
         balanced_weights(counts, 'atuo')
+
+
+def trained(class_weight, streets, work_dir) -> SegRunner:
+    """Train 3 steps with averaged weights, and validate them."""
+    average = dict(type='EMAHook', momentum=0.1, update_buffers=True)
+    loss = dict(type='CrossEntropyLoss', class_weight=class_weight)
+    settings = {
+        'custom_hooks': [average],
+        'model.decode_head.loss_decode': loss,
+        'train_cfg.max_iters': 3,
+        'train_cfg.val_interval': 3,
+        'train_dataloader.num_workers': 0,
+        'val_dataloader.num_workers': 0,
+        'randomness': dict(seed=0),
+    }
+    config = load_config(TOY, settings, str(streets), str(work_dir))
+    runner = SegRunner.from_cfg(config)
+    runner.train()
+    return runner
+
+
+def test_averaged_weights_are_those_of_given_class_weights(streets, tmp_path):
+    """The average is a copy of the model: what is counted must be there before."""
+    given = balanced_weights(counted(streets, 'train'), 'enet').tolist()
+    runs = [
+        trained(weights, streets, tmp_path / str(k))
+        for k, weights in enumerate(['auto', given])
+    ]
+    averages = [
+        next(hook.ema_model for hook in run.hooks if isinstance(hook, EMAHook))
+        for run in runs
+    ]
+    for one, other in (averages, [run.model for run in runs]):
+        assert one.state_dict().keys() == other.state_dict().keys()
+        for name, value in one.state_dict().items():
+            torch.testing.assert_close(value, other.state_dict()[name], rtol=0, atol=0)
+    # the auxiliary heads come after the weights in the model
+    name = 'auxiliary_head.0.convs.0.bn.running_mean'
+    assert not torch.equal(averages[0].module.state_dict()[name], torch.zeros(32))
 
 
 CONFIG = """

@@ -23,7 +23,9 @@ class ClassWeightHook(Hook):
     the weights are logged. A resumed run counts again.
     """
 
-    def before_train(self, runner) -> None:
+    priority = 'HIGH'  # before EMAHook copies the model, which then has the weights, too
+
+    def before_run(self, runner) -> None:
         """Count the classes and set the weights, if a loss waits for them.
 
         Raises:
