@@ -108,6 +108,8 @@ def test_averaged_weights_are_those_of_given_class_weights(streets, tmp_path):
     # the auxiliary heads come after the weights in the model
     name = 'auxiliary_head.0.convs.0.bn.running_mean'
     assert not torch.equal(averages[0].module.state_dict()[name], torch.zeros(32))
+    checkpoint, options = tmp_path / '0/iter_3.pth', ['--data-root', streets]
+    assert 'mIoU' in run('tools/test.py', checkpoint, *options)  # which counts nothing
 
 
 CONFIG = """

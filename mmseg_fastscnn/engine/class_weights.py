@@ -23,10 +23,12 @@ class ClassWeightHook(Hook):
     the weights are logged. A resumed run counts again.
     """
 
-    priority = 'HIGH'  # before EMAHook copies the model, which then has the weights, too
+    priority = (
+        'HIGH'  # before EMAHook copies the model, which then has the weights, too
+    )
 
     def before_run(self, runner) -> None:
-        """Count the classes and set the weights, if a loss waits for them.
+        """Count the classes and set the weights, if a loss of a training waits for them.
 
         Raises:
             ValueError: `class_weight` names no form, or a label is missing.
@@ -36,7 +38,7 @@ class ClassWeightHook(Hook):
             for part in runner.model.modules()
             if isinstance(part, ClassWeights) and part.form is not None
         ]
-        if not waiting:
+        if not waiting or not runner.trains:
             return
         for part in waiting:
             check_form(part.form)
