@@ -98,10 +98,10 @@ def test_averaged_weights_are_those_of_given_class_weights(streets, tmp_path):
         for k, weights in enumerate(['auto', given])
     ]
     averages = [
-        next(hook.ema_model for hook in run.hooks if isinstance(hook, EMAHook))
-        for run in runs
+        next(hook.ema_model for hook in runner.hooks if isinstance(hook, EMAHook))
+        for runner in runs
     ]
-    for one, other in (averages, [run.model for run in runs]):
+    for one, other in (averages, [runner.model for runner in runs]):
         assert one.state_dict().keys() == other.state_dict().keys()
         for name, value in one.state_dict().items():
             torch.testing.assert_close(value, other.state_dict()[name], rtol=0, atol=0)

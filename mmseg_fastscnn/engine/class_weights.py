@@ -28,7 +28,7 @@ class ClassWeightHook(Hook):
     )
 
     def before_run(self, runner) -> None:
-        """Count the classes and set the weights, if a loss of a training waits for them.
+        """Count the classes and set the weights, if a training's loss waits for them.
 
         Raises:
             ValueError: `class_weight` names no form, or a label is missing.
