@@ -23,9 +23,7 @@ class ClassWeightHook(Hook):
     the weights are logged. A resumed run counts again.
     """
 
-    priority = (
-        'HIGH'  # before EMAHook copies the model, which then has the weights, too
-    )
+    priority = 'HIGH'  # before EMAHook copies the model
 
     def before_run(self, runner) -> None:
         """Count the classes and set the weights, if a training's loss waits for them.
