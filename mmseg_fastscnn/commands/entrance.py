@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from mmengine.dist import is_main_process
+from mmengine.dist import is_distributed, is_main_process
 from mmengine.logging import MMLogger
 
 from mmseg_fastscnn.commands import MISTAKE
@@ -50,16 +50,18 @@ def run_command(main: Callable[[], None], name: str | None = None) -> None:
             say(str(error))
         leave_process_group(MISTAKE)
     except Exception as error:
-        message = mistake(error)
-        if message is not None:
-            log_traceback(error)
-            say(message)
-            sys.exit(MISTAKE)
-        if not lost_others(error):
+        is_lost = lost_others(error)
+        message = None if is_lost else mistake(error)
+        if message is None and not is_lost:
             raise
         log_traceback(error)
-        report_missing(error, say)
-        end_at_once(MISTAKE)
+        if is_lost:
+            report_missing(error, say)
+        else:
+            say(message)
+        if is_distributed():  # NCCL may wait for the others in Python's shutdown
+            end_at_once(MISTAKE)
+        sys.exit(MISTAKE)
     leave_process_group()
 
 

@@ -6,7 +6,7 @@ import traceback
 from pathlib import Path
 
 import mmseg_fastscnn
-from mmseg_fastscnn.commands.dead_worker import explain
+from mmseg_fastscnn.commands import dead_worker, gpu_errors
 
 PACKAGE = Path(mmseg_fastscnn.__file__).parent
 # torch shows the error of a data loading worker as its traceback in text.
@@ -22,13 +22,13 @@ def mistake(error: Exception) -> str | None:
     A ValueError, ImportError or OSError from a `raise` statement of this project is
     meant for the user: it says what was found and what to do. The same types from
     torch, from numpy or from a line that computes are faults of ours. What the system
-    refuses (a full disk, a file without permission, memory for a data loading worker)
-    is the user's to mend, too, and so is a setting of a config that a class refuses,
-    whoever wrote the class.
+    refuses (a full disk, a file without permission, memory for a data loading worker
+    or on a GPU, a connection to other processes) is the user's to mend, too, and so is
+    a setting of a config that a class refuses, whoever wrote the class.
     """
-    died = explain(error)
-    if died is not None:
-        return died
+    explained = dead_worker.explain(error) or gpu_errors.explain(error)
+    if explained is not None:
+        return explained
     caught = CAUGHT.match(str(error))
     if caught is not None:
         return mistake_of_worker(caught[1], str(error))

@@ -83,7 +83,8 @@ def describe_missing(missing: list[int], cause: str) -> str:
     if not missing:
         return (
             f'The connection between the processes of this run failed {cause}; all of '
-            f'them still answer. Go on with --resume.'
+            f'them still answer. Go on with --resume. If it fails again, look for the '
+            f'cause in "Common errors" of docs/distributed.md.'
         )
     verb, ranks = 'does' if len(missing) == 1 else 'do', rank_list(missing)
     places = [all_processes()[rank] for rank in missing]

@@ -54,7 +54,8 @@ def check_launcher(launcher: str) -> None:
 
     Raises:
         ValueError: The launcher is 'pytorch' and torchrun has not started this process,
-            or it is another one than 'pytorch' and there are only CPUs.
+            or there is no GPU left for it; or it is another launcher than 'pytorch'
+            and there are only CPUs.
     """
     if is_distributed():
         return  # started and joined already, by whoever uses the runner
@@ -62,6 +63,14 @@ def check_launcher(launcher: str) -> None:
         raise ValueError(
             '--launcher pytorch is for processes that torchrun started. Use '
             'tools/dist_train.sh or tools/dist_test.sh, or leave it out.'
+        )
+    gpus = torch.cuda.device_count()
+    if launcher == 'pytorch' and 0 < gpus <= int(os.environ['LOCAL_RANK']):
+        raise ValueError(
+            f'Rank {os.environ["RANK"]} has no GPU: torchrun started '
+            f'{os.environ["LOCAL_WORLD_SIZE"]} processes on {socket.gethostname()}, '
+            f'which shows {gpus} CUDA device{"s" * (gpus > 1)}. Start at most {gpus} '
+            f'there, or show more GPUs (CUDA_VISIBLE_DEVICES).'
         )
     if launcher not in ('none', 'pytorch') and not torch.cuda.is_available():
         raise ValueError(
