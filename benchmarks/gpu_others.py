@@ -12,8 +12,9 @@ import compare_mmseg
 import cv2
 import torch
 from gpu_correct import ROOT, labelled
-from gpu_speed import CITYSCAPES, images_on_host, latencies, some_labels
+from gpu_speed import CITYSCAPES, images_on_host, some_labels
 from gpu_steps import NotSeen, Setting
+from gpu_timing import latencies
 from mmengine.registry import MODEL_WRAPPERS
 
 from mmseg_fastscnn.config import load_config

@@ -5,112 +5,36 @@ after the other, waited for at the end. Without a GPU the same code runs, which 
 only that it does.
 """
 
-import inspect
 import time
-import warnings
 from collections.abc import Callable
-from contextlib import nullcontext
 from functools import partial
 
-import numpy as np
 import torch
 from gpu_correct import ROOT, labelled
 from gpu_steps import Setting
+from gpu_timing import finish, latencies, peak, watched
 from mmengine.dataset import pseudo_collate
 from torch import Tensor, nn
 
 from mmseg_fastscnn.apis import init_model
 from mmseg_fastscnn.apis.loading import load_model
 from mmseg_fastscnn.config import load_config
+from mmseg_fastscnn.engine.compiling import compile_networks
+from mmseg_fastscnn.ops.cuda_graphs import captured
 from mmseg_fastscnn.ops.upsample_argmax import upsample_argmax
 from mmseg_fastscnn.ops.upsample_loss import upsample_cross_entropy
 from mmseg_fastscnn.registry import MODELS, OPTIM_WRAPPERS, TRANSFORMS
-from mmseg_fastscnn.structures import SegDataSample
 
 CITYSCAPES = ROOT / 'configs/fastscnn/fast_scnn_lr0.12_8x4_160k_cityscapes.py'
 
 
-def finish(at: Setting) -> None:
-    if at.device == 'cuda':
-        torch.cuda.synchronize()
-
-
-def latencies(at: Setting, call: Callable[[], object], images: int) -> dict:
-    """Time calls: p50 and p95 in ms of one, images per second of many."""
-    seconds, least = (0.05, 2) if at.quick else (1.5, 10)
-    for _ in range(least):
-        call()
-    finish(at)
-    times, end = [], time.perf_counter() + seconds
-    while len(times) < least or time.perf_counter() < end:
-        began = time.perf_counter()
-        call()
-        finish(at)
-        times.append(time.perf_counter() - began)
-    began = time.perf_counter()
-    for _ in times:
-        call()
-    finish(at)
-    rate = images * len(times) / (time.perf_counter() - began)
-    p50, p95 = map(float, 1e3 * np.percentile(times, [50, 95]))
-    return dict(p50_ms=p50, p95_ms=p95, images_per_s=rate)
-
-
-def watched(at: Setting, call: Callable[[], object], count: int = 5) -> dict:
-    """Count what a call does on the GPU: its kernels, waits of the host, busy share."""
-    if at.device == 'cpu':
-        return {}
-    torch.cuda.set_sync_debug_mode('warn')
-    with warnings.catch_warnings(record=True) as said:
-        warnings.simplefilter('always')
-        call()
-    torch.cuda.set_sync_debug_mode('default')
-    waits = sum('synchroniz' in str(warning.message) for warning in said)
-    finish(at)
-    activities = [torch.profiler.ProfilerActivity.CUDA]
-    with torch.profiler.profile(activities=activities) as profile:
-        for _ in range(count):
-            call()
-        finish(at)
-    spans = sorted(
-        (event.time_range.start, event.time_range.end, event.name)
-        for event in profile.events()
-        if event.device_type == torch.autograd.DeviceType.CUDA
-        and not getattr(event, 'is_user_annotation', False)
-    )
-    if not spans:
-        return dict(waits=waits, kernels='not seen', busy='not seen')
-    busy, end = 0.0, spans[0][0]
-    for start, stop, _ in spans:  # those of several streams may overlap
-        busy += max(0.0, stop - max(start, end))
-        end = max(end, stop)
-    kernels = sum(not name.startswith('Mem') for *_, name in spans) / count
-    return dict(waits=waits, kernels=kernels, busy=busy / (end - spans[0][0]))
-
-
-def peak(at: Setting) -> dict:
-    if at.device == 'cpu':
-        return {}
-    return dict(peak_mib=torch.cuda.max_memory_allocated() / 2**20)
-
-
-def captured(call: Callable[[], object]) -> Callable[[], None]:
-    """Return what replays a call as a CUDA graph; its tensors are used again.
-
-    Without CUDA it is the call itself, so that what is around it can be tried.
-    """
-    if not torch.cuda.is_available():
-        return call
-    stream = torch.cuda.Stream()
-    stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):
-        for _ in range(3):  # what is made once must not be made in the graph
-            call()
-    torch.cuda.current_stream().wait_stream(stream)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        call()
-    return graph.replay
+def in_one_launch(
+    function: Callable[[Tensor], object], x: Tensor
+) -> Callable[[], object]:
+    """Return what calls a function of a tensor, on CUDA by a graph of its kernels."""
+    if not x.is_cuda:  # so that what is around it can be tried
+        return partial(function, x)
+    return captured(function, x, pool=None).replay
 
 
 def bandwidth(at: Setting) -> dict:
@@ -141,18 +65,17 @@ def kernels(at: Setting, kind: str) -> dict:
     logits = torch.randn(shape, device=at.device, requires_grad=is_loss)
     label = torch.randint(0, 19, (count, h, w), dtype=torch.uint8, device=at.device)
 
-    def loss() -> None:
+    def loss(logits: Tensor) -> None:
         total, _ = upsample_cross_entropy(logits, label, False)
         torch.autograd.grad(total, logits)
 
-    def label_map() -> None:
+    def label_map(logits: Tensor) -> None:
         upsample_argmax(logits, [(h, w)])
 
     pixels, values = label.numel(), 4 * logits.numel()
     moved = 2 * (values + 5 * pixels) + values if is_loss else values + pixels
-    call = loss if is_loss else label_map
-    # a graph, so that launches from Python do not count
-    timing = latencies(at, captured(call), count)
+    call = in_one_launch(loss if is_loss else label_map, logits)
+    timing = latencies(at, call, count)
     rate = moved * timing['images_per_s'] / count
     return dict(timing, mb_moved=moved / 1e6, gb_per_s=rate / 1e9)
 
@@ -167,18 +90,20 @@ def images_on_host(count: int, size: tuple[int, int], at: Setting) -> list[Tenso
 def predict(at: Setting, batch: int, form: str, dtype: str) -> dict:
     """Time label maps of images: from the device to the device, and with copying.
 
-    With copying: uint8 images in the host's memory to uint8 labels there.
+    With copying: uint8 images in the host's memory to uint8 labels there. 'eager' is
+    the network as it is trained, the others are what `init_model` gives; 'graph' with
+    `cuda_graph=True`.
     """
     batch, kind = at.batch(batch), getattr(torch, dtype)
-    model = load_model(CITYSCAPES, device=at.device)
     if form == 'eager':
-        model.to(kind)
+        model = load_model(CITYSCAPES, device=at.device).to(kind)
         model.data_preprocessor.float().dtype = kind
     else:
-        model.for_inference(kind)
+        graph = form == 'graph' and at.device == 'cuda'
+        model = init_model(CITYSCAPES, device=at.device, dtype=kind, cuda_graph=graph)
     images = images_on_host(batch, at.size, at)
-    coarse = torch.compile(model.coarse_logits) if form == 'compiled' else None
-    coarse = coarse or model.coarse_logits
+    compiled = form == 'compiled'
+    coarse = torch.compile(model.coarse_logits) if compiled else model.coarse_logits
 
     def prepared() -> Tensor:
         return model.data_preprocessor(dict(inputs=images))['inputs']
@@ -186,35 +111,11 @@ def predict(at: Setting, batch: int, form: str, dtype: str) -> dict:
     def labels(inputs: Tensor) -> Tensor:
         return upsample_argmax(coarse(inputs), [at.size], model.align_corners)
 
-    inputs = prepared()
-    call = partial(labels, inputs)
-    if form == 'graph':
-        result = {}
-        call = captured(lambda: result.update(labels=labels(inputs)))
-
-    def with_copying() -> Tensor:
-        if form != 'graph':
-            return labels(prepared()).cpu()
-        inputs.copy_(prepared())
-        call()
-        return result['labels'].cpu()
-
+    call = partial(labels, prepared())
     row = latencies(at, call, batch)
-    copied = latencies(at, with_copying, batch)
+    copied = latencies(at, lambda: labels(prepared()).cpu(), batch)
     row |= {f'copying_{name}': value for name, value in copied.items()}
-    row |= peak(at) | watched(at, call)
-    if form == 'graph' and 'cuda_graph' in inspect.signature(init_model).parameters:
-        model = init_model(CITYSCAPES, None, at.device, dtype=kind, cuda_graph=True)
-        given = partial(
-            model.test_step, dict(inputs=images, data_samples=plain(batch, at))
-        )
-        row['option_p50_ms'] = latencies(at, given, batch)['p50_ms']
-    return row
-
-
-def plain(count: int, at: Setting) -> list[SegDataSample]:
-    facts = dict(ori_shape=at.size, img_shape=at.size)
-    return [SegDataSample(metainfo=facts) for _ in range(count)]
+    return row | peak(at) | watched(at, call)
 
 
 @torch.no_grad()
@@ -246,8 +147,9 @@ def train(at: Setting, batch: int, form: str, dtype: str) -> dict:
     """Time a training step of three heads: forward, loss, backward and update.
 
     'product' is the step that `fastscnn train` takes, from uint8 images in the host's
-    memory. The others begin with normalised images on the device; with 'graph', all but
-    the update is one CUDA graph. float32 uses TF32 where PyTorch's defaults do.
+    memory, 'compiled' the same with `--compile`. 'graph' shows what a graph of all but
+    the update would give, from normalised images on the device. float32 uses TF32 where
+    PyTorch's defaults do.
     """
     batch = at.batch(batch)
     settings = load_config(CITYSCAPES)
@@ -255,12 +157,15 @@ def train(at: Setting, batch: int, form: str, dtype: str) -> dict:
     settings.model.data_preprocessor.size = at.crop
     torch.manual_seed(0)
     model = MODELS.build(settings.model).to(at.device).train()
+    if form == 'compiled':
+        compile_networks(model, True)
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9)
-    images, label = images_on_host(batch, at.crop, at), some_labels(batch, at)
-    if form == 'product':
-        call = product_step(model, optimizer, images, label, dtype)
+    data = dict(inputs=images_on_host(batch, at.crop, at))
+    data['data_samples'] = labelled(some_labels(batch, at))
+    if form == 'graph':
+        call = graph_step(at, model, optimizer, data, dtype)
     else:
-        call = plain_step(at, model, optimizer, images, label, dtype, form)
+        call = product_step(model, optimizer, data, dtype)
     return latencies(at, call, batch) | peak(at) | watched(at, call)
 
 
@@ -271,44 +176,34 @@ def some_labels(batch: int, at: Setting) -> Tensor:
 
 
 def product_step(
-    model: nn.Module, optimizer, images: list[Tensor], label: Tensor, dtype: str
+    model: nn.Module, optimizer: torch.optim.Optimizer, data: dict, dtype: str
 ) -> Callable[[], object]:
     settings = dict(type='OptimWrapper')
     if dtype != 'float32':
         settings = dict(type='AmpOptimWrapper', dtype=dtype)
     wrapper = OPTIM_WRAPPERS.build(dict(settings, optimizer=optimizer))
-    samples = labelled(label)
-    return lambda: model.train_step(dict(inputs=images, data_samples=samples), wrapper)
+    return lambda: model.train_step(data, wrapper)
 
 
-def plain_step(
+def graph_step(
     at: Setting,
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
-    images: list[Tensor],
-    label: Tensor,
+    data: dict,
     dtype: str,
-    form: str,
 ) -> Callable[[], None]:
-    data = dict(inputs=images, data_samples=labelled(label))
     data = model.data_preprocessor(data, training=True)
-    low = torch.autocast(at.device, dtype=getattr(torch, dtype))
-    context = nullcontext() if dtype == 'float32' else low
+    kind, is_low = getattr(torch, dtype), dtype != 'float32'
     scaler = torch.amp.GradScaler(at.device, enabled=dtype == 'float16')
 
-    def total() -> Tensor:
-        return model.parse_losses(model(**data, mode='loss'))[0]
-
-    if form == 'compiled':
-        model.backbone = torch.compile(model.backbone)
-
-    def gradients() -> None:
+    def gradients(inputs: Tensor) -> None:
         optimizer.zero_grad(set_to_none=True)
-        with context:
-            loss = total()
+        with torch.autocast(at.device, kind if is_low else None, enabled=is_low):
+            losses = model(inputs, data['data_samples'], mode='loss')
+            loss, _ = model.parse_losses(losses)
         scaler.scale(loss).backward()
 
-    compute = captured(gradients) if form == 'graph' else gradients
+    compute = in_one_launch(gradients, data['inputs'])
 
     def step() -> None:
         compute()

@@ -1,8 +1,9 @@
 """What a process of `gpu.py` does: it waits for a step, takes it, and sends the row.
 
 A step is a function of a `Setting` that returns the numbers of its row. It raises
-`NotSeen` where something that it needs is not there. Those of `gpu_correct.py` hold the
-kernels and the training against references, those of `gpu_speed.py` measure.
+`NotSeen` where something that it needs is not there. Those of `gpu_kernels.py` and
+`gpu_correct.py` hold kernels and training against references, those of `gpu_speed.py`
+measure.
 """
 
 import importlib
@@ -15,7 +16,7 @@ from typing import NamedTuple
 
 LOW = ('float16', 'bfloat16')
 PRECISIONS = ('float32', *LOW)
-PLACES = ('gpu_correct', 'gpu_speed', 'gpu_others')  # where the steps are
+PLACES = ('gpu_kernels', 'gpu_correct', 'gpu_speed', 'gpu_others')  # of the steps
 IMPORTED = [
     f'mmseg_fastscnn.{r}' for r in ('models', 'datasets', 'engine.runner', 'apis')
 ]
