@@ -25,7 +25,7 @@ MEANINGS = {
         'A process asks for a GPU that its machine does not have. Start no more '
         'processes there than it has GPUs; CUDA_VISIBLE_DEVICES may hide some.'
     ),
-    'Mismatched NCCL version|Message truncated': (
+    r'NCCL error[\s\S]*(Mismatched NCCL version|Message truncated)': (
         'The machines have different NCCLs. Install the same torch on all of them, and '
         'let LD_LIBRARY_PATH and LD_PRELOAD lead to no other NCCL.'
     ),
