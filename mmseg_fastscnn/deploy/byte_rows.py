@@ -49,12 +49,6 @@ def read_byte_rows(graph) -> None:
             mean = numpy_helper.to_array(values[node.input[1]]).reshape(channels)
         graph.node.remove(node)
     options = {a.name: helper.get_attribute_value(a) for a in conv.attribute}
-    down, right = options['strides']
-    changed = dict(
-        kernel_shape=[height, width * channels],
-        strides=[down, right * channels],
-        pads=[0, 0, 0, 0],
-    )
     in_rows = weight.transpose(0, 2, 3, 1).reshape(-1, 1, height, width * channels)
     new = {
         conv.input[1]: in_rows,
@@ -68,14 +62,15 @@ def read_byte_rows(graph) -> None:
     for name, array in new.items():
         value = values.get(name) or graph.initializer.add()
         value.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(array), name))
-    conv.input[0] = 'byte_rows'
-    del conv.attribute[:]
-    for name, option in {**options, **changed}.items():
-        conv.attribute.append(helper.make_attribute(name, option))
-    del graph.value_info[:]  # notes of shapes, some of which are others now
-    before = parser.parse_graph(PADDED_ROWS).node
-    nodes = [*before, *graph.node]
-    del graph.node[:]
+    down, right = options['strides']
+    options |= dict(strides=[down, right * channels], pads=[0, 0, 0, 0])
+    options |= dict(kernel_shape=[height, width * channels])
+    rows = helper.make_node(
+        'Conv', ['byte_rows', *conv.input[1:]], conv.output, conv.name, **options
+    )
+    conv.CopyFrom(rows)
+    nodes = [*parser.parse_graph(PADDED_ROWS).node, *graph.node]
+    del graph.node[:], graph.value_info[:]  # notes of shapes, some of which are others
     graph.node.extend(nodes)
 
 
