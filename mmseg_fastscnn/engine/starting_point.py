@@ -7,7 +7,6 @@ from torch import Tensor
 from mmseg_fastscnn.checkpoint import read_checkpoint
 from mmseg_fastscnn.checkpoint.classes import carry_over_classes
 from mmseg_fastscnn.checkpoint.load import inflate_first_convolution
-from mmseg_fastscnn.checkpoint.shipped import shipped_weights
 from mmseg_fastscnn.engine.resume import resumable, seed_of
 from mmseg_fastscnn.engine.resume_state import check_state
 from mmseg_fastscnn.engine.work_dir import checkpoint_to_resume, folder_in
@@ -42,7 +41,6 @@ def starting_point(runner, filename: str) -> dict:
     Raises:
         ValueError: The file is damaged, or its state does not fit the run.
     """
-    filename = shipped_weights(filename)
     checkpoint = read_checkpoint(filename, runner.weights)
     if runner.resumes:
         return state_to_resume(runner, checkpoint, filename)
