@@ -195,7 +195,7 @@ WORK = {
 def main() -> None:
     config = Config.fromfile(ARGS.config)
     if SIDE == 'ours':
-        from mmseg_fastscnn.machine import reuse_large_blocks
+        from mmseg_fastscnn.memory import reuse_large_blocks
 
         init_default_scope('mmseg_fastscnn')
         reuse_large_blocks()  # as its commands do

@@ -1,6 +1,5 @@
-"""Properties and settings of the machine: cores, device, precision, memory."""
+"""Properties and settings of the machine: cores, device, precision."""
 
-import ctypes
 import gc
 import importlib
 import logging
@@ -15,23 +14,6 @@ from mmengine.logging import MMLogger
 
 # How many processes the launcher started on this machine: torchrun, Open MPI, MPICH.
 PROCESSES_HERE = ('LOCAL_WORLD_SIZE', 'OMPI_COMM_WORLD_LOCAL_SIZE', 'MPI_LOCALNRANKS')
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
-
-
-def reuse_large_blocks() -> None:
-    """Keep large blocks of memory that are freed, so that the next step reuses them.
-
-    By default the C library returns them to the system, and the system fills them with
-    zeros when the next step asks for them again. That takes a sixth of a training step
-    on two cores. The setting holds for the whole process, so only commands make it.
-    Nothing changes where a GPU is used or the C library is not glibc.
-    """
-    if sys.platform != 'linux' or torch.cuda.is_available():
-        return
-    mallopt = getattr(ctypes.CDLL(None), 'mallopt', None)
-    if mallopt is not None:
-        mallopt(M_MMAP_THRESHOLD, 32 << 20)  # 32 MiB, the largest that it accepts
-        mallopt(M_TRIM_THRESHOLD, (2 << 30) - 1)
 
 
 def cores_per_process() -> int:

@@ -1,5 +1,6 @@
-"""How much memory a process has held, and how much there is."""
+"""How much memory there is, how much a process has held, and what it does with it."""
 
+import ctypes
 import os
 import re
 import shutil
@@ -7,6 +8,7 @@ import sys
 from pathlib import Path
 
 SHARED, GIB = '/dev/shm', 2**30
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 
 
 def peak_memory() -> float | None:
@@ -41,3 +43,21 @@ def available_memory() -> str:
             f'({SHARED}) are free'
         )
     return ', '.join(parts) or 'the system does not say how much there is'
+
+
+def reuse_large_blocks() -> None:
+    """Keep large blocks of memory that are freed, so that the next step reuses them.
+
+    By default the C library returns them to the system, and the system fills them with
+    zeros when the next step asks for them again. That takes a sixth of a training step
+    on two cores. The setting holds for the whole process, so only commands make it.
+    Nothing changes where a GPU is used or the C library is not glibc.
+    """
+    torch = sys.modules.get('torch')  # which not all commands import
+    has_gpu = torch is not None and torch.cuda.is_available()
+    if sys.platform != 'linux' or has_gpu:
+        return
+    mallopt = getattr(ctypes.CDLL(None), 'mallopt', None)
+    if mallopt is not None:
+        mallopt(M_MMAP_THRESHOLD, 32 << 20)  # 32 MiB, the largest that it accepts
+        mallopt(M_TRIM_THRESHOLD, (2 << 30) - 1)

@@ -95,6 +95,17 @@ def test_one_class_may_fill_a_frame(exported, tmp_path):
     assert (Predictor(tmp_path / 'biased.onnx')(frame_of((97, 131))) == 3).all()
 
 
+def test_torch_is_left_aside_where_a_file_does_not_need_it(exported, tmp_path):
+    cv2.imwrite(str(tmp_path / 'frame.png'), frames_of([(97, 131)])[0])
+    code = (
+        'import sys\nfrom mmseg_fastscnn.__main__ import main\n'
+        f'sys.argv[1:] = ["predict", {str(exported[".onnx"])!r}, "frame.png"]\nmain()\n'
+        'assert "torch" not in sys.modules and "mmengine" not in sys.modules\n'
+    )
+    subprocess.run([sys.executable, '-c', code], cwd=tmp_path, check=True)
+    assert (tmp_path / 'predictions/overlay/frame.png').exists()
+
+
 def test_onnx_runs_without_torch(exported, tmp_path):
     """In an environment of numpy, OpenCV, onnxruntime and rich alone."""
     packages = tmp_path / 'packages'

@@ -59,10 +59,11 @@ def run(verb: str, words: Sequence[str] | None = None, name: str | None = None) 
         # Threads sleep while they wait: spinning ones take the cores from loading
         # workers and other programs. It must be set before torch is imported.
         os.environ.setdefault('OMP_WAIT_POLICY', 'passive')
-    complete = all(find_spec(package) for package in ('torch', 'mmengine'))
-    entrance = import_module(
-        f'{__name__}.{"entrance" if complete else "without_torch"}'
-    )
+    is_there = all(find_spec(package) for package in ('torch', 'mmengine'))
+    # to import torch takes longer than to start the runtime of an exported file
+    is_needed = getattr(module, 'needs_torch', lambda args: True)(args)
+    name_of_entrance = 'entrance' if is_there and is_needed else 'without_torch'
+    entrance = import_module(f'{__name__}.{name_of_entrance}')
     entrance.run_command(partial(module.main, args), name)
 
 

@@ -152,7 +152,7 @@ def time_checkpoint(file: str | None, args: Namespace) -> Timing:
     from mmseg_fastscnn.apis import init_model
     from mmseg_fastscnn.config import load_config
     from mmseg_fastscnn.deploy.torch_speed import stage_seconds
-    from mmseg_fastscnn.machine import reuse_large_blocks
+    from mmseg_fastscnn.memory import reuse_large_blocks
     from mmseg_fastscnn.registry import DATASETS
 
     reuse_large_blocks()  # as commands do

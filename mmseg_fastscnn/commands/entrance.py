@@ -14,11 +14,8 @@ from mmseg_fastscnn.commands import MISTAKE
 from mmseg_fastscnn.commands.mistakes import mistake
 from mmseg_fastscnn.engine.missing_ranks import lost_others, report_missing
 from mmseg_fastscnn.engine.processes import ProcessesDiffer
-from mmseg_fastscnn.machine import (
-    end_at_once,
-    leave_process_group,
-    reuse_large_blocks,
-)
+from mmseg_fastscnn.machine import end_at_once, leave_process_group
+from mmseg_fastscnn.memory import reuse_large_blocks
 
 INTERRUPTED = 130  # exit status after Ctrl-C, as the shell's
 

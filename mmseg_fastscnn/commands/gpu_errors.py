@@ -13,7 +13,7 @@ NETWORK = (
 )
 # What an error's text has, and what it means and what to do: the first that fits.
 MEANINGS = {
-    r'CUDA out of memory|NCCL error[\s\S]*out of memory': (
+    r'CUDA out of memory|(CUDA|NCCL) error[\s\S]*out of memory': (
         'The memory of the GPU is full. nvidia-smi shows who else uses it. Take a '
         'smaller batch (train_dataloader.batch_size) or crop, or --amp.'
     ),

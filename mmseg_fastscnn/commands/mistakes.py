@@ -77,7 +77,7 @@ def refused_setting(error: Exception) -> str | None:
     if not statement.startswith('raise ') and not isinstance(error, AssertionError):
         return None
     kind = type(frames[built[-1] + 1].f_locals['self']).__name__
-    reason = ' '.join(str(error).split())
+    reason = ' '.join(str(error).split()) or statement.strip()
     return f'{kind} refuses its settings in the config: {reason}'
 
 

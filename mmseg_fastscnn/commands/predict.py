@@ -127,6 +127,11 @@ def config_and_sources(words: list[str | None]) -> tuple[str | None, list[str]]:
     return (words[0], words[1:]) if is_config else (None, words)
 
 
+def needs_torch(args: Namespace) -> bool:
+    """Return whether the model is no file that another runtime runs."""
+    return Path(args.model).suffix not in ('.onnx', '.xml', '.param')
+
+
 def main(args: Namespace) -> None:
     from mmseg_fastscnn.deploy.backends import Predictor
     from mmseg_fastscnn.deploy.frames import silence_opencv

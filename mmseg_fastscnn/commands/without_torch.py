@@ -1,4 +1,4 @@
-"""How a command runs without torch: only exported files can predict then."""
+"""How a command runs without torch: where it lacks, or an exported file predicts."""
 
 import sys
 from collections.abc import Callable
@@ -6,6 +6,7 @@ from pathlib import Path
 
 from mmseg_fastscnn.commands import MISTAKE
 from mmseg_fastscnn.commands.mistakes import mistake
+from mmseg_fastscnn.memory import reuse_large_blocks
 
 INTERRUPTED = 130  # exit status after Ctrl-C, as the shell's
 
@@ -17,6 +18,7 @@ def run_command(main: Callable[[], None], name: str | None = None) -> None:
         main: The command.
         name: What the command calls itself; by default the name of the program's file.
     """
+    reuse_large_blocks()
     try:
         main()
     except KeyboardInterrupt:

@@ -183,12 +183,15 @@ def check_follows(steps: Sequence) -> None:
         names[:1] = ['RandomResize', 'RandomCrop']
     unknown = [name for name in names if name not in (*MOVING, *STAYING)]
     order = [MOVING.index(name) for name in names if name in MOVING]
+    resizes = len({'RandomResize', 'Resize'}.intersection(names))
     swaps = any(getattr(step, 'swap_seg_labels', None) for step in steps)
-    if unknown or swaps or order != sorted(set(order)) or 'PackSegInputs' not in names:
+    is_plain = not unknown and not swaps and resizes < 2 and order == sorted(set(order))
+    if not is_plain or 'PackSegInputs' not in names:
         raise ValueError(
             f'Soft labels cannot follow an image through the steps '
             f'{", ".join(unknown or names)}. After loading, a pipeline may have '
-            f'{", ".join(MOVING)} (once each, in this order, without swap_seg_labels), '
+            f'{", ".join(MOVING)} (once each, in this order, one of the first two, '
+            f'without swap_seg_labels), '
             f'{", ".join(COLOURS)} and PackSegInputs. Remove the other steps, or '
             f'soft_labels.'
         )

@@ -46,7 +46,7 @@ def check_compiler(device: torch.device, options: Mapping) -> None:
     try:
         torch.compile(torch.add, **options)(one, one)
     except Exception as error:  # whatever compiler, driver or import say
-        text = str(getattr(error, 'inner_exception', error)).strip()
+        text = str(getattr(error, 'inner_exception', error)).strip() or repr(error)
         raise ValueError(
             f'torch.compile does not work here ({text.splitlines()[0]}). '
             f'On a CPU it needs a C++ compiler such as g++, on a GPU Triton and a C '

@@ -157,9 +157,10 @@ class BaseSegmentor(BaseModel):
         Raises:
             ValueError: `cuda_graph` is asked for on a CPU.
         """
+        if cuda_graph:
+            check_cuda_graph(next(self.parameters()).device)
         into_inference_form(self, dtype)
         self.graphs = None
         if cuda_graph:
-            check_cuda_graph(next(self.parameters()).device)
             self.graphs = CudaGraphs(self.network, self.parameters)
         return self

@@ -26,7 +26,8 @@ class CudaGraphs:
 
     The first `MOST` shapes get one, at their first call; others, and calls that may be
     asked for gradients, run as they are. Results are copied out of the graph, so they
-    stay when the next one is computed. A copy or a pickle has no graphs yet.
+    stay when the next one is computed. A copy or a pickle has no graphs yet. Only one
+    thread may call it at a time.
 
     Args:
         function: It must start the same kernels in each call, wait for nothing, and
