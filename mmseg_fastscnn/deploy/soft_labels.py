@@ -29,7 +29,7 @@ class Teachers:
 
     Args:
         predictors: One for each file.
-        classes: Of the data; all of them must have these.
+        classes: Names of the classes of the data, which all of them must have.
         temperature: What logits are divided by: over 1, the less probable classes
             count more.
 
