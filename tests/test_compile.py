@@ -14,6 +14,7 @@ from conftest import TOY, run, small_run
 from test_inference import small_model
 from test_waits import batch
 
+from mmseg_fastscnn.checkpoint import read_checkpoint
 from mmseg_fastscnn.engine.amp import AmpOptimWrapper
 from mmseg_fastscnn.engine.compiling import compile_networks
 
@@ -35,7 +36,7 @@ def test_a_compiled_run_is_the_run(streets, trained, tmp_path):
     assert 'are compiled' in next(tmp_path.glob('*/*.log')).read_text()
     assert losses_of(tmp_path) == pytest.approx(losses_of(plain), rel=1e-4)
     ours, theirs = (
-        torch.load(folder / 'iter_4.pth', weights_only=False)['state_dict']
+        read_checkpoint(folder / 'iter_4.pth')['state_dict']
         for folder in (tmp_path, plain)
     )
     assert list(ours) == list(theirs)
