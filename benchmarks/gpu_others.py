@@ -18,9 +18,9 @@ from gpu_timing import latencies
 from mmengine.registry import MODEL_WRAPPERS
 
 from mmseg_fastscnn.config import load_config
+from mmseg_fastscnn.cores import cores_per_process
 from mmseg_fastscnn.engine.processes import data_parallel_settings
 from mmseg_fastscnn.engine.runner import SegRunner
-from mmseg_fastscnn.machine import cores_per_process
 from mmseg_fastscnn.registry import MODELS
 
 CAMVID = 'configs/fastscnn/fast_scnn_camvid.py'

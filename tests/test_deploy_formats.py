@@ -4,6 +4,7 @@ from argparse import ArgumentParser
 from importlib.util import find_spec
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from conftest import TOY, run
@@ -11,6 +12,7 @@ from exported import SHALLOW, frame_of, write_checkpoint, write_config
 
 from mmseg_fastscnn.apis import inference_model, init_model
 from mmseg_fastscnn.commands import export as command
+from mmseg_fastscnn.cores import cores_per_process
 from mmseg_fastscnn.deploy import export as exporting
 from mmseg_fastscnn.deploy.backends import Predictor
 from mmseg_fastscnn.deploy.export import PACKAGES, PARTS, export, files_of
@@ -80,6 +82,8 @@ def test_every_format_gives_the_same_numbers(networks, name, kind, tmp_path):
         frames = np.stack([frame, frame[::-1]])
         alone = [predictor.runtime(one[None])[0] for one in frames]
         np.testing.assert_allclose(predictor.runtime(frames), alone, atol=1e-2)
+    if suffix in ('.onnx', '.xml'):
+        several_at_once_keep_their_order(path, tmp_path / 'frames')
     for part in files_of(path):
         content = part.read_bytes()
         part.write_bytes(content[: len(content) // 2])
@@ -96,6 +100,22 @@ def test_every_format_gives_the_same_numbers(networks, name, kind, tmp_path):
         weights.write_bytes(content_of_other(weights.read_bytes()))
         with pytest.raises(ValueError, match=r'model\.bin is .* of another export'):
             Predictor(path)
+
+
+def several_at_once_keep_their_order(path: Path, folder: Path) -> None:
+    """Check that frames which are run at the same time give what each gives alone."""
+    folder.mkdir()
+    alone, several = Predictor(path), Predictor(path, throughput=True)
+    assert several.at_once == min(4, cores_per_process())
+    frame = frame_of((97, 131), alone.description.channels)
+    expected = []
+    for k in range(12):
+        turned = np.roll(frame, 10 * k, axis=1)
+        cv2.imwrite(str(folder / f'{k:02}.png'), turned)
+        expected.append(alone.run(turned))
+    assert np.abs(np.diff(expected, axis=0)).max() > 0.1
+    found = [one.result for one in several.stream(folder)]
+    np.testing.assert_allclose(found, expected, atol=1e-3)
 
 
 def test_ncnn_refuses_networks_that_it_gets_wrong(networks, tmp_path):

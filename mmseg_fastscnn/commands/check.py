@@ -152,8 +152,8 @@ def check_folder(args: Namespace) -> Report:
 
 def examine_data(args: Namespace, config: Config) -> Report:
     """Look at all files of a config's data sets."""
+    from mmseg_fastscnn.cores import cores_per_process
     from mmseg_fastscnn.datasets.doctor.examine import examine
-    from mmseg_fastscnn.machine import cores_per_process
 
     splits, mean_and_std = splits_of(config), mean_and_std_of(config)
     processes = args.processes or cores_per_process()

@@ -54,7 +54,7 @@ def main(args: Namespace) -> None:
 
 def pack(dataset: SegDataset) -> None:
     """Write every sample, decoding in one thread per core."""
-    from mmseg_fastscnn.machine import cores_per_process
+    from mmseg_fastscnn.cores import cores_per_process
 
     total = len(dataset)
     with ThreadPoolExecutor(cores_per_process()) as pool:

@@ -146,17 +146,19 @@ def main(args: Namespace) -> None:
     silence_opencv()
     sources = find_sources(args.source, print_note)
     size = tuple(args.size) if args.size else None
+    is_live = any(source.is_live for source in sources)
     predictor = Predictor(
         *(args.model, args.config, size, args.device),
         precision=args.precision,
         cuda_graph=args.cuda_graph,
+        throughput=not (is_live or args.smooth or args.keep_rate),
     )
     flicker = Flicker()
     with StopSignals(SIGNALS) as stop, FrameProgress(sources) as progress:
         saving = Saving(
             args.out, sources, predictor, args.save, args.alpha, progress.note
         )
-        stages = Stages(ahead=1 if any(source.is_live for source in sources) else 3)
+        stages = Stages(ahead=1 if is_live else 3)
         options = dict(every=args.every, smooth=args.smooth, rate=args.keep_rate)
         predictions = stream(
             predictor, sources, progress.problem, stages=stages, **options

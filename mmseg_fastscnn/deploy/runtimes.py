@@ -7,9 +7,11 @@ torch: PyTorch runs the former, and ExecuTorch's Python package imports it.
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from queue import SimpleQueue
 
 import numpy as np
 
+from mmseg_fastscnn.cores import cores_per_process
 from mmseg_fastscnn.deploy.description import (
     KEY,
     Description,
@@ -20,11 +22,26 @@ from mmseg_fastscnn.packages import needed
 
 
 class OnnxRuntime:
-    """An `.onnx` file in onnxruntime, on CUDA if `device` says so."""
+    """An `.onnx` file in onnxruntime, on CUDA if `device` says so.
 
-    def __init__(self, path: Path, device: str = 'cpu', threads: int | None = None):
+    Args:
+        path: The file.
+        device: 'cpu' or 'cuda'.
+        threads: Number of CPU threads.
+        at_once: How many threads may call it at the same time.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        device: str = 'cpu',
+        threads: int | None = None,
+        at_once: int = 1,
+    ):
         onnxruntime = needed('onnxruntime', str(path))
         options = onnxruntime.SessionOptions()
+        if at_once > 1:  # the threads that call it compute, too
+            threads = max(1, (threads or cores_per_process()) // at_once)
         options.intra_op_num_threads = threads or 0
         provider = 'CPU' if device == 'cpu' else 'CUDA'
         try:
@@ -44,11 +61,20 @@ class OpenVino:
     """An `.xml` file (with its `.bin`) in OpenVINO, in the precision it was made for.
 
     OpenVINO takes bfloat16 without a word where the CPU has it, so it is told.
+
+    Args:
+        path, device, threads, at_once: See `OnnxRuntime`.
     """
 
     HINTS = dict(fp32='f32', bf16='bf16', fp16='f16', int8='bf16')
 
-    def __init__(self, path: Path, device: str = 'cpu', threads: int | None = None):
+    def __init__(
+        self,
+        path: Path,
+        device: str = 'cpu',
+        threads: int | None = None,
+        at_once: int = 1,
+    ):
         openvino = needed('openvino', str(path))
         core = openvino.Core()
         weights = needed_beside(path, '.bin')
@@ -62,6 +88,8 @@ class OpenVino:
         options = {'INFERENCE_PRECISION_HINT': self.HINTS[self.description.precision]}
         if threads:
             options['INFERENCE_NUM_THREADS'] = threads
+        if at_once > 1:
+            options['NUM_STREAMS'] = at_once
         compiled = core.compile_model(model, device.upper(), options)
         half = self.description.precision in ('bf16', 'fp16')
         if half and 'float32' in str(compiled.get_property('INFERENCE_PRECISION_HINT')):
@@ -70,10 +98,16 @@ class OpenVino:
                 f'lacks: OpenVINO computes it in float32, which takes longer.',
                 stacklevel=2,
             )
-        self.request = compiled.create_infer_request()
+        self.requests = SimpleQueue()
+        for _ in range(at_once):
+            self.requests.put(compiled.create_infer_request())
 
     def __call__(self, frames: np.ndarray) -> np.ndarray:
-        return self.request.infer([frames])[0]
+        request = self.requests.get()
+        try:
+            return request.infer([frames])[0]
+        finally:
+            self.requests.put(request)
 
 
 class Ncnn:

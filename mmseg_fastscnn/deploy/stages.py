@@ -4,7 +4,7 @@ import threading
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -22,30 +22,54 @@ class Stages:
         ahead: How many items a stage may be ahead.
 
     Attributes:
-        seconds: How long each stage has worked, by its name, without waiting.
+        seconds: How long each stage has worked, by its name, without waiting; where
+            it works on several items at once, the sum over them.
     """
 
     def __init__(self, ahead: int = 3):
         self.ahead = ahead
         self.seconds: defaultdict[str, float] = defaultdict(float)
+        self.lock = threading.Lock()
 
     def read(self, name: str, items: Iterable[T]) -> Iterator[T]:
         """Run the first stage: an iterable."""
         return in_thread(self._timed_items(name, iter(items)), self.ahead)
 
     def apply(
-        self, name: str, work: Callable[[T], U], items: Iterable[T]
+        self,
+        name: str,
+        work: Callable[[T], U],
+        items: Iterable[T],
+        at_once: int = 1,
     ) -> Iterator[U]:
-        """Run a further stage: a function of each item."""
+        """Run a further stage: a function of each item.
+
+        Args:
+            name: Name of the stage.
+            work: The function.
+            items: The items.
+            at_once: How many items it is called with at the same time, by threads. The
+                results keep the order of the items.
+        """
+
+        def timed_work(item: T) -> U:
+            with self.timed(name):
+                return work(item)
+
+        most = at_once if at_once == 1 else at_once + 1  # one for who is done first
 
         def results() -> Iterator[U]:
-            try:
-                for item in items:
-                    with self.timed(name):
-                        result = work(item)
-                    yield result
-            finally:
-                close(items)
+            pending: deque[Future[U]] = deque()
+            with ThreadPoolExecutor(at_once) as threads:
+                try:
+                    for item in items:
+                        pending.append(threads.submit(timed_work, item))
+                        if len(pending) == most:
+                            yield pending.popleft().result()
+                    while pending:
+                        yield pending.popleft().result()
+                finally:
+                    close(items)
 
         return in_thread(results(), self.ahead)
 
@@ -54,7 +78,8 @@ class Stages:
         """Count the time of a block, as of a stage."""
         began = time.perf_counter()
         yield
-        self.seconds[name] += time.perf_counter() - began
+        with self.lock:
+            self.seconds[name] += time.perf_counter() - began
 
     def _timed_items(self, name: str, iterator: Iterator[T]) -> Iterator[T]:
         try:

@@ -3,6 +3,7 @@
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -86,74 +87,77 @@ def stream(
             f'its resolution cannot be lowered to keep a frame rate.'
         )
     found = find_sources(sources, problem)
-    stages = stages or Stages(ahead=1 if any(s.is_live for s in found) else 3)
+    is_live = any(source.is_live for source in found)
+    stages = stages or Stages(ahead=1 if is_live else 3)
     channels = predictor.description.channels
-    frames = stages.read('decode', read_frames(found, problem, every, channels))
-    network = network_stage(predictor, problem, smooth, rate, stages)
-    results = stages.apply('network', network, frames)
+    frames = read_frames(found, problem, every, channels)
+    frames = stages.read('decode', fitting(predictor, frames, problem))
+    if smooth or rate:
+        network = network_over_time(predictor, smooth, rate, stages)
+        results = stages.apply('network', network, frames)
+    else:
+        at_once = 1 if is_live else predictor.at_once  # the newest one, soon
+        name = 'network' if at_once == 1 else f'network, {at_once} at once'
+        results = stages.apply(name, network_alone(predictor), frames, at_once)
 
-    def labelled(result: Result | None) -> Prediction | None:
-        if result is None:
-            return None
+    def labelled(result: Result) -> Prediction:
         frame, scores, size = result
         labels = predictor.labels(scores, frame.image.shape[:2], size)
         return Prediction(frame, scores, labels)
 
-    return without_skipped(predictor, stages.apply('labels', labelled, results))
+    return stages.apply('labels', labelled, results)
 
 
-def without_skipped(
-    predictor: Predictor, predictions: Iterator[Prediction | None]
-) -> Iterator[Prediction]:
-    """Yield the predictions that are not None, then restore the predictor's size."""
-    size = predictor.size
-    try:
-        for prediction in predictions:
-            if prediction is not None:
-                yield prediction
-    finally:
-        predictions.close()
-        predictor.size = size
-
-
-def network_stage(
-    predictor: Predictor,
-    problem: Tell,
-    smooth: float,
-    rate: float | None,
-    stages: Stages,
-) -> Callable[[Frame], Result | None]:
-    """Return a function that runs the network; it returns None for a skipped frame."""
-    full_size, told = predictor.size, set()
-    of_source: dict[str, tuple[Smoothing | None, FrameRate | None]] = {}
-
-    def run(frame: Frame) -> Result | None:
-        shape = frame.image.shape[:2]
-        if wrong := predictor.misfit(frame.image):
-            if frame.source not in told:  # of a video once
+def fitting(
+    predictor: Predictor, frames: Iterator[Frame], problem: Tell
+) -> Iterator[Frame]:
+    """Leave out frames that cannot be predicted, and tell of each source once."""
+    told = set()
+    with closing(frames):
+        for frame in frames:
+            wrong = predictor.misfit(frame.image)
+            if not wrong:
+                yield frame
+            elif frame.source not in told:
                 told.add(frame.source)
                 problem(f'{frame.source} is skipped. {wrong}')
-            return None
+
+
+def network_alone(predictor: Predictor) -> Callable[[Frame], Result]:
+    """Return a function that runs the network, in any number of threads."""
+
+    def run(frame: Frame) -> Result:
+        size = predictor.network_size(frame.image.shape[:2])
+        return Result(frame, predictor.run(frame.image), size)
+
+    return run
+
+
+def network_over_time(
+    predictor: Predictor, smooth: float, rate: float | None, stages: Stages
+) -> Callable[[Frame], Result]:
+    """Return a function that runs the network by what the frames before gave."""
+    of_source: dict[str, tuple[Smoothing | None, FrameRate | None]] = {}
+
+    def run(frame: Frame) -> Result:
+        size = predictor.network_size(frame.image.shape[:2])
         if frame.source not in of_source:
             of_source.clear()
-            predictor.size = full_size
             is_video = frame.video is not None
             of_source[frame.source] = (
                 Smoothing(smooth) if smooth and is_video else None,
-                FrameRate(rate, predictor.network_size(shape))
-                if rate and is_video
-                else None,
+                FrameRate(rate, size) if rate and is_video else None,
             )
         smoothing, budget = of_source[frame.source]
-        size = predictor.network_size(shape)
+        if budget is not None:
+            size = budget.size
         began, labels_before = time.perf_counter(), stages.seconds['labels']
-        scores = predictor.run(frame.image)
+        scores = predictor.run(frame.image, size)
         if smoothing is not None:
             scores = smoothing(scores)
         if budget is not None:  # the cores make labels of earlier frames meanwhile
             seconds = time.perf_counter() - began
-            seconds += stages.seconds['labels'] - labels_before
-            predictor.size = budget.after(seconds)
+            budget.adapt(seconds + stages.seconds['labels'] - labels_before)
         return Result(frame, scores, size)
 
     return run

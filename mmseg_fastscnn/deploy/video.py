@@ -63,12 +63,16 @@ class FrameRate:
         self.most_steps = int(math.log(self.LEAST) / math.log(self.STEP))
         self.steps = 0
 
-    def after(self, seconds: float) -> tuple[int, int]:
-        """Return the (h, w) for the next frame, after one that took `seconds`."""
+    def adapt(self, seconds: float) -> None:
+        """Take note of how long the last frame took."""
         if seconds > self.budget:
             self.steps = min(self.most_steps, self.steps + 1)
         elif seconds < self.budget * self.STEP**3:  # so that it does not go to and fro
             self.steps = max(0, self.steps - 1)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """The (h, w) for the next frame."""
         if self.steps == 0:
             return self.shape
         factor = self.STEP**self.steps

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from mmengine.device import get_device
 
-from mmseg_fastscnn.machine import cores_per_process
+from mmseg_fastscnn.cores import cores_per_process
 
 STRIDE = 32  # of the network's coarsest level
 LONGEST_ON_CPU, LONGEST_ON_GPU = 640, 2048  # longer side that images are resized to

@@ -5,12 +5,12 @@ import torch
 from mmengine.dist import all_reduce, get_rank, get_world_size
 from mmengine.hooks import Hook
 
+from mmseg_fastscnn.cores import cores_per_process
 from mmseg_fastscnn.datasets.class_weights import (
     balanced_weights,
     check_form,
     class_pixel_counts,
 )
-from mmseg_fastscnn.machine import cores_per_process
 from mmseg_fastscnn.models.class_weights import ClassWeights
 from mmseg_fastscnn.registry import HOOKS
 

@@ -10,8 +10,8 @@ from mmengine.logging import MMLogger
 from mmengine.runner import BaseLoop
 from torch.utils.data import DataLoader
 
+from mmseg_fastscnn.cores import cores_per_process
 from mmseg_fastscnn.engine.interruption import SIGNALS
-from mmseg_fastscnn.machine import cores_per_process
 
 
 def with_workers_that_fit(settings: dict) -> dict:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from multiprocessing.pool import ThreadPool
 from typing import NamedTuple
 
+from mmseg_fastscnn.cores import cores_per_process
 from mmseg_fastscnn.datasets.annotations.class_lists import (
     IGNORE,
     ClassList,
@@ -24,7 +25,6 @@ from mmseg_fastscnn.datasets.label_errors import count_values, shorten
 from mmseg_fastscnn.datasets.loading import read_raw_label
 from mmseg_fastscnn.datasets.metainfo import voc_palette
 from mmseg_fastscnn.datasets.split_file import ends_in
-from mmseg_fastscnn.machine import cores_per_process
 from mmseg_fastscnn.structures import IGNORED
 
 PHOTOS = ('.jpg', '.jpeg', '.webp')  # beside which PNGs of the same names are labels
