@@ -19,7 +19,10 @@ setup(
         'mmseg_fastscnn.configs',
     ],
     package_dir={'mmseg_fastscnn.configs': 'configs'},
-    package_data={'mmseg_fastscnn.configs': ['**/*.py', '**/*.yaml', '**/*.md']},
+    package_data={
+        'mmseg_fastscnn.configs': ['**/*.py', '**/*.yaml', '**/*.md'],
+        'mmseg_fastscnn.checkpoint': ['*.safetensors'],
+    },
     entry_points={'console_scripts': ['fastscnn = mmseg_fastscnn.__main__:main']},
     # Ranges, so that nothing a user already has is replaced. torchvision is optional.
     install_requires=[

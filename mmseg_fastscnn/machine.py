@@ -1,4 +1,4 @@
-"""Properties and settings of the machine: cores, device, precision."""
+"""Properties and settings of the machine: device, precision."""
 
 import gc
 import importlib

@@ -17,6 +17,7 @@ from mmseg_fastscnn.checkpoint.containers import (
 )
 from mmseg_fastscnn.checkpoint.names import our_names
 from mmseg_fastscnn.checkpoint.records import Damaged, Refused
+from mmseg_fastscnn.checkpoint.shipped import SHIPPED
 from mmseg_fastscnn.checkpoint.structure import check_structure
 from mmseg_fastscnn.checkpoint.weights_hash import hashes_of
 from mmseg_fastscnn.writing import write_file
@@ -31,7 +32,8 @@ def read_checkpoint(path: str | Path, weights: str = 'ema') -> dict:
     state dicts, and safetensors.
 
     Args:
-        path: The file. If its name ends in `-` and eight hexadecimal digits, as the
+        path: The file, or 'streets' for the weights of generated streets that come with
+            the package. If its name ends in `-` and eight hexadecimal digits, as the
             names of released files do, its sha256 must begin with these.
         weights: Which weights to take if the file has two kinds: 'ema' (averaged) or
             'raw' (trained).
@@ -49,12 +51,13 @@ def read_checkpoint(path: str | Path, weights: str = 'ema') -> dict:
             another hash than it says (see `structure.py`), or it has no averaged
             weights and `weights` is 'raw'.
     """
-    path = Path(path).expanduser()
+    path = Path(SHIPPED.get(str(path), path)).expanduser()
     if path.is_dir():
         inside = sorted(file.name for file in path.glob('*.pth'))
         raise ValueError(f'The checkpoint {path} is a folder; name a file: {inside}.')
     if not path.is_file():
-        raise FileNotFoundError(f'The checkpoint {path} does not exist.')
+        names = '' if path.suffix else f' With the package come: {", ".join(SHIPPED)}.'
+        raise FileNotFoundError(f'The checkpoint {path} does not exist.{names}')
     data = path.read_bytes()
     check_hash(path, data)
     content = load(path, data)

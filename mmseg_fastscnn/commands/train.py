@@ -59,7 +59,8 @@ def add_checkpoints(parser: ArgumentParser) -> None:
         *('--load-from', '--from'),
         dest='load_from',
         metavar='CKPT',
-        help='start from these weights',
+        help='start from these weights: a file, or streets, which come with the '
+        'package',
     )
     parser.add_argument(
         '--classes-from',

@@ -1,0 +1,67 @@
+"""The weights that come with the package, and what `publish_model --small` writes."""
+
+import re
+
+import pytest
+import torch
+from conftest import ROOT, TOY, run, small_run
+from mmengine.config import Config
+
+from mmseg_fastscnn.checkpoint import read_checkpoint
+from mmseg_fastscnn.checkpoint.shipped import SHIPPED
+from mmseg_fastscnn.config import load_config
+from mmseg_fastscnn.datasets.toy_streets import write_toy_streets
+
+MADE_BY = 'configs/fastscnn/fast_scnn_many_streets.py'
+
+
+def test_they_are_what_the_config_beside_them_makes():
+    file = SHIPPED['streets']
+    assert file.stat().st_size < 3e6
+    content = read_checkpoint('streets')
+    assert content['meta']['iter'] == 4000
+    found = Config.fromstring(content['meta']['cfg'], '.py')
+    config = load_config(ROOT / MADE_BY)
+    config.optim_wrapper.type = 'AmpOptimWrapper'  # of --amp
+    for part in ('model', 'train_pipeline', 'optim_wrapper', 'param_scheduler'):
+        assert found[part] == config[part]
+    assert found.custom_hooks == config.custom_hooks
+    assert found.train_dataloader.batch_size == config.train_dataloader.batch_size
+
+
+def test_a_run_starts_from_them_by_name(streets, tmp_path):
+    said = run(
+        *('tools/train.py', TOY, '--from', 'streets', '--work-dir', tmp_path / 'run'),
+        *('--data-root', streets, '--seed', 0, *small_run()),
+    )
+    assert '266 tensors loaded' in said
+    said = run('tools/train.py', TOY, '--from', 'street', '--dry-run', ok=False)
+    assert 'street does not exist. With the package come: streets' in said
+
+
+@pytest.fixture(scope='module')
+def scenes(tmp_path_factory):
+    """Root of scenes of the size that they were trained on, from other seeds."""
+    root = tmp_path_factory.mktemp('scenes')
+    write_toy_streets(root, (256, 512), num_train=1, num_val=4)
+    return root
+
+
+def test_they_know_generated_streets(scenes, tmp_path):
+    said = run(
+        *('tools/test.py', TOY, 'streets', '--data-root', scenes, '--work-dir'),
+        *(tmp_path, '--cfg-options', 'model.auxiliary_head=None'),
+    )
+    scores = dict(re.findall(r'(mIoU|aAcc): ([\d.]+)', said))
+    assert float(scores['mIoU']) > 65 and float(scores['aAcc']) > 90
+
+
+def test_small_files_have_half_the_bytes(trained, tmp_path):
+    source = next(trained[0].glob('iter_*.pth'))
+    run('tools/publish_model.py', source, tmp_path / 'a.safetensors', '--small')
+    (file,) = tmp_path.iterdir()
+    state, small = (read_checkpoint(f)['state_dict'] for f in (source, file))
+    assert set(small) == {k for k in state if not k.startswith('auxiliary_head')}
+    for name, value in small.items():
+        half = state[name].half() if state[name].dim() > 1 else state[name]
+        assert torch.equal(value, half), name
