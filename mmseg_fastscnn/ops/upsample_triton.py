@@ -27,6 +27,11 @@ from mmseg_fastscnn.structures import IGNORED
 # nothing to overlap by stages, and no autotuning: it would time kernels in the first
 # steps of each size, and its choice would differ from run to run.
 PIXELS = 128
+# One kernel is for all of these numbers. Triton would compile anew, for half a second,
+# where one of them is 1 or a multiple of 16 for the first time; as each thread has one
+# pixel, nothing is gained by that.
+NUMBERS = ('classes', 'h', 'w', 'height', 'width', 'ignored')
+compiled_once = triton.jit(do_not_specialize=NUMBERS)
 
 
 class Grid(NamedTuple):
@@ -143,7 +148,7 @@ def softplus(z):
     return tl.maximum(z, 0.0) + tl.log(1.0 + tl.exp(-tl.abs(z)))
 
 
-@triton.jit
+@compiled_once
 def argmax_kernel(
     logits, ys, xs, label, classes, h, w, height, width, PIXELS: tl.constexpr
 ):
@@ -163,7 +168,7 @@ def argmax_kernel(
     tl.store(place, found.to(tl.uint8), mask=inside)
 
 
-@triton.jit
+@compiled_once
 def loss_kernel(
     logits,
     labels,
@@ -194,14 +199,12 @@ def loss_kernel(
     weight = tl.load(class_weight + label, mask=valid & (label < classes), other=0.0)
 
     best = tl.full((PIXELS,), float('-inf'), dtype=tl.float32)
-    found = tl.zeros((PIXELS,), dtype=tl.int32)
     total = tl.zeros((PIXELS,), dtype=tl.float32)
     # of a label that is no class it stays, and the loss is not a number either
     class_z = tl.full((PIXELS,), float('nan'), dtype=tl.float32)
     for k in range(0, classes):
         z = interpolate(image + k * h * w, y, x, h, w, inside)
         class_z = tl.where(label == k, z, class_z)
-        found = tl.where(z > best, k, found)
         higher = tl.maximum(best, z)
         if USE_SIGMOID:
             total += softplus(z)
@@ -216,10 +219,11 @@ def loss_kernel(
         loss = weight * (normaliser - class_z)
     program = row * tl.num_programs(1) + tl.program_id(1)
     tl.store(sums + program, tl.sum(tl.where(valid, loss, 0.0), axis=0))
-    tl.store(hits + program, tl.sum((valid & (found == label)).to(tl.int32), axis=0))
+    hit = valid & (class_z >= best)
+    tl.store(hits + program, tl.sum(hit.to(tl.int32), axis=0))
 
 
-@triton.jit
+@compiled_once
 def gradient_kernel(
     logits,
     labels,
