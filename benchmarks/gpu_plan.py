@@ -84,8 +84,8 @@ def further_steps() -> list[Step]:
     return [*steps, *(peer('train_step', batch) for batch in (8, 4, 64))]
 
 
-def beside(name: str, function: str, options: dict = {}, limit: float = 60) -> Step:
-    return Step(name, function, options, limit, beside=True)
+def beside(name: str, function: str, *options: dict, limit: float = 60) -> Step:
+    return Step(name, function, *options, limit=limit, beside=True)
 
 
 def roofline(work: str, batch: int, form: str, dtype: str) -> Step:

@@ -1,11 +1,11 @@
 """Write the folder of wheels that a machine without internet needs for `gpu.py`.
 
-    python benchmarks/wheels.py wheels 3.12    # where there is internet; carry the folder
+    python benchmarks/wheels.py wheels 3.12  # where there is internet; carry the folder
     PIP_NO_INDEX=1 PIP_FIND_LINKS=wheels pip install mmengine mmcv-lite ...
     PIP_NO_INDEX=1 PIP_FIND_LINKS=wheels python benchmarks/gpu.py
 
-torch, NumPy, OpenCV, Matplotlib and PyYAML are that machine's own. 3.12 is its version of
-Python; its processor and system must be like this machine's.
+torch, NumPy, OpenCV, Matplotlib and PyYAML are that machine's own. 3.12 is its version
+of Python; its processor and system must be like this machine's.
 """
 
 import subprocess
