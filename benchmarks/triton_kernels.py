@@ -27,7 +27,7 @@ def compiled(capability: int) -> Iterator[tuple[str, dict[str, int]]]:
         capability: Compute capability times ten, such as 90.
     """
     pixels = upsample_triton.PIXELS
-    constants = dict(USE_SIGMOID=False, PIXELS=pixels, REACH_Y=16, REACH_X=16)
+    constants = dict(USE_SIGMOID=False, PIXELS=pixels, CELLS=pixels // 8, ACROSS=8)
     for name in KERNELS:
         kernel = getattr(upsample_triton, name)
         types = {k: type_of(k, constants) for k in kernel.arg_names}
@@ -49,8 +49,8 @@ def type_of(argument: str, constants: dict) -> str:
     if argument in upsample_triton.NUMBERS:
         return 'i32'
     special = dict(labels='*u8', label='*u8', hits='*i32')
-    first = dict(first_ys='*i32', first_xs='*i32')
-    return (special | first).get(argument, '*fp32')
+    start = dict(start_ys='*i32', start_xs='*i32')
+    return (special | start).get(argument, '*fp32')
 
 
 def resources(binary: triton.compiler.CompiledKernel) -> dict[str, int]:
