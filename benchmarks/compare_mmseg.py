@@ -22,7 +22,6 @@ import re
 import statistics
 import subprocess
 import sys
-import sysconfig
 import time
 import venv
 from collections.abc import Sequence
@@ -96,8 +95,10 @@ def peer_python(out: Path) -> Path:
         print(f'Installing {" ".join(PEER)} into {folder} ...')
         venv.create(folder, with_pip=True, clear=True)
         site = next(folder.glob('lib/python*/site-packages'))
-        # packages of this environment, so the same torch, come after its own
-        (site / 'shared.pth').write_text(sysconfig.get_path('purelib') + '\n')
+        # packages of this process, so the same torch, come after its own
+        shared = [path for path in sys.path if path.endswith('-packages')]
+        shared += filter(None, os.environ.get('PYTHONPATH', '').split(os.pathsep))
+        (site / 'shared.pth').write_text('\n'.join(shared) + '\n')
         install = [python, '-m', 'pip', 'install', '--quiet', '--no-deps']
         subprocess.run([*install, '--ignore-installed', *PEER], check=True)
         if subprocess.run(
@@ -169,10 +170,11 @@ def run(
 
     `more` are further arguments of `work.py`.
     """
-    threads = os.cpu_count() if clock == 'wall' else 1
+    threads = len(os.sched_getaffinity(0)) if clock == 'wall' else 1
     env = dict(os.environ, MKL_NUM_THREADS='', OMP_NUM_THREADS=str(threads))
     env = {key: value for key, value in env.items() if value}
-    env['PYTHONPATH'] = str(ROOT) if side == 'ours' else ''
+    ours = os.pathsep.join([str(ROOT), env.get('PYTHONPATH', '')])
+    env['PYTHONPATH'] = ours if side == 'ours' else ''
     if work == 'evaluate':
         return evaluate(side, python, config, out, env)
     result = out / f'{work}.json'

@@ -5,8 +5,9 @@
     python benchmarks/gpu.py --device cpu --quick     # every step, tiny, without a GPU
 
 Each step is a process of its own with a time limit, so that a crash or a wrong kernel
-spoils only its own row. The most important ones come first: correctness, prediction of
-one image, the training step, feeding, a real training; then what else there is to see.
+spoils only its own row. The most important ones come first: correctness, the training
+step and prediction of one image, each against the peer, the kernels, feeding, a real
+training; then what else there is to see. Steps that time nothing run beside each other.
 After each step `results.json` and `table.md` in the folder of `--out` are written anew,
 and what the step printed stays in `logs`. A later call leaves finished rows alone and
 tries the others again, those that failed last. `gpu_plan.py` lists the steps.
@@ -26,8 +27,9 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from multiprocessing.connection import wait
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
+from typing import NamedTuple
 
 import gpu_steps
 from gpu_plan import Step, in_order
@@ -36,6 +38,7 @@ from gpu_table import table
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / 'tests')]  # for the processes, which get it
 LEAST = 15  # seconds that must be left to begin another step
+BESIDE = 4  # steps that time nothing run beside each other, as many as this
 AGAIN = ('failed', 'crashed', 'overran')  # rows that are tried last in a later call
 
 
@@ -83,16 +86,18 @@ def main(words: list[str] | None = None, steps: list[Step] | None = None) -> Non
     end = time.monotonic() + 60 * args.minutes
     workers = Workers(args.device)
     try:
-        for step in todo:
-            left = end - time.monotonic()
-            if left < min(LEAST, step.limit):
-                break
-            row = workers.run(step, setting, min(step.limit, left))
-            if row['status'] == 'overran' and left < step.limit:
-                row['status'] = 'no time'
-            rows[step.name] = row
-            write(args.out, machine, rows, steps)
-            print(f'{row["seconds"]:6.1f} s  {step.name}: {in_words(row)}', flush=True)
+        while todo or workers.jobs:
+            while todo and workers.can_begin(todo[0]):
+                left = end - time.monotonic()
+                if left < min(LEAST, todo[0].limit):
+                    todo.clear()
+                else:
+                    workers.begin(todo.pop(0), setting, left)
+            for step, row in workers.ended():
+                rows[step.name] = row
+                write(args.out, machine, rows, steps)
+                said = f'{row["seconds"]:6.1f} s  {step.name}: {in_words(row)}'
+                print(said, flush=True)
     finally:
         workers.close()
     write(args.out, machine, rows, steps)
@@ -153,6 +158,17 @@ def in_words(row: dict) -> str:
     return ', '.join([row['status'], *filter(None, [row.get('why')]), *said])
 
 
+class Job(NamedTuple):
+    """A step in its process; `limit` is when it is killed, in `time.monotonic`."""
+
+    step: Step
+    process: multiprocessing.Process
+    pipe: Connection
+    log: Path
+    began: float
+    limit: float
+
+
 class Workers:
     """Processes for the steps; while one works, the next one imports torch.
 
@@ -167,6 +183,8 @@ class Workers:
         )
         if device == 'cpu':
             self.context.set_forkserver_preload(['gpu_steps', *gpu_steps.IMPORTED])
+        self.jobs: list[Job] = []
+        self.most = min(BESIDE, len(os.sched_getaffinity(0)))
         self.spare = self.start()
 
     def start(self) -> tuple:
@@ -176,33 +194,58 @@ class Workers:
         theirs.close()
         return process, ours
 
-    def run(self, step: Step, setting: gpu_steps.Setting, limit: float) -> dict:
-        """Run a step in a process of its own and return its row."""
+    def can_begin(self, step: Step) -> bool:
+        """Whether a step may run beside those that do."""
+        beside = all(one.beside for one in (step, *(job.step for job in self.jobs)))
+        return not self.jobs or (beside and len(self.jobs) < self.most)
+
+    def begin(self, step: Step, setting: gpu_steps.Setting, left: float) -> None:
+        """Give a step to a process of its own, for `left` seconds at most."""
         (process, pipe), began = self.spare, time.monotonic()
         self.spare = self.start()
+        seconds = min(step.limit, left)
         log = setting.out / 'logs' / f'{step.name.replace("/", "_")}.txt'
+        log.unlink(missing_ok=True)
+        setting = setting._replace(seconds=seconds)
         with suppress(BrokenPipeError):  # it died at its imports
-            pipe.send(
-                (step.function, step.options, setting._replace(seconds=limit), log)
-            )
-        wait([pipe, process.sentinel], limit)
-        try:
-            row = pipe.recv() if pipe.poll() else None
-        except EOFError:  # it died
-            process.join(5)
-            row = None
-        if row is None and process.is_alive():
-            row = dict(status='overran', why=f'not ready after {limit:.0f} s')
-        elif row is None:
-            process.join()
-            said = log.read_text().splitlines()[-1:] if log.exists() else []
-            end = f'ended with exit status {process.exitcode}'
-            row = dict(status='crashed', why=': '.join([end, *said]))
-        end_all(process)
-        return dict(row, seconds=time.monotonic() - began)
+            pipe.send((step.function, step.options, setting, log))
+        self.jobs.append(Job(step, process, pipe, log, began, began + seconds))
+
+    def ended(self) -> list[tuple[Step, dict]]:
+        """Wait until a step has ended or is too late; return such with their rows."""
+        if not self.jobs:
+            return []
+        ends = [end for job in self.jobs for end in (job.pipe, job.process.sentinel)]
+        first = min(job.limit for job in self.jobs)
+        ready = wait(ends, max(0.0, first - time.monotonic()))
+        now, result = time.monotonic(), []
+        for job in list(self.jobs):
+            if job.pipe in ready or job.process.sentinel in ready or now >= job.limit:
+                self.jobs.remove(job)
+                row = row_of(job)
+                end_all(job.process)
+                result.append((job.step, dict(row, seconds=now - job.began)))
+        return result
 
     def close(self) -> None:
-        end_all(self.spare[0])
+        for process in (self.spare[0], *(job.process for job in self.jobs)):
+            end_all(process)
+
+
+def row_of(job: Job) -> dict:
+    """Return what a step sent, or say how it ended without."""
+    try:
+        if job.pipe.poll():
+            return job.pipe.recv()
+    except EOFError:  # it dies
+        job.process.join(5)
+    if job.process.is_alive():
+        seconds = job.limit - job.began
+        status = 'overran' if seconds >= job.step.limit else 'no time'
+        return dict(status=status, why=f'not ready after {seconds:.0f} s')
+    said = job.log.read_text().splitlines()[-1:] if job.log.exists() else []
+    end = f'ended with exit status {job.process.exitcode}'
+    return dict(status='crashed', why=': '.join([end, *said]))
 
 
 def end_all(process: multiprocessing.Process) -> None:

@@ -1,6 +1,8 @@
 """Steps of `gpu.py` that hold the network and its training against references."""
 
 import json
+import os
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +56,30 @@ def golden(at: Setting) -> dict:
     return worst.row()
 
 
+@torch.no_grad()
+def cuda_graph(at: Setting) -> dict:
+    """The inference form, in 16 bits and by graphs, gives the labels of the network.
+
+    Several images of a size show that a graph reads each one, several sizes that each
+    has a graph of its own, and the last round that they stay.
+    """
+    exact_floats()
+    worst, low = Worst(), torch.float16 if at.device == 'cuda' else torch.bfloat16
+    plain = golden_model().eval().to(at.device)
+    for dtype, allowed in ((torch.float32, 1e-3), (low, 0.05)):
+        for graph in {False, at.device == 'cuda'}:
+            model = golden_model().eval().to(at.device)
+            model.for_inference(dtype, cuda_graph=graph)
+            for seed, size in product((1, 2, 3), ((64, 128), (97, 161))):
+                image = (seed * image_batch(1, *size)).to(at.device)
+                expected, found = (
+                    one.predict(image)[0].pred_sem_seg.data for one in (plain, model)
+                )
+                different = float((found != expected).float().mean())
+                worst.see(different, allowed, (dtype, graph, seed, size))
+    return worst.row()
+
+
 def losses_are_golden(at: Setting, worst: Worst) -> None:
     stored = json.loads((ROOT / 'tests/data/losses.json').read_text())
     for tag in ('softmax/eval', 'softmax/train', 'sigmoid/eval', 'sigmoid/train'):
@@ -99,12 +125,19 @@ def sync_bn(at: Setting) -> dict:
 
 
 def train_small(at: Setting, name: str, resume_from: str | None = None) -> dict:
-    """Train 4 iterations on generated streets; return the weights."""
-    streets, size = at.out / 'small streets', (64, 128)
+    """Train 4 iterations on generated streets; return the weights.
+
+    `name` is that of the step and of the run, 'step/run'. Steps run beside each other,
+    so each has streets of its own.
+    """
+    work_dir, size = at.out / 'runs' / name, (64, 128)
+    streets = work_dir.parent / 'streets'
     if not streets.exists():
         from mmseg_fastscnn.datasets.toy_streets import write_toy_streets
 
-        write_toy_streets(streets, size, num_train=6, num_val=1)
+        new = streets.with_name(f'streets.{os.getpid()}')
+        write_toy_streets(new, size, num_train=6, num_val=1)
+        new.rename(streets)  # a kill before leaves none
     options = {
         'train_cfg.max_iters': 4,
         'train_dataloader.batch_size': 2,
@@ -118,7 +151,7 @@ def train_small(at: Setting, name: str, resume_from: str | None = None) -> dict:
         'randomness': dict(seed=3, deterministic=True),
         **dict.fromkeys(('val_cfg', 'val_dataloader', 'val_evaluator')),
     }
-    toy, work_dir = 'configs/fastscnn/fast_scnn_toy_streets.py', at.out / 'runs' / name
+    toy = 'configs/fastscnn/fast_scnn_toy_streets.py'
     config = load_config(ROOT / toy, options, str(streets), str(work_dir))
     if resume_from is not None:
         config.resume, config.load_from = True, str(at.out / 'runs' / resume_from)
@@ -135,13 +168,14 @@ def bits_equal(some: dict[str, Tensor], other: dict[str, Tensor]) -> dict:
 
 def same_twice(at: Setting) -> dict:
     """The same seed with `--deterministic` twice gives the same bits."""
-    return bits_equal(train_small(at, 'one'), train_small(at, 'the same'))
+    one = train_small(at, 'same_twice/one')
+    return bits_equal(one, train_small(at, 'same_twice/other'))
 
 
 def resume(at: Setting) -> dict:
     """A run that goes on from its middle ends in the bits of an unbroken one."""
-    whole = train_small(at, 'whole')
-    return bits_equal(whole, train_small(at, 'rest', 'whole/iter_2.pth'))
+    whole = train_small(at, 'resume/whole')
+    return bits_equal(whole, train_small(at, 'resume/rest', 'resume/whole/iter_2.pth'))
 
 
 def precision(at: Setting, dtype: str) -> dict:

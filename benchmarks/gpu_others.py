@@ -64,17 +64,15 @@ def install_peer(at: Setting) -> dict:
 
 
 def peer(at: Setting, work: str, batch: int) -> dict:
-    """Do a piece of `work.py` by both sides in turn, each in processes of its own."""
-    if not (at.out / 'weights.pth').exists():
+    """Do a piece of `work.py` by both sides, each in a process of its own."""
+    if not (at.out / 'config.py').exists():
         raise NotSeen('mmsegmentation is not installed, see setup/peer')
     pythons = dict(ours=sys.executable)
     pythons['mmsegmentation'] = str(compare_mmseg.peer_python(at.out))
-    runs = {side: [] for side in pythons}
-    more = ['--device', at.device, '--batch', batch]
-    for _ in range(2):
-        for side, python in pythons.items():
-            given = (work, side, python, at.out / 'config.py', at.out)
-            runs[side].append(compare_mmseg.run(*given, more=more))
+    more, runs = ['--device', at.device, '--batch', batch], {}
+    for side, python in pythons.items():
+        given = (work, side, python, at.out / 'config.py', at.out)
+        runs[side] = [compare_mmseg.run(*given, more=more)]
     row = compare_mmseg.summary(runs)
     return dict(
         images_per_s=batch / row['ours']['median'],
@@ -210,6 +208,7 @@ def parallel_step(at: Setting, batch: int, norm: str, settings: dict):
     config = load_config(CITYSCAPES).model
     config.norm_cfg = dict(type=norm, requires_grad=True, momentum=0.01)
     config.data_preprocessor.size = at.crop
+    torch.backends.cudnn.benchmark = True
     model = MODELS.build(config).to(at.device).train()
     data = model.data_preprocessor(
         dict(

@@ -13,35 +13,56 @@ class Step(NamedTuple):
     Attributes:
         function: 'module:name'; it is called with the `Setting` and the options.
         limit: Seconds after which its process is killed.
+        beside: Whether other such steps may run at the same time: it times nothing.
     """
 
     name: str
     function: str
     options: dict = {}
     limit: float = 60
+    beside: bool = False
 
 
 def first_steps() -> list[Step]:
     """What must be seen even if the minutes run out: all targets, each part once."""
-    ops = ('label_map', 'cross_entropy', 'other_losses')
-    network = ('golden', 'sync_bn', 'same_twice', 'resume')
+    ops = ('label_map', 'other_losses')
+    network = ('golden', 'cuda_graph', 'sync_bn', 'same_twice', 'resume')
     steps = [
         Step('machine/memory bandwidth', 'gpu_speed:bandwidth'),
-        *(Step(f'correct/{name}', f'gpu_kernels:{name}') for name in ops),
-        *(Step(f'correct/{name}', f'gpu_correct:{name}') for name in network),
+        # the longest first, as these run beside each other
+        beside('setup/peer', 'gpu_others:install_peer', limit=240),
+        # each of its shapes is compiled when it first comes
+        beside('correct/cross_entropy', 'gpu_kernels:cross_entropy', limit=150),
+        *(beside(f'correct/{name}', f'gpu_kernels:{name}') for name in ops),
+        beside('setup/data', 'gpu_others:data', limit=120),
         *(
-            Step(f'correct/{d}', 'gpu_correct:precision', dict(dtype=d))
+            beside(f'correct/{name}', f'gpu_correct:{name}', limit=90)
+            for name in network
+        ),
+        *(
+            beside(f'correct/{d}', 'gpu_correct:precision', dict(dtype=d))
             for d in gpu_steps.LOW
         ),
-        Step('setup/data', 'gpu_others:data', limit=120),
-        Step('setup/peer', 'gpu_others:install_peer', limit=240),
+        *(
+            roofline(*work)
+            for work in (
+                ('prediction', 1, 'eager', 'float32'),
+                ('prediction', 1, 'graph', 'float16'),
+                ('prediction', 16, 'graph', 'float16'),
+                ('training', 32, 'product', 'float32'),
+                ('training', 32, 'graph', 'float16'),
+            )
+        ),
+        beside('resources/triton', 'gpu_counts:resources'),
     ]
-    forms = [('eager', 'float32'), ('folded', 'float32'), ('folded', 'float16')]
-    steps += [prediction(1, *form) for form in [*forms, ('graph', 'float16')]]
-    steps += [peer('predict', 1), kernels('label_map'), kernels('cross_entropy')]
     forms = [('product', 'float32'), ('product', 'float16'), ('graph', 'float16')]
-    steps += [training(32, *form) for form in [*forms, ('graph', 'bfloat16')]]
-    steps += [peer('train_step', 32), peer('train_step_amp', 32)]
+    steps += [training(32, *form) for form in forms]
+    steps += [peer('train_step', 32)]
+    forms = [('eager', 'float32'), ('folded', 'float32'), ('folded', 'float16')]
+    forms += [('graph', 'float16'), ('tuned', 'float16')]
+    steps += [prediction(1, *form) for form in forms]
+    steps += [peer('predict', 1), peer('train_step_amp', 32)]
+    steps += [kernels('label_map'), kernels('cross_entropy')]
     steps += [
         Step(f'feeding/{kind}', 'gpu_others:feeding', dict(kind=kind), 90)
         for kind in ('png', 'packed')
@@ -61,6 +82,16 @@ def further_steps() -> list[Step]:
     for batch, form, dtype in product((32, 8, 4, 64), forms, gpu_steps.PRECISIONS):
         steps.append(training(batch, form, dtype))
     return [*steps, *(peer('train_step', batch) for batch in (8, 4, 64))]
+
+
+def beside(name: str, function: str, *options: dict, limit: float = 60) -> Step:
+    return Step(name, function, *options, limit=limit, beside=True)
+
+
+def roofline(work: str, batch: int, form: str, dtype: str) -> Step:
+    options = dict(work=work, batch=batch, form=form, dtype=dtype)
+    name = f'roofline/{work} b{batch} {form} {dtype}'
+    return beside(name, 'gpu_counts:roofline', options)
 
 
 def prediction(batch: int, form: str, dtype: str) -> Step:
@@ -102,5 +133,6 @@ def in_order(args: argparse.Namespace) -> list[Step]:
     return [
         step
         for name, step in steps.items()
-        if not any(part in name.replace('bfloat16', 'bf16') for part in left_out)
+        if name.startswith('roofline/')
+        or not any(part in name.replace('bfloat16', 'bf16') for part in left_out)
     ]

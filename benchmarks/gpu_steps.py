@@ -7,16 +7,20 @@ measure.
 """
 
 import importlib
+import multiprocessing
 import os
+import signal
 import sys
+import threading
 import traceback
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import NamedTuple
 
 LOW = ('float16', 'bfloat16')
 PRECISIONS = ('float32', *LOW)
-PLACES = ('gpu_kernels', 'gpu_correct', 'gpu_speed', 'gpu_others')  # of the steps
+# where the steps are
+PLACES = ('gpu_kernels', 'gpu_correct', 'gpu_counts', 'gpu_speed', 'gpu_others')
 IMPORTED = [
     f'mmseg_fastscnn.{r}' for r in ('models', 'datasets', 'engine.runner', 'apis')
 ]
@@ -70,9 +74,16 @@ def machine(device: str) -> dict | None:
     return dict(device=torch.cuda.get_device_name(), count=count, **facts)
 
 
+def end_with_parent() -> None:
+    """End when `gpu.py` has ended, even by a kill, so that the GPU is free again."""
+    wait([multiprocessing.parent_process().sentinel])
+    os.killpg(0, signal.SIGKILL)
+
+
 def serve(pipe: Connection) -> None:
     """Be a process: import, wait for one step, send its row, and end at once."""
     os.setsid()  # so that what the step starts can be killed with it
+    threading.Thread(target=end_with_parent, daemon=True).start()
     from mmengine.registry import init_default_scope
 
     for name in (*IMPORTED, *PLACES):
@@ -94,7 +105,9 @@ def serve(pipe: Connection) -> None:
     except (Exception, SystemExit) as error:
         traceback.print_exc()
         text = str(error).strip().splitlines() or ['']
-        row = dict(status='failed', why=f'{type(error).__name__}: {text[0]}')
+        # a process that failed says why at the end
+        said = text[-1 if isinstance(error, SystemExit) else 0]
+        row = dict(status='failed', why=f'{type(error).__name__}: {said}')
     sys.stdout.flush()
     pipe.send(row)
     os._exit(0)  # nothing of the GPU's has to be put away

@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-FLOOR_GB = 0.45  # that the layers must move at 1024x2048 and batch 1, in 16 bits
+GRAPHS = ('graph float16', 'tuned float16')
 MISSING = ('no time', 'not seen')
 
 
@@ -19,7 +19,7 @@ def table(machine: dict, rows: dict[str, dict], rest: list[str]) -> str:
         '',
         ', '.join(f'{k} {v}' for k, v in machine.items()),
     ]
-    lines += ['', *targets(rows)]
+    lines += ['', *targets(rows), '', *roofline(rows)]
     parts = dict.fromkeys(name.partition('/')[0] for name in rows)
     for part in parts:
         of_part = {n: r for n, r in rows.items() if n.startswith(f'{part}/')}
@@ -61,20 +61,17 @@ def targets(rows: dict[str, dict]) -> list[str]:
     """Hold what was measured against what was aimed at; whoever ran it adds the why."""
     copying, memory = 'copying_images_per_s', 'machine/memory bandwidth'
     wide = value(rows, memory, 'gb_per_s')
-    p50 = best(rows, 'prediction/b1 graph', 'p50_ms', least=True)
-    floor = ratio(FLOOR_GB * 1e3, wide)  # in ms
+    graphs = [value(rows, f'prediction/b1 {form}', 'p50_ms') for form in GRAPHS]
+    p50 = min(filter(None, graphs), default=None)
+    floor = at_bandwidth(rows, 'prediction b1 graph float16', 'joined_gb')
     eaten = best(rows, 'training/b32', 'images_per_s')
-    low = best(rows, 'training/b32', 'images_per_s', ending='float16')
-    peers = {
-        name: value(rows, f'peer/{name}', 'peer_images_per_s')
-        for name in ('predict b1', 'train_step b32', 'train_step_amp b32')
-    }
+    peers = value(rows, 'peer/predict b1', 'peer_images_per_s')
     lines = [
         '| aim | measured | reached | why, and what follows |',
         '|---|---|---|---|',
         line(
             "prediction b1, 10 times the peer's images per second",
-            ratio(best(rows, 'prediction/b1', copying), peers['predict b1']),
+            ratio(best(rows, 'prediction/b1', copying), peers),
             10,
         ),
         line(
@@ -90,7 +87,7 @@ def targets(rows: dict[str, dict]) -> list[str]:
         ),
         line(
             "training step b32 in float16, 4 times the peer's",
-            ratio(low, peers['train_step_amp b32']),
+            value(rows, 'peer/train_step_amp b32', 'faster'),
             4,
         ),
     ]
@@ -101,6 +98,33 @@ def targets(rows: dict[str, dict]) -> list[str]:
         fed = ratio(value(rows, f'feeding/{kind}', 'images_per_s'), eaten)
         lines.append(line(f'samples ({kind}) for the fastest step b32', fed, 1))
     return lines
+
+
+def roofline(rows: dict[str, dict]) -> list[str]:
+    """Hold steps against their bytes at the bandwidth that was measured."""
+    lines = [
+        '| step | ms | bytes eager, ms | bytes joined, ms | times joined | kernels | '
+        'operators counted |',
+        '|---' * 7 + '|',
+    ]
+    for name, row in rows.items():
+        part, _, step = name.partition('/')
+        if part != 'roofline' or row['status'] != 'done':
+            continue
+        measured = step.replace(' ', '/', 1)
+        ms = value(rows, measured, 'p50_ms')
+        eager, joined = (at_bandwidth(rows, step, k) for k in ('gb', 'joined_gb'))
+        cells = [ms, eager, joined, ratio(ms, joined)]
+        cells += [value(rows, measured, 'kernels'), row['operators']]
+        lines.append(f'| {step} | {" | ".join(map(cell, cells))} |')
+    return lines
+
+
+def at_bandwidth(rows: dict[str, dict], step: str, key: str) -> float | None:
+    """Return the ms that the counted bytes of a step take, by the copied bytes'."""
+    wide = value(rows, 'machine/memory bandwidth', 'gb_per_s')
+    seconds = ratio(value(rows, f'roofline/{step}', key), wide)
+    return seconds and 1e3 * seconds
 
 
 def line(aim: str, measured: float | None, bound: float, at_most: bool = False) -> str:
@@ -114,16 +138,14 @@ def value(rows: dict[str, dict], name: str, key: str) -> float | None:
     return rows.get(name, {}).get(key)
 
 
-def best(
-    rows: dict[str, dict], start: str, key: str, least: bool = False, ending: str = ''
-) -> float | None:
-    """Return the largest or the least number of the steps of such names."""
+def best(rows: dict[str, dict], start: str, key: str) -> float | None:
+    """Return the largest number of the steps of such names."""
     found = [
         row[key]
         for name, row in rows.items()
-        if name.startswith(f'{start} ') and name.endswith(ending) and key in row
+        if name.startswith(f'{start} ') and key in row
     ]
-    return (min if least else max)(found, default=None)
+    return max(found, default=None)
 
 
 def ratio(some: float | None, other: float | None) -> float | None:

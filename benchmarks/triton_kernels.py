@@ -18,7 +18,6 @@ from mmseg_fastscnn.ops import upsample_triton
 
 KERNELS = ('argmax_kernel', 'loss_kernel', 'gradient_kernel')
 CAPABILITIES = (80, 90, 100)  # A100; H100 and H200; B200
-SIZES = ('h', 'w', 'height', 'width')
 
 
 def compiled(capability: int) -> Iterator[tuple[str, dict[str, int]]]:
@@ -28,14 +27,14 @@ def compiled(capability: int) -> Iterator[tuple[str, dict[str, int]]]:
         capability: Compute capability times ten, such as 90.
     """
     pixels = upsample_triton.PIXELS
-    constants = dict(USE_SIGMOID=False, PIXELS=pixels, REACH_Y=16, REACH_X=16)
+    constants = dict(USE_SIGMOID=False, PIXELS=pixels, CELLS=pixels // 8, ACROSS=8)
     for name in KERNELS:
         kernel = getattr(upsample_triton, name)
         types = {k: type_of(k, constants) for k in kernel.arg_names}
-        aligned = {  # as torch's memory is, and as sizes are that 16 divides
+        aligned = {  # as torch's memory is
             (k,): [['tt.divisibility', 16]]
-            for k, (argument, kind) in enumerate(types.items())
-            if kind.startswith('*') or argument in SIZES
+            for k, kind in enumerate(types.values())
+            if kind.startswith('*')
         }
         used = {k: v for k, v in constants.items() if k in types}
         source = ASTSource(kernel, types, used, aligned)
@@ -47,11 +46,11 @@ def type_of(argument: str, constants: dict) -> str:
     """Return Triton's name for the type of a kernel's argument."""
     if argument in constants:
         return 'constexpr'
-    if argument in ('classes', 'ignored', *SIZES):
+    if argument in upsample_triton.NUMBERS:
         return 'i32'
     special = dict(labels='*u8', label='*u8', hits='*i32')
-    first = dict(first_ys='*i32', first_xs='*i32')
-    return (special | first).get(argument, '*fp32')
+    start = dict(start_ys='*i32', start_xs='*i32')
+    return (special | start).get(argument, '*fp32')
 
 
 def resources(binary: triton.compiler.CompiledKernel) -> dict[str, int]:

@@ -1,11 +1,11 @@
 """Write the folder of wheels that a machine without internet needs for `gpu.py`.
 
-    python benchmarks/wheels.py wheels     # where there is internet; carry the folder
+    python benchmarks/wheels.py wheels 3.12  # where there is internet; carry the folder
     PIP_NO_INDEX=1 PIP_FIND_LINKS=wheels pip install mmengine mmcv-lite ...
     PIP_NO_INDEX=1 PIP_FIND_LINKS=wheels python benchmarks/gpu.py
 
-torch, NumPy, OpenCV, Matplotlib and PyYAML are that machine's own. Both machines should
-have the same version of Python, since some wheels are for one.
+torch, NumPy, OpenCV, Matplotlib and PyYAML are that machine's own. 3.12 is its version
+of Python; its processor and system must be like this machine's.
 """
 
 import subprocess
@@ -16,15 +16,21 @@ from compare_mmseg import PEER
 # what this project needs beside these
 OURS = ['mmengine==0.10.7', 'mmcv-lite==2.2.0', 'addict', 'termcolor', 'yapf']
 OURS += ['platformdirs', 'rich', 'markdown-it-py', 'mdurl', 'pygments', 'safetensors']
+BINARY = ('regex', 'scipy')  # whose wheels are for one version of Python
 
 
-def main(folder: str) -> None:
+def main(folder: str, python: str) -> None:
     pip = [sys.executable, '-m', 'pip']
-    for packages in (OURS, PEER):  # apart, since both name mmcv-lite
+    pure = [package for package in PEER if package not in BINARY]
+    for packages in (OURS, pure):  # apart, since both name mmcv-lite
         # a wheel is also made of what has none, so that nothing is built over there
         subprocess.run(
             [*pip, 'wheel', '--no-deps', '-w', folder, *packages], check=True
         )
+    others = ['--only-binary=:all:', '--python-version', python]
+    subprocess.run(
+        [*pip, 'download', '--no-deps', *others, '-d', folder, *BINARY], check=True
+    )
 
 
 if __name__ == '__main__':

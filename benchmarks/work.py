@@ -194,6 +194,7 @@ WORK = {
 
 def main() -> None:
     config = Config.fromfile(ARGS.config)
+    torch.backends.cudnn.benchmark = config.env_cfg.cudnn_benchmark  # as runners do
     if SIDE == 'ours':
         from mmseg_fastscnn.memory import reuse_large_blocks
 

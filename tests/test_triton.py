@@ -51,6 +51,15 @@ def test_loss(size, align_corners, weight, use_sigmoid):
     torch.testing.assert_close(gradient, expected, rtol=1e-4, atol=1e-5)
 
 
+def test_of_equally_good_classes_any_is_correct():
+    label = torch.arange(3, device=DEVICE).byte().view(1, 1, 3)
+    logits = torch.tensor([1.0, 1.0, 0.0], device=DEVICE).view(1, 3, 1, 1)
+    _, correct = upsample_triton.TritonCrossEntropy.apply(
+        logits, label, False, None, False
+    )
+    assert correct == 2
+
+
 def test_a_label_that_is_no_class_is_no_number():
     logits = torch.randn(1, 3, 2, 2, device=DEVICE)
     label = torch.full((1, 4, 4), 7, dtype=torch.uint8, device=DEVICE)

@@ -1,12 +1,10 @@
 """Loss and label map of upsampled logits on CUDA, each pixel in registers.
 
-Two kernels go over the output's pixels and interpolate class after class: one keeps the
-best, one the loss and its normaliser. A third goes over the logits and gathers, for
-each, the gradients of the pixels around it; nothing is added by atomics, so the result
-is the same every time.
-
-Bilinear interpolation is written as a tent: with `s` the position of an output pixel
-among the input's, cut off at the edges, input pixel j has the weight max(0, 1-|s-j|).
+Two kernels go over the output's pixels and interpolate class after class: one keeps
+the best, one the loss and its normaliser. A third goes over the cells between the
+logits and adds up, for the four corners of each, the gradients of the pixels in it, so
+that a pixel is looked at once. Nothing is added by atomics: the result is the same
+every time.
 """
 
 from functools import lru_cache
@@ -20,13 +18,18 @@ from torch import Tensor
 from mmseg_fastscnn.ops.bilinear import source_position
 from mmseg_fastscnn.structures import IGNORED
 
-# Output pixels, or logits, that a program has side by side. With Triton's four warps
+# Output pixels that a program has side by side. With Triton's four warps
 # each thread has one: its logits are read through the cache, neighbours in a row share
 # them, and 32 to 40 registers without spills let at least 1,536 of a multiprocessor's
 # 2,048 threads wait for memory at a time (benchmarks/triton_kernels.py). There is
 # nothing to overlap by stages, and no autotuning: it would time kernels in the first
 # steps of each size, and its choice would differ from run to run.
 PIXELS = 128
+# One kernel is for all of these numbers. Triton would compile anew, for half a second,
+# where one of them is 1 or a multiple of 16 for the first time; as each thread has one
+# pixel, nothing is gained by that.
+NUMBERS = ('count', 'classes', 'h', 'w', 'height', 'width', 'ignored')
+compiled_once = triton.jit(do_not_specialize=NUMBERS)
 
 
 class Grid(NamedTuple):
@@ -34,16 +37,17 @@ class Grid(NamedTuple):
 
     Attributes:
         y, x: (H,), (W,) Position of each output pixel among the input's.
-        first_y, first_x: (h,), (w,) First output pixel that each input pixel reaches.
-        reach_y, reach_x: How many it reaches at most.
+        start_y, start_x: (h + 2,), (w + 2,) First output pixel of each cell, and the
+            end. Cell j is between the input's pixels j - 1 and j; the first and the
+            last are outside of them.
+        most_x: How many output pixels a cell has across at most.
     """
 
     y: Tensor
     x: Tensor
-    first_y: Tensor
-    first_x: Tensor
-    reach_y: int
-    reach_x: int
+    start_y: Tensor
+    start_x: Tensor
+    most_x: int
 
 
 @lru_cache(maxsize=64)
@@ -57,15 +61,15 @@ def make_grid(
     """Prepare the interpolation from `shape` to `size`, both (h, w)."""
     axes = []
     for before, after in zip(shape, size, strict=True):
-        position = source_position(before, after, align_corners).clamp(0, before - 1)
-        index = torch.arange(before)
-        first = torch.searchsorted(position, index - 1.0, right=True)
-        stop = torch.searchsorted(position, index + 1.0)
-        reach = max(int((stop - first).max()), 1)
-        axes.append((position, first.int(), reach))
-    (y, first_y, reach_y), (x, first_x, reach_x) = axes
-    y, x, first_y, first_x = (t.to(device) for t in (y, x, first_y, first_x))
-    return Grid(y, x, first_y, first_x, reach_y, reach_x)
+        position = source_position(before, after, align_corners)
+        start = torch.searchsorted(position, torch.arange(-1.0, before))
+        start[0] = 0
+        start = torch.cat([start, torch.tensor([after])])
+        axes.append((position.clamp(0, before - 1), start.int()))
+    (y, start_y), (x, start_x) = axes
+    most_x = int(start_x.diff().max())
+    y, x, start_y, start_x = (t.to(device) for t in (y, x, start_y, start_x))
+    return Grid(y, x, start_y, start_x, most_x)
 
 
 def argmax(logits: Tensor, size: tuple[int, int], align_corners: bool) -> Tensor:
@@ -115,12 +119,19 @@ class TritonCrossEntropy(torch.autograd.Function):
         exact, label, class_weight, normaliser = ctx.saved_tensors
         grid, use_sigmoid, dtype = ctx.settings
         count, classes, h, w = exact.shape
-        gradient = torch.empty_like(exact)
-        gradient_kernel[(count * classes * h, triton.cdiv(w, PIXELS))](
-            *(exact, label, class_weight, grid.y, grid.x, grid.first_y, grid.first_x),
-            *(normaliser, gradient, classes, h, w, *label.shape[1:], IGNORED),
-            *(grid.reach_y, grid.reach_x, use_sigmoid, PIXELS),
+        cells = (count, classes, h + 1, w + 1)
+        corners = exact.new_empty((4, *cells))
+        across = triton.next_power_of_2(grid.most_x)
+        side = max(PIXELS // across, 1)
+        gradient_kernel[(count * (h + 1), triton.cdiv(w + 1, side))](
+            *(exact, label, class_weight, grid.y, grid.x, grid.start_y, grid.start_x),
+            *(normaliser, corners, count, classes, h, w, *label.shape[1:], IGNORED),
+            *(use_sigmoid, side, across),
         )
+        # a logit is a corner of four cells
+        a, b, c, d = corners
+        upper = a[..., 1:, 1:] + b[..., 1:, :-1]
+        gradient = upper + c[..., :-1, 1:] + d[..., :-1, :-1]
         return (gradient * factor).to(dtype), None, None, None, None
 
 
@@ -143,7 +154,7 @@ def softplus(z):
     return tl.maximum(z, 0.0) + tl.log(1.0 + tl.exp(-tl.abs(z)))
 
 
-@triton.jit
+@compiled_once
 def argmax_kernel(
     logits, ys, xs, label, classes, h, w, height, width, PIXELS: tl.constexpr
 ):
@@ -163,7 +174,7 @@ def argmax_kernel(
     tl.store(place, found.to(tl.uint8), mask=inside)
 
 
-@triton.jit
+@compiled_once
 def loss_kernel(
     logits,
     labels,
@@ -194,14 +205,12 @@ def loss_kernel(
     weight = tl.load(class_weight + label, mask=valid & (label < classes), other=0.0)
 
     best = tl.full((PIXELS,), float('-inf'), dtype=tl.float32)
-    found = tl.zeros((PIXELS,), dtype=tl.int32)
     total = tl.zeros((PIXELS,), dtype=tl.float32)
     # of a label that is no class it stays, and the loss is not a number either
     class_z = tl.full((PIXELS,), float('nan'), dtype=tl.float32)
     for k in range(0, classes):
         z = interpolate(image + k * h * w, y, x, h, w, inside)
         class_z = tl.where(label == k, z, class_z)
-        found = tl.where(z > best, k, found)
         higher = tl.maximum(best, z)
         if USE_SIGMOID:
             total += softplus(z)
@@ -216,56 +225,63 @@ def loss_kernel(
         loss = weight * (normaliser - class_z)
     program = row * tl.num_programs(1) + tl.program_id(1)
     tl.store(sums + program, tl.sum(tl.where(valid, loss, 0.0), axis=0))
-    tl.store(hits + program, tl.sum((valid & (found == label)).to(tl.int32), axis=0))
+    hit = valid & (class_z >= best)
+    tl.store(hits + program, tl.sum(hit.to(tl.int32), axis=0))
 
 
-@triton.jit
+@compiled_once
 def gradient_kernel(
     logits,
     labels,
     class_weight,
     ys,
     xs,
-    first_ys,
-    first_xs,
+    start_ys,
+    start_xs,
     normalisers,
-    gradient,
+    corners,
+    count,
     classes,
     h,
     w,
     height,
     width,
     ignored,
-    REACH_Y: tl.constexpr,
-    REACH_X: tl.constexpr,
     USE_SIGMOID: tl.constexpr,
-    PIXELS: tl.constexpr,
+    CELLS: tl.constexpr,
+    ACROSS: tl.constexpr,
 ):
-    plane_row = tl.program_id(0)  # of all images' and classes' rows of logits
-    i = tl.program_id(1) * PIXELS + tl.arange(0, PIXELS)
-    inside = i < w
-    j = plane_row % h
-    k = plane_row // h % classes
-    n = (plane_row // h // classes).to(tl.int64)
-    plane = logits + (n * classes + k) * h * w
-    first_y = tl.load(first_ys + j)
-    first_x = tl.load(first_xs + i, mask=inside, other=0)
-    total = tl.zeros((PIXELS,), dtype=tl.float32)
-    for dy in range(0, REACH_Y):
-        row = tl.minimum(first_y + dy, height - 1)
-        y = tl.load(ys + row)
-        tall = tl.where(first_y + dy < height, tl.maximum(1 - tl.abs(y - j), 0.0), 0.0)
-        for dx in range(0, REACH_X):
-            column = first_x + dx
-            reached = inside & (column < width)
-            x = tl.load(xs + column, mask=reached, other=0.0)
-            wide = tl.maximum(1 - tl.abs(x - i), 0.0)
-            place = (n * height + row) * width + column
+    j = tl.program_id(0) % (h + 1)
+    n = (tl.program_id(0) // (h + 1)).to(tl.int64)
+    i = tl.program_id(1) * CELLS + tl.arange(0, CELLS)
+    inside = i <= w
+    start = tl.load(start_xs + i, mask=inside, other=0)
+    stop = tl.load(start_xs + i + 1, mask=inside, other=0)
+    columns = start[:, None] + tl.arange(0, ACROSS)[None, :]
+    reached = columns < stop[:, None]
+    x = tl.load(xs + columns, mask=reached, other=0.0)
+    across = x - (i[:, None] - 1)
+    top, bottom = tl.maximum(j - 1, 0) * w, tl.minimum(j, h - 1) * w
+    left, right = tl.maximum(i - 1, 0), tl.minimum(i, w - 1)
+    first, end = tl.load(start_ys + j), tl.load(start_ys + j + 1)
+    for k in range(0, classes):
+        plane = logits + (n * classes + k) * h * w
+        a = tl.load(plane + top + left, mask=inside, other=0.0)[:, None]
+        b = tl.load(plane + top + right, mask=inside, other=0.0)[:, None]
+        c = tl.load(plane + bottom + left, mask=inside, other=0.0)[:, None]
+        d = tl.load(plane + bottom + right, mask=inside, other=0.0)[:, None]
+        upper = a * (1 - across) + b * across
+        lower = c * (1 - across) + d * across
+        above = tl.zeros((CELLS, ACROSS), dtype=tl.float32)
+        below = tl.zeros((CELLS, ACROSS), dtype=tl.float32)
+        for row in range(first, end):
+            down = tl.load(ys + row) - (j - 1)
+            place = (n * height + row) * width + columns
             label = tl.load(labels + place, mask=reached, other=0).to(tl.int32)
             valid = reached & (label != ignored)
             known = valid & (label < classes)
             weight = tl.load(class_weight + label, mask=known, other=0.0)
-            z = interpolate(plane, y, x, h, w, reached)
+            z = upper * (1 - down) + lower * down  # as `interpolate` has it
             if USE_SIGMOID:
                 share = 1.0 / (1.0 + tl.exp(-z))
                 slope = tl.where(label == k, weight * (share - 1.0), share)
@@ -273,5 +289,12 @@ def gradient_kernel(
                 normaliser = tl.load(normalisers + place, mask=reached, other=0.0)
                 share = tl.exp(z - normaliser)
                 slope = weight * tl.where(label == k, share - 1.0, share)
-            total += tl.where(valid, slope * tall * wide, 0.0)
-    tl.store(gradient + plane_row.to(tl.int64) * w + i, total, mask=inside)
+            slope = tl.where(valid, slope, 0.0)
+            above += slope * (1 - down)
+            below += slope * down
+        cell = corners + ((n * classes + k) * (h + 1) + j) * (w + 1) + i
+        corner = count.to(tl.int64) * classes * (h + 1) * (w + 1)
+        tl.store(cell, tl.sum(above * (1 - across), axis=1), mask=inside)
+        tl.store(cell + corner, tl.sum(above * across, axis=1), mask=inside)
+        tl.store(cell + 2 * corner, tl.sum(below * (1 - across), axis=1), mask=inside)
+        tl.store(cell + 3 * corner, tl.sum(below * across, axis=1), mask=inside)
