@@ -61,8 +61,11 @@ def test_other_calls_have_none(shapes):
     assert shapes == []
     with torch.no_grad():
         model.eval()(image)
-        model.double()(image)  # the weights of the first graph are gone
+        *_, last = model.decode_head.parameters()
+        last.data = last.data.clone()  # in another place, unlike the first weight
+        model(image)
     assert len(shapes) == 2
+    assert len(model.graphs.graphs) == 1  # that of the former place is gone
     assert model.for_inference().graphs is None
 
 

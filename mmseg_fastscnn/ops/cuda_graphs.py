@@ -26,27 +26,28 @@ class CudaGraphs:
 
     The first `MOST` shapes get one, at their first call; others, and calls that may be
     asked for gradients, run as they are. Results are copied out of the graph, so they
-    stay when the next one is computed. A copy or a pickle has no graphs yet. Only one
-    thread may call it at a time.
+    stay when the next one is computed. When a weight has moved in memory, as by
+    `model.to(...)`, the graphs are dropped, and the shapes count anew. A copy or a
+    pickle has no graphs yet. Only one thread may call it at a time.
 
     Args:
         function: It must start the same kernels in each call, wait for nothing, and
             read no tensors but its argument and the weights.
-        weights: Gives the weights. The first one's place in memory tells whether they
-            are still those of a graph: `model.to(...)` moves them.
+        weights: Gives the weights. None of them may be replaced by another tensor,
+            as `load_state_dict(..., assign=True)` does.
     """
 
     def __init__(self, function: Function, weights: Callable[[], Iterator[Tensor]]):
         self.function = function
         self.weights = weights
-        self.graphs: dict[tuple, Captured] = {}
-        self.pool: object = None
+        self._begin()
 
     def __call__(self, x: Tensor) -> Tensor:
         if x.device.type == host.HOST or torch.is_grad_enabled():
             return self.function(x)
-        place = next(self.weights()).data_ptr()
-        key = (x.shape, x.stride(), x.dtype, x.device, place)
+        if places_of(self.read) != self.places:
+            self._begin()
+        key = (x.shape, x.stride(), x.dtype, x.device)
         if key not in self.graphs:
             if len(self.graphs) == MOST:
                 return self.function(x)
@@ -56,8 +57,18 @@ class CudaGraphs:
         graph.replay()
         return graph.output.clone()
 
+    def _begin(self) -> None:
+        """Drop all graphs."""
+        self.graphs: dict[tuple, Captured] = {}
+        self.pool: object = None
+        self.read: list[Tensor] = []  # the weights, to walk through the model but once
+        self.places: list[int] = []
+
     def _captured(self, x: Tensor) -> Captured:
         """Capture a call; all graphs share their memory, as they run in turn."""
+        if not self.graphs:
+            self.read = list(self.weights())
+            self.places = places_of(self.read)
         if self.pool is None and x.is_cuda:
             self.pool = torch.cuda.graph_pool_handle()
         # tensors made in inference mode could not be written to outside of it
@@ -65,7 +76,12 @@ class CudaGraphs:
             return captured(self.function, x.clone(), self.pool)
 
     def __getstate__(self) -> dict:
-        return vars(self) | dict(graphs={}, pool=None)
+        return vars(CudaGraphs(self.function, self.weights))
+
+
+def places_of(tensors: list[Tensor]) -> list[int]:
+    """Return where tensors lie in memory."""
+    return [tensor.data_ptr() for tensor in tensors]
 
 
 def captured(function: Function, inputs: Tensor, pool: object) -> Captured:
