@@ -107,6 +107,7 @@ def several_at_once_keep_their_order(path: Path, folder: Path) -> None:
     folder.mkdir()
     alone, several = Predictor(path), Predictor(path, throughput=True)
     assert several.at_once == min(4, cores_per_process())
+    assert Predictor(path, threads=1, throughput=True).at_once == 1
     frame = frame_of((97, 131), alone.description.channels)
     expected = []
     for k in range(12):

@@ -80,7 +80,8 @@ class Predictor:
                 )
             device, options = device or 'cpu', {}
             if throughput and device == 'cpu' and path.suffix in CONCURRENT:
-                self.at_once = options['at_once'] = min(MOST, cores_per_process())
+                self.at_once = min(MOST, threads or cores_per_process())
+                options['at_once'] = self.at_once
             self.runtime = RUNTIMES[path.suffix](path, device, threads, **options)
         elif path.is_dir():
             raise ValueError(f'{path} is a folder; name the model in it.')

@@ -40,8 +40,8 @@ class OnnxRuntime:
     ):
         onnxruntime = needed('onnxruntime', str(path))
         options = onnxruntime.SessionOptions()
-        if at_once > 1:  # the threads that call it compute, too
-            threads = max(1, (threads or cores_per_process()) // at_once)
+        if at_once > 1:  # the threads that call it compute, beside those of the session
+            threads = (threads or cores_per_process()) - at_once + 1
         options.intra_op_num_threads = threads or 0
         provider = 'CPU' if device == 'cpu' else 'CUDA'
         try:
