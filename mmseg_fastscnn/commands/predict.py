@@ -108,7 +108,7 @@ def check_args(parser: ArgumentParser, args: Namespace) -> None:
         parser.error(f'--every is {args.every}; it must be at least 1.')
     if not 0 <= args.smooth < 1:
         parser.error(f'--smooth is {args.smooth}; it must be from 0 to under 1.')
-    if args.keep_rate is not None and args.keep_rate <= 0:
+    if args.keep_rate is not None and not args.keep_rate > 0:
         parser.error(f'--keep-rate is {args.keep_rate}; it must be above 0.')
     if args.keep_rate and 'probabilities' in args.save:
         parser.error(
