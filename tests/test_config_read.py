@@ -24,7 +24,7 @@ BASE = ROOT / TOY
         ),
         ('a.txt', b'resume = True\n', r'a\.txt must end in \.py'),
         ('a.ZIP', b'PK', r'a\.ZIP is an archive; unpack it'),
-        ('a.pth', b'PK', r'a\.pth is a checkpoint, .* the config comes first'),
+        ('a.pth', b'PK', r'a\.pth is a checkpoint, .* --help shows the order'),
         ('a.py', b'resume = True\nmodel = dict(\n', r"a\.py.*'\(' was never.*line 2"),
         ('a.py', b'\nresume = yes\n', r"a\.py, line 2: NameError: name 'yes' is not"),
         ('a.py', b'import no_such\n', r'a\.py, line 1: ModuleNotFoundError: .*no_such'),

@@ -210,6 +210,15 @@ def test_soft_labels_of_something_else_are_refused(ramps):
     refused('There are no soft labels in')
 
 
+def test_teachers_that_give_no_numbers_write_nothing(ramps):
+    data, classes = dataset(ramps, [*LOAD, AFTER[-1]]), Ramps.description.classes
+    infos = {info['rel_path']: info for info in map(data.get_data_info, range(2))}
+    teachers = Teachers({str(ramps / 'ramps.pth'): Ramps()}, classes, 1e-42)
+    with pytest.raises(ValueError, match=r'no numbers for .*png: .* 1e-42 is too low'):
+        write_soft_labels(ramps / 'soft', teachers, infos, 3, print)
+    SoftLabels(ramps / 'soft').check(infos.values(), classes)  # those before stay
+
+
 def test_the_mean_of_teachers():
     frame = np.random.default_rng(0).integers(0, 256, (16, 24, 3), np.uint8)
     classes, logits = ('a', 'b', 'c', 'd'), [0.0, 1.0, 2.0, 5.0]

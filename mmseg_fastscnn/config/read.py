@@ -116,8 +116,8 @@ def check_text(file: Path) -> None:
         raise ValueError(f'{file} is an archive; unpack it, and give the folder.')
     if file.suffix in CHECKPOINTS:
         raise ValueError(
-            f'{file} is a checkpoint, and a config is needed in its place. Where both '
-            f'are given, the config comes first.'
+            f'{file} is a checkpoint, and a config is needed in its place. --help '
+            f'shows the order of both.'
         )
     if file.suffix not in CONFIG_FILES:
         raise ValueError(f'The config {file} must end in {", ".join(CONFIG_FILES)}.')

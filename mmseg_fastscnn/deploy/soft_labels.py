@@ -124,7 +124,8 @@ def write_soft_labels(
         The mean share of the probability that the kept classes have.
 
     Raises:
-        ValueError: `out` has other files of these names.
+        ValueError: `out` has other files of these names, or a teacher's logits are not
+            finite.
     """
     out = Path(out)
     check_may_write(out / INDEX)
@@ -136,6 +137,12 @@ def write_soft_labels(
         for done, (name, info) in enumerate(infos.items(), start=1):
             frame = load(dict(info))['img']
             probabilities = teachers(frame)
+            if not probabilities.isfinite().all():
+                raise ValueError(
+                    f'The teachers give no numbers for {info["img_path"]}: their '
+                    f'weights or logits are not finite, or --temperature '
+                    f'{teachers.temperature:g} is too low.'
+                )
             kept.append(float(probabilities.topk(top, 0).values.sum(0).mean()))
             packed = packed_cells(probabilities, top).tobytes()
             place = [*frame.shape[:2], offset, len(packed), zlib.crc32(packed)]
