@@ -12,6 +12,7 @@ import pytest
 from conftest import CPU, ROOT, TOY, run, small_run
 
 from mmseg_fastscnn.engine.sweep import forwarded_signals, planned_runs, recipes_of
+from mmseg_fastscnn.engine.sweep_lock import locked
 from mmseg_fastscnn.report.run_files import read_run, score
 from mmseg_fastscnn.report.sweep_table import student, table
 from mmseg_fastscnn.results import is_ours
@@ -84,6 +85,17 @@ def test_nothing_of_a_user_becomes_a_part_of_a_sweep(tmp_path):
     (planned,) = planned_runs(recipes, [], [0], tmp_path, None, [], {'a.py': 'new'})
     with pytest.raises(ValueError, match=r'a\.py has changed since'):
         planned.is_done()
+    names = tmp_path / 'train.list'
+    names.write_text('street_1\n')
+    words = [[], [0], tmp_path / 'lists', None, ['--data-root', str(tmp_path)]]
+    recipes = recipes_of(['a.py'], ['ann_file=train.list'])
+    (planned,) = planned_runs(recipes, *words, {'a.py': ''})
+    planned.write_state(1.0, 0)
+    assert planned.is_done()
+    names.write_text('street_2\n')
+    (planned,) = planned_runs(recipes, *words, {'a.py': ''})
+    with pytest.raises(ValueError, match=r'train\.list has changed since'):
+        planned.is_done()
     for content in ('[]', '[{"recipe": "a"}]'):
         (tmp_path / 'sweep.json').write_text(content)
         assert not is_ours(tmp_path / 'sweep.json')
@@ -107,6 +119,21 @@ def test_a_hangup_reaches_the_runs_and_nohup_holds():
         assert signal.getsignal(signal.SIGHUP) == signal.SIG_DFL
     finally:
         signal.signal(signal.SIGUSR1, before)
+
+
+def test_a_folder_is_of_one_sweep_at_a_time(tmp_path):
+    with locked(tmp_path, shared=True), locked(tmp_path, shared=True):  # of an array
+        with pytest.raises(ValueError, match='or a run that it has left, works in'):
+            with locked(tmp_path, shared=False):
+                pass
+        left = subprocess.Popen(['sleep', '60'], close_fds=False)
+    with pytest.raises(ValueError, match='works in'), locked(tmp_path, shared=False):
+        pass
+    left.kill()
+    left.wait()
+    with locked(tmp_path, shared=False):
+        said = run('tools/sweep.py', TOY, '--out', tmp_path, ok=False)
+        assert f'works in {tmp_path}. Wait for its end' in said
 
 
 def test_a_sweep_goes_on_where_it_was_stopped(streets, tmp_path):

@@ -79,6 +79,7 @@ def main(args: Namespace) -> None:
     from mmseg_fastscnn.config import load_config
     from mmseg_fastscnn.engine.run_facts import hash_of
     from mmseg_fastscnn.engine.sweep import do_runs, planned_runs, recipes_of
+    from mmseg_fastscnn.engine.sweep_lock import locked
     from mmseg_fastscnn.report.sweep_table import NUMBERS, TABLE, write_table
     from mmseg_fastscnn.results import check_may_write
 
@@ -108,9 +109,10 @@ def main(args: Namespace) -> None:
         )
     for name in (TABLE, NUMBERS):
         check_may_write(Path(args.out, name))
-    failed = do_runs(runs if task is None else [runs[int(task)]], args.gpus)
-    for line in write_table(args.out, runs):
-        print(line)
+    with locked(args.out, shared=task is not None):
+        failed = do_runs(runs if task is None else [runs[int(task)]], args.gpus)
+        for line in write_table(args.out, runs):
+            print(line)
     if failed:
         print('These runs failed; the same command tries them again:')
         for run, status in failed.items():

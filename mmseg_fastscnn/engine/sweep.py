@@ -14,10 +14,11 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from mmseg_fastscnn.engine.interruption import SIGNALS
+from mmseg_fastscnn.engine.sweep_lock import named_files
 from mmseg_fastscnn.writing import write_file
 
 STATE = 'sweep_run.json'
@@ -43,6 +44,7 @@ class PlannedRun:
         folder: Its work dir.
         words: The arguments of `fastscnn train`, without --resume.
         config_sha256: Hash of the config as it is read now.
+        files: Hashes of the files that the arguments name now, by path.
     """
 
     recipe: str
@@ -51,13 +53,15 @@ class PlannedRun:
     folder: Path
     words: tuple[str, ...]
     config_sha256: str
+    files: Mapping[str, str] = field(hash=False)
 
     def state(self) -> dict | None:
         """Return `words`, `seconds` and exit `status` of the run; None if not begun.
 
         Raises:
-            ValueError: The folder has a run with other arguments, of a config that has
-                changed since, or one that was trained outside of this sweep.
+            ValueError: The folder has a run with other arguments, of a config or of
+                files that have changed since, or one that was trained outside of this
+                sweep.
         """
         file = self.folder / STATE
         if not file.exists():
@@ -73,11 +77,14 @@ class PlannedRun:
                 f'{self.folder} has a run with other arguments: train '
                 f'{" ".join(state["words"])}. Give another --out, or remove it.'
             )
-        if state['config_sha256'] != self.config_sha256:
-            raise ValueError(
-                f'{self.words[0]} has changed since {self.folder} was trained with it. '
-                f'Give another --out, or remove that folder.'
-            )
+        now = {self.words[0]: self.config_sha256, **self.files}
+        before = {self.words[0]: state['config_sha256'], **state.get('files', {})}
+        for file, digest in before.items():
+            if now.get(file) != digest:
+                raise ValueError(
+                    f'{file} has changed since {self.folder} was trained with it. '
+                    f'Give another --out, or remove that folder.'
+                )
         return state
 
     def is_done(self) -> bool:
@@ -86,7 +93,7 @@ class PlannedRun:
 
     def write_state(self, seconds: float, status: int | None) -> None:
         content = dict(words=self.words, seconds=seconds, status=status)
-        content['config_sha256'] = self.config_sha256
+        content |= dict(config_sha256=self.config_sha256, files=self.files)
         write_file(self.folder / STATE, json.dumps(content).encode())
 
 
@@ -113,6 +120,7 @@ class Process:
             stdout=self.output,
             stderr=self.output and subprocess.STDOUT,
             start_new_session=True,  # it gets signals once, from the sweep
+            close_fds=False,  # it holds the sweep's lock
         )
 
     def ended(self) -> int | None:
@@ -207,8 +215,8 @@ def planned_runs(
             words += ['--cfg-options', *settings]
         if minutes is not None:
             words += ['--minutes', f'{minutes:g}']
-        sha256 = hashes[recipe.config]
-        runs.append(PlannedRun(recipe.name, fold, seed, folder, tuple(words), sha256))
+        facts = (hashes[recipe.config], named_files(words[1:]))
+        runs.append(PlannedRun(recipe.name, fold, seed, folder, tuple(words), *facts))
     return runs
 
 
