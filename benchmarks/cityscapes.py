@@ -106,7 +106,7 @@ def fastscnn(args: argparse.Namespace, *words: object) -> None:
 def timed(args: argparse.Namespace, settings: Sequence[str]) -> Path:
     """Return the folder of a short run, which is made once."""
     folder, steps = args.out / 'timing', 4 if args.shortened else TIMED
-    if not (folder / f'iter_{steps}.pth').exists():
+    if not validations(folder):
         short = [
             *(f'train_cfg.max_iters={steps}', f'train_cfg.val_interval={steps}'),
             f'default_hooks.checkpoint.interval={steps}',
@@ -119,13 +119,18 @@ def timed(args: argparse.Namespace, settings: Sequence[str]) -> Path:
     return folder
 
 
+def validations(folder: Path) -> list[dict]:
+    """Return the lines of validations in the log of the last start, if there is one."""
+    logs = sorted(folder.glob('*/vis_data/scalars.json'))
+    return [line for line in json_lines(logs[-1]) if 'mIoU' in line] if logs else []
+
+
 def expected(args: argparse.Namespace, settings: Sequence[str], folder: Path) -> str:
     """Say how long the runs take, by the rate of a short one."""
     run, config = read_run(folder), config_of(RECIPES[0])
     plan = load_config(config, settings_of(settings), args.data_root)
     step = statistics.fmean(time for _, time in run.curve('time')[-2:])
-    logs = sorted(folder.glob('*/vis_data/scalars.json'))
-    (image,) = (line['time'] for line in json_lines(logs[-1]) if 'mIoU' in line)
+    (image,) = (line['time'] for line in validations(folder))
     images = len(DATASETS.build(plan.val_dataloader.dataset))
     steps, between = plan.train_cfg.max_iters, plan.train_cfg.val_interval
     count, at_once = len(RECIPES) * len(args.seeds), len(args.gpus or [None])

@@ -5,7 +5,7 @@ torch: PyTorch runs the former, and ExecuTorch's Python package imports it.
 """
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -26,7 +26,7 @@ class OnnxRuntime:
 
     Args:
         path: The file.
-        device: 'cpu' or 'cuda'.
+        device: 'cpu', 'cuda' or 'cuda:1'.
         threads: Number of CPU threads.
         at_once: How many threads may call it at the same time.
     """
@@ -43,13 +43,20 @@ class OnnxRuntime:
         if at_once > 1:  # the threads that call it compute, beside those of the session
             threads = (threads or cores_per_process()) - at_once + 1
         options.intra_op_num_threads = threads or 0
-        provider = 'CPU' if device == 'cpu' else 'CUDA'
+        kind, _, number = device.partition(':')
+        provider = f'{kind.upper()}ExecutionProvider'
+        there = onnxruntime.get_available_providers()
+        if provider not in there:
+            raise no_such_device(path, device, 'onnxruntime', there)
+        which = {'device_id': number} if number else {}
         try:
             self.session = onnxruntime.InferenceSession(
-                str(path), options, providers=[f'{provider}ExecutionProvider']
+                str(path), options, providers=[(provider, which)]
             )
         except Exception as error:  # onnxruntime has classes of its own for errors
             raise unreadable(path, 'onnxruntime', error) from error
+        if provider not in (used := self.session.get_providers()):  # without its CUDA
+            raise no_such_device(path, device, 'onnxruntime', used)
         metadata = self.session.get_modelmeta().custom_metadata_map
         self.description = Description.from_json(metadata.get(KEY), path)
 
@@ -90,7 +97,12 @@ class OpenVino:
             options['INFERENCE_NUM_THREADS'] = threads
         if at_once > 1:
             options['NUM_STREAMS'] = at_once
-        compiled = core.compile_model(model, device.upper(), options)
+        try:
+            compiled = core.compile_model(model, device.upper(), options)
+        except RuntimeError as error:
+            if device.upper() in (there := core.available_devices):
+                raise
+            raise no_such_device(path, device, 'OpenVINO', there) from error
         half = self.description.precision in ('bf16', 'fp16')
         if half and 'float32' in str(compiled.get_property('INFERENCE_PRECISION_HINT')):
             warnings.warn(
@@ -160,6 +172,11 @@ class TorchExport:
             raise unreadable(path, 'PyTorch', error) from error
         self.description = Description.from_json(extra[KEY], path)
         if device != 'cpu':
+            there = ['cpu', *map('cuda:{}'.format, range(self.torch.cuda.device_count()))]
+            try:
+                self.torch.empty(0, device=device)
+            except (AssertionError, RuntimeError) as error:
+                raise no_such_device(path, device, 'PyTorch', there) from error
             program = self.torch.export.passes.move_to_device_pass(program, device)
         if threads:
             self.torch.set_num_threads(threads)
@@ -208,6 +225,14 @@ def described_beside(path: Path) -> Description:
 def refuse_other_devices(path: Path, device: str) -> None:
     if device != 'cpu':
         raise ValueError(f'{path} runs on the CPU only, not on {device!r}.')
+
+
+def no_such_device(
+    path: Path, device: str, runtime: str, there: Sequence[str]
+) -> ValueError:
+    return ValueError(
+        f'{path} cannot run on {device!r}: {runtime} has {", ".join(there)} here.'
+    )
 
 
 def unreadable(path: Path, runtime: str, why: object) -> ValueError:
