@@ -244,6 +244,8 @@ def test_what_cannot_be_predicted_is_one_message(predict, tmp_path, monkeypatch)
         (['street.png', '--out', 'foreign'], 'is not a result of this program'),
         (['out/overlay/street.png', '--out', 'out'], 'over the input'),
         (['street.png', '--size', '20', '64'], 'at least 33'),
+        (['street.png', '--size', *['1000000'] * 2], 'memory (OpenCV'),
+        (['street.png', '--keep-rate', 'nan'], 'it must be above 0'),
         (['street.png', '--smooth', '1'], 'from 0 to under 1'),
     ]:
         status, said = predict(*words)

@@ -7,11 +7,14 @@ from pathlib import Path
 
 import mmseg_fastscnn
 from mmseg_fastscnn.commands import dead_worker, gpu_errors
+from mmseg_fastscnn.memory import available_memory
 
 PACKAGE = Path(mmseg_fastscnn.__file__).parent
 # torch shows the error of a data loading worker as its traceback in text.
 WORKER_FRAME = re.compile(r'File "(.+)", line (\d+), in ')
 CAUGHT = re.compile(r'Caught (\w+) in DataLoader worker process')
+# what torch and OpenCV say; NumPy raises a MemoryError
+NO_MEMORY = re.compile("can't allocate memory|Insufficient memory")
 # mmengine's functions that call a class with what a config says
 BUILDERS = ('build_from_cfg', 'build_scheduler_from_cfg', 'build_dataloader')
 
@@ -22,9 +25,9 @@ def mistake(error: Exception) -> str | None:
     A ValueError, ImportError or OSError from a `raise` statement of this project is
     meant for the user: it says what was found and what to do. The same types from
     torch, from numpy or from a line that computes are faults of ours. What the system
-    refuses (a full disk, a file without permission, memory for a data loading worker
-    or on a GPU, a connection to other processes) is the user's to mend, too, and so is
-    a setting of a config that a class refuses, whoever wrote the class.
+    refuses (a full disk, a file without permission, memory, a connection to other
+    processes) is the user's to mend, too, and so is a setting of a config that a class
+    refuses, whoever wrote the class.
     """
     explained = dead_worker.explain(error) or gpu_errors.explain(error)
     if explained is not None:
@@ -32,6 +35,11 @@ def mistake(error: Exception) -> str | None:
     caught = CAUGHT.match(str(error))
     if caught is not None:
         return mistake_of_worker(caught[1], str(error))
+    if isinstance(error, MemoryError) or NO_MEMORY.search(str(error)):
+        return (
+            f'There is too little memory ({str(error).strip()}): {available_memory()}. '
+            f'Take smaller images or batches.'
+        )
     if isinstance(error, OSError) and error.errno is not None:
         return str(error)
     if (refusal := refused_setting(error)) is not None:
