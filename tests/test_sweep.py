@@ -123,11 +123,10 @@ def test_a_hangup_reaches_the_runs_and_nohup_holds():
 
 def test_a_folder_is_of_one_sweep_at_a_time(tmp_path):
     with locked(tmp_path, shared=True), locked(tmp_path, shared=True):  # of an array
-        with pytest.raises(ValueError, match='or a run that it has left, works in'):
-            with locked(tmp_path, shared=False):
-                pass
+        with pytest.raises(ValueError, match='works in'), locked(tmp_path, False):
+            pass
         left = subprocess.Popen(['sleep', '60'], close_fds=False)
-    with pytest.raises(ValueError, match='works in'), locked(tmp_path, shared=False):
+    with pytest.raises(ValueError, match='works in'), locked(tmp_path, False):
         pass
     left.kill()
     left.wait()
@@ -194,6 +193,8 @@ def test_wrong_words(tmp_path):
     assert '--cfg-opt stands after --' in said
     said = run('tools/sweep.py', TOY, '--', '--dry-run', ok=False)
     assert '--dry-run stands after --' in said
+    said = run('tools/sweep.py', TOY, '--folds', tmp_path, ok=False)
+    assert f'--folds {tmp_path} cannot be read as text' in said
     said = run('tools/sweep.py', TOY, '--grid', 'lr', ok=False)
     assert '--grid lr is not of the form KEY=A,B' in said
     said = run(

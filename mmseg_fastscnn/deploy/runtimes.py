@@ -172,7 +172,7 @@ class TorchExport:
             raise unreadable(path, 'PyTorch', error) from error
         self.description = Description.from_json(extra[KEY], path)
         if device != 'cpu':
-            there = ['cpu', *map('cuda:{}'.format, range(self.torch.cuda.device_count()))]
+            there = ['cpu', f'{self.torch.cuda.device_count()} CUDA devices']
             try:
                 self.torch.empty(0, device=device)
             except (AssertionError, RuntimeError) as error:

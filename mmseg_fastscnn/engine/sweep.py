@@ -224,10 +224,13 @@ def read_settings(file: str) -> list[str]:
     """Return the lines of a file of settings.
 
     Raises:
-        ValueError: A line is not of the form KEY=VALUE.
+        ValueError: It is no text, or a line is not of the form KEY=VALUE.
     """
-    lines = [line.strip() for line in Path(file).read_text().splitlines()]
-    lines = [line for line in lines if line]
+    try:
+        text = Path(file).read_text(encoding='utf-8')
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f'--folds {file} cannot be read as text: {error}.') from error
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
     for line in lines:
         if not line.partition('=')[2]:
             raise ValueError(f'{file}: {line!r} is not of the form KEY=VALUE.')
