@@ -82,7 +82,7 @@ def test_every_format_gives_the_same_numbers(networks, name, kind, tmp_path):
         frames = np.stack([frame, frame[::-1]])
         alone = [predictor.runtime(one[None])[0] for one in frames]
         np.testing.assert_allclose(predictor.runtime(frames), alone, atol=1e-2)
-    with pytest.raises(ValueError, match="not on 'tpu'|cannot run on 'tpu': .+ has"):
+    with pytest.raises(ValueError, match=r"not on 'tpu'|cannot run on 'tpu': .+ has"):
         Predictor(path, device='tpu')
     if suffix in ('.onnx', '.xml'):
         several_at_once_keep_their_order(path, tmp_path / 'frames')

@@ -11,7 +11,7 @@ NETWORK = (
     'network interface that leads to the others; a firewall must let all ports between '
     'them pass; NCCL_IB_DISABLE=1 leaves out InfiniBand.'
 )
-# What an error's text has, and what it means and what to do: the first that fits.
+# A pattern in an error's text: what it means and what to do. The first match counts.
 MEANINGS = {
     r'CUDA out of memory|(CUDA|NCCL) error[\s\S]*out of memory': (
         'The memory of the GPU is full. nvidia-smi shows who else uses it. Take a '

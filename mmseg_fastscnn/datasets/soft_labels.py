@@ -1,8 +1,8 @@
 """Soft labels: what a teacher thinks of each image, written once, read by training.
 
-    FOLDER/labels.bin   of each image, for each cell of 8x8 pixels: the ids of the most
-                        probable classes (top, h, w) uint8, then their probabilities in
-                        units of 1/255 (top, h, w) uint8; image after image
+    FOLDER/labels.bin   image after image, for each cell of 8x8 pixels: the ids of the
+                        most probable classes (top, h, w) uint8, then their
+                        probabilities in units of 1/255 (top, h, w) uint8
     FOLDER/index.json   classes, temperature, teachers and images, and a checksum
 
 `tools/soft_labels.py` writes them. Their resolution is that of the network's logits,

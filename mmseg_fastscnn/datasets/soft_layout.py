@@ -57,8 +57,8 @@ def index_bytes(
         temperature: What the teachers' logits were divided by.
         top: Number of classes that are kept of each cell.
         teachers: Path and hash of each file.
-        images: Of each image by its name: `file_facts`, height, width, and of its soft
-            labels offset, length and checksum.
+        images: For each image, by its name: `file_facts`, height, width, and offset,
+            length and checksum of its soft labels.
     """
     content = dict(
         form=FORM,

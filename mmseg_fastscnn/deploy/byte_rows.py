@@ -1,9 +1,9 @@
 """ONNX graphs whose first convolution reads the bytes of a frame as they lie in memory.
 
-To turn bytes (N, H, W, C) into planes of floats (N, C, H, W) takes onnxruntime a third
-of the time of all layers in INT8. But those bytes are also one plane (N, 1, H, W*C), in
-which a kernel of k*C columns and a stride of s*C columns reads what a kernel of k and a
-stride of s read in C planes.
+onnxruntime takes a third of the time of all INT8 layers to turn bytes (N, H, W, C) into
+planes of floats (N, C, H, W). But those bytes are also one plane (N, 1, H, W*C). In it
+a kernel of k*C columns with a stride of s*C columns reads what a kernel of k with a
+stride of s reads in C planes.
 """
 
 import numpy as np
@@ -30,8 +30,8 @@ padded_rows (uint8[n, h, w, c] frame) => (float[n, one, rows, columns] byte_rows
 def read_byte_rows(graph) -> None:
     """Change an ONNX graph so that its first convolution reads rows of bytes.
 
-    The mean moves from the pixels into the bias, and into the padding, rounded to whole
-    bytes: at the border of the frame the result differs by what half a byte makes.
+    The mean moves from the pixels into the bias and the padding. In the padding it is
+    rounded to a whole byte, so results at the frame's border change a little.
 
     Args:
         graph: `onnx.GraphProto` of a `FrameModel`.

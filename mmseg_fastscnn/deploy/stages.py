@@ -48,7 +48,7 @@ class Stages:
             name: Name of the stage.
             work: The function.
             items: The items.
-            at_once: How many items it is called with at the same time, by threads. The
+            at_once: How many threads call it, each with an item of its own. The
                 results keep the order of the items.
         """
 
@@ -56,7 +56,7 @@ class Stages:
             with self.timed(name):
                 return work(item)
 
-        most = at_once if at_once == 1 else at_once + 1  # one for who is done first
+        most = at_once if at_once == 1 else at_once + 1  # more, for who ends first
 
         def results() -> Iterator[U]:
             pending: deque[Future[U]] = deque()
@@ -75,7 +75,7 @@ class Stages:
 
     @contextmanager
     def timed(self, name: str) -> Iterator[None]:
-        """Count the time of a block, as of a stage."""
+        """Add the time of a block to that of a stage."""
         began = time.perf_counter()
         yield
         with self.lock:

@@ -136,7 +136,7 @@ def network_alone(predictor: Predictor) -> Callable[[Frame], Result]:
 def network_over_time(
     predictor: Predictor, smooth: float, rate: float | None, stages: Stages
 ) -> Callable[[Frame], Result]:
-    """Return a function that runs the network by what the frames before gave."""
+    """Return a function that runs the network and knows the earlier frames."""
     of_source: dict[str, tuple[Smoothing | None, FrameRate | None]] = {}
 
     def run(frame: Frame) -> Result:

@@ -131,7 +131,7 @@ def fitted(
     Args:
         value: The tensor.
         layer: The layer.
-        chosen: Of each group, the channels.
+        chosen: The channels chosen from each group.
         have: How many channels each group of the file has.
         random: Draws the parts of copies.
     """
