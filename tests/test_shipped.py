@@ -1,10 +1,11 @@
 """The weights that come with the package, and what `publish_model --small` writes."""
 
 import re
+import shutil
 
 import pytest
 import torch
-from conftest import ROOT, TOY, run, small_run
+from conftest import ROOT, TOY, run
 from mmengine.config import Config
 
 from mmseg_fastscnn.checkpoint import read_checkpoint
@@ -29,12 +30,18 @@ def test_they_are_what_the_config_beside_them_makes():
     assert found.train_dataloader.batch_size == config.train_dataloader.batch_size
 
 
-def test_a_run_starts_from_them_by_name(streets, tmp_path):
+def test_a_folder_is_trained_from_them_by_name(streets, tmp_path):
+    data = tmp_path / 'drive'
+    shutil.copytree(streets, data)
     said = run(
-        *('tools/train.py', TOY, '--from', 'streets', '--work-dir', tmp_path / 'run'),
-        *('--data-root', streets, '--seed', 0, *small_run()),
+        *('tools/train.py', data, '--from', 'streets', '--iterations', 2),
+        *('--seed', 0, '--work-dir', tmp_path / 'run'),
     )
-    assert '266 tensors loaded' in said
+    assert re.search('start +streets', said) and '266 tensors loaded' in said
+    (config,) = (tmp_path / 'run').glob('*.py')
+    config = load_config(config)
+    assert config.optim_wrapper.optimizer.lr == 2e-3
+    assert 'paramwise_cfg' not in config.optim_wrapper  # the backbone learns as fast
     said = run('tools/train.py', TOY, '--from', 'street', '--dry-run', ok=False)
     assert 'street does not exist. With the package come: streets' in said
 

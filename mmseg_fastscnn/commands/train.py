@@ -221,10 +221,13 @@ def config_of_folder(args: Namespace) -> Config | Path:
             + f'\nfastscnn check {args.config} says more.'
         )
     choices = choose(sizes, args.iterations, args.epochs, args.minutes)
+    choices.reasons['start'] = args.load_from or (
+        'random weights; streets learn faster by --from streets'
+    )
     left_out = [f'  left out: {text}' for text in data.found.left_out]
     for line in (*data.lines(), *left_out, *choices.lines()):
         print(printable(line))
-    config = folder_config(data, choices, bool(args.load_from))
+    config = folder_config(data, choices, args.load_from)
     # the text stands for a file, which the run writes into its work dir
     return Config(config.to_dict(), cfg_text=config_text(config), filename=name)
 

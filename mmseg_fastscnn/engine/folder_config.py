@@ -6,6 +6,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
+from mmseg_fastscnn.checkpoint.shipped import SHIPPED
 from mmseg_fastscnn.config.read import read_config
 from mmseg_fastscnn.config.text import config_text
 from mmseg_fastscnn.datasets.annotations.image_size import shown_size
@@ -37,15 +38,16 @@ def sizes_of(data: OwnData) -> Counter:
     return sizes
 
 
-def folder_config(data: OwnData, choices: Choices, weights: bool = False) -> Config:
+def folder_config(data: OwnData, choices: Choices, start: str | None = None) -> Config:
     """Return the config of a run.
 
     Args:
         data: Its data.
         choices: Sizes, batch and schedule.
-        weights: Whether it starts from the weights of another run.
+        start: Weights that it starts from, if any. Those of generated streets have seen
+            no photograph, so all layers learn as fast as from scratch.
     """
-    config = read_config(FROM_WEIGHTS if weights else FROM_SCRATCH)
+    config = read_config(FROM_SCRATCH if start in (None, *SHIPPED) else FROM_WEIGHTS)
     for name in VARIABLES:
         config.pop(name, None)
     config.test_pipeline = steps = test_pipeline(choices)
