@@ -222,7 +222,7 @@ def config_of_folder(args: Namespace) -> Config | Path:
         )
     choices = choose(sizes, args.iterations, args.epochs, args.minutes)
     choices.reasons['start'] = args.load_from or (
-        'random weights; streets learn faster by --from streets'
+        'random weights; pictures of streets learn faster by --from streets'
     )
     left_out = [f'  left out: {text}' for text in data.found.left_out]
     for line in (*data.lines(), *left_out, *choices.lines()):
