@@ -11,9 +11,13 @@ Run:
         fast_scnn_streets.safetensors --small
 """
 
-_base_ = './fast_scnn_toy_streets.py'
-
-iterations = 4000
+_base_ = [
+    '../_base_/models/fast_scnn_softmax.py',
+    '../_base_/datasets/toy_streets.py',
+    '../_base_/default_runtime.py',
+    '../_base_/schedules/schedule_4k.py',
+]
+model = dict(data_preprocessor=dict(size={{_base_.crop_size}}))
 data_root = 'data/many_streets'
 train_pipeline = [
     dict(type='LoadImageFromFile'),
@@ -37,21 +41,4 @@ train_dataloader = dict(
 )
 val_dataloader = dict(dataset=dict(data_root=data_root))
 test_dataloader = val_dataloader
-param_scheduler = [
-    dict(type='LinearLR', start_factor=0.01, begin=0, end=100, by_epoch=False),
-    dict(
-        type='PolyLR', eta_min=0, power=0.9, begin=100, end=iterations, by_epoch=False
-    ),
-]
-custom_hooks = [
-    dict(
-        type='EMAHook',
-        ema_type='MomentumAnnealingEMA',
-        momentum=0.002,
-        gamma=5,
-        update_buffers=True,
-    )
-]
-train_cfg = dict(max_iters=iterations, val_interval=2000)
-default_hooks = dict(checkpoint=dict(interval=2000), logger=dict(interval=50))
-auto_scale_lr = dict(enable=True, base_batch_size=8)
+optim_wrapper = dict(optimizer=dict(lr=3e-3))
