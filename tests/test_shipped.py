@@ -8,8 +8,9 @@ import torch
 from conftest import ROOT, TOY, run
 from mmengine.config import Config
 
+from mmseg_fastscnn import FastSCNN
 from mmseg_fastscnn.checkpoint import read_checkpoint
-from mmseg_fastscnn.checkpoint.shipped import SHIPPED
+from mmseg_fastscnn.checkpoint.shipped import SHIPPED_WEIGHTS
 from mmseg_fastscnn.config import load_config
 from mmseg_fastscnn.datasets.toy_streets import write_toy_streets
 
@@ -17,7 +18,7 @@ MADE_BY = 'configs/fastscnn/fast_scnn_many_streets.py'
 
 
 def test_they_are_what_the_config_beside_them_makes():
-    file = SHIPPED['streets']
+    file = SHIPPED_WEIGHTS['streets']
     assert file.stat().st_size < 3e6
     content = read_checkpoint('streets')
     assert content['meta']['iter'] == 4000
@@ -44,6 +45,17 @@ def test_a_folder_is_trained_from_them_by_name(streets, tmp_path):
     assert 'paramwise_cfg' not in config.optim_wrapper  # the backbone learns as fast
     said = run('tools/train.py', TOY, '--from', 'street', '--dry-run', ok=False)
     assert 'street does not exist. With the package come: streets' in said
+
+
+def test_a_plain_module_starts_from_them():
+    state = read_checkpoint('streets')['state_dict']
+    model = FastSCNN(3, classes=['river', 'car', 'road'], weights='streets').segmentor
+    name = 'backbone.global_feature_extractor.bottleneck1.0.conv.0.conv.weight'
+    assert torch.equal(model.state_dict()[name], state[name].float())
+    old = state['decode_head.conv_seg.weight'].float()
+    new = model.decode_head.conv_seg.weight
+    assert torch.equal(new[1:], old[[13, 0]])  # Cityscapes' car and road
+    assert not any(torch.equal(new[0], row) for row in old)
 
 
 @pytest.fixture(scope='module')

@@ -24,6 +24,9 @@ from torch import Tensor, nn
 from mmseg_fastscnn.apis.inference import inference_model
 from mmseg_fastscnn.apis.loading import init_model, load_model
 from mmseg_fastscnn.apis.segmentation import Image, Segmentation, bgr_array
+from mmseg_fastscnn.checkpoint import read_checkpoint
+from mmseg_fastscnn.checkpoint.classes import carry_over_classes
+from mmseg_fastscnn.checkpoint.load import load_weights
 from mmseg_fastscnn.config.read import read_config
 from mmseg_fastscnn.config.shipped import SHIPPED
 from mmseg_fastscnn.datasets.metainfo import complete_metainfo
@@ -47,9 +50,12 @@ class FastSCNN(nn.Module):
         num_classes: Number of classes.
         classes: Their names; by default '0', '1', ...
         palette: (r, g, b) of each class; by default VOC's colours.
+        weights: Checkpoint to start from, or 'streets' for the weights that come with
+            the package. Classes of the same names are taken over.
 
     Raises:
         ValueError: `classes` are not as many as `num_classes`.
+        FileNotFoundError, ValueError: See `read_checkpoint`.
     """
 
     def __init__(
@@ -57,6 +63,7 @@ class FastSCNN(nn.Module):
         num_classes: int = 19,
         classes: Sequence[str] | None = None,
         palette: Sequence[Sequence[int]] | None = None,
+        weights: str | Path | None = None,
     ):
         super().__init__()
         names = tuple(map(str, range(num_classes))) if classes is None else classes
@@ -68,6 +75,17 @@ class FastSCNN(nn.Module):
             self.segmentor.init_weights()
         given = dict(classes=names) | ({} if palette is None else dict(palette=palette))
         self._meta = complete_metainfo(SegDataset, given)
+        if weights is not None:
+            self._start_from(weights)
+
+    def _start_from(self, weights: str | Path) -> None:
+        content = read_checkpoint(weights)
+        state = content['state_dict']
+        old = (content['meta'].get('dataset_meta') or {}).get('classes')
+        if old is not None:
+            new = list(self.classes)
+            state, _ = carry_over_classes(self.segmentor, state, new, list(old), {})
+        load_weights(self.segmentor, state, strict=False, name=weights)
 
     @classmethod
     def load(

@@ -17,7 +17,7 @@ from mmseg_fastscnn.checkpoint.containers import (
 )
 from mmseg_fastscnn.checkpoint.names import our_names
 from mmseg_fastscnn.checkpoint.records import Damaged, Refused
-from mmseg_fastscnn.checkpoint.shipped import SHIPPED
+from mmseg_fastscnn.checkpoint.shipped import SHIPPED_WEIGHTS
 from mmseg_fastscnn.checkpoint.structure import check_structure
 from mmseg_fastscnn.checkpoint.weights_hash import hashes_of
 from mmseg_fastscnn.writing import write_file
@@ -51,13 +51,15 @@ def read_checkpoint(path: str | Path, weights: str = 'ema') -> dict:
             another hash than it says (see `structure.py`), or it has no averaged
             weights and `weights` is 'raw'.
     """
-    path = Path(SHIPPED.get(str(path), path)).expanduser()
+    path = Path(SHIPPED_WEIGHTS.get(str(path), path)).expanduser()
     if path.is_dir():
         inside = sorted(file.name for file in path.glob('*.pth'))
         raise ValueError(f'The checkpoint {path} is a folder; name a file: {inside}.')
     if not path.is_file():
-        names = '' if path.suffix else f' With the package come: {", ".join(SHIPPED)}.'
-        raise FileNotFoundError(f'The checkpoint {path} does not exist.{names}')
+        names = f' With the package come: {", ".join(SHIPPED_WEIGHTS)}.'
+        raise FileNotFoundError(
+            f'The checkpoint {path} does not exist.{"" if path.suffix else names}'
+        )
     data = path.read_bytes()
     check_hash(path, data)
     content = load(path, data)

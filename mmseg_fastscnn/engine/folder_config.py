@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from mmseg_fastscnn.checkpoint.shipped import SHIPPED
+from mmseg_fastscnn.checkpoint.shipped import SHIPPED_WEIGHTS
 from mmseg_fastscnn.config.read import read_config
 from mmseg_fastscnn.config.text import config_text
 from mmseg_fastscnn.datasets.annotations.image_size import shown_size
@@ -47,7 +47,8 @@ def folder_config(data: OwnData, choices: Choices, start: str | None = None) -> 
         start: Weights that it starts from, if any. Those of generated streets have seen
             no photograph, so all layers learn as fast as from scratch.
     """
-    config = read_config(FROM_SCRATCH if start in (None, *SHIPPED) else FROM_WEIGHTS)
+    gently = start is not None and start not in SHIPPED_WEIGHTS
+    config = read_config(FROM_WEIGHTS if gently else FROM_SCRATCH)
     for name in VARIABLES:
         config.pop(name, None)
     config.test_pipeline = steps = test_pipeline(choices)
