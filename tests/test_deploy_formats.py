@@ -1,5 +1,7 @@
 """Every format gives the same numbers, whatever the network; and nothing by halves."""
 
+import subprocess
+import sys
 from argparse import ArgumentParser
 from importlib.util import find_spec
 from pathlib import Path
@@ -7,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from conftest import TOY, run
+from conftest import ROOT, TOY, run
 from exported import SHALLOW, frame_of, write_checkpoint, write_config
 
 from mmseg_fastscnn.apis import inference_model, init_model
@@ -65,6 +67,8 @@ def test_every_format_gives_the_same_numbers(networks, name, kind, tmp_path):
     size = (64, 128) if kind == 'executorch' else None
     path = tmp_path / f'model{suffix}'
     export(model, path, describe(model, 'logits', 'fp32', size))
+    if suffix == '.xml' and sys.platform == 'linux':
+        signal_stack_stays(path)
     predictor = Predictor(path)
     assert len(predictor.classes) == model.num_classes
     for shape in [size] if size else SIZES:
@@ -102,6 +106,19 @@ def test_every_format_gives_the_same_numbers(networks, name, kind, tmp_path):
         weights.write_bytes(content_of_other(weights.read_bytes()))
         with pytest.raises(ValueError, match=r'model\.bin is .* of another export'):
             Predictor(path)
+
+
+def signal_stack_stays(path: Path) -> None:
+    """Check that handlers of signals run where they did, and the process survives."""
+    code = (
+        'import signal; from mmseg_fastscnn.deploy.backends import Predictor; '
+        'from mmseg_fastscnn.deploy.openvino_core import signal_stack; '
+        'signal.signal(signal.SIGCHLD, lambda *_: None); before = signal_stack(); '
+        f'predictor = Predictor({str(path)!r}); after = signal_stack(); '
+        'signal.raise_signal(signal.SIGCHLD); '
+        'assert (after.place, after.size) == (before.place, before.size)'
+    )
+    subprocess.run([sys.executable, '-c', code], cwd=ROOT, check=True)
 
 
 def several_at_once_keep_their_order(path: Path, folder: Path) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 
 from mmseg_fastscnn.deploy.description import Description
 from mmseg_fastscnn.deploy.export import save_openvino
+from mmseg_fastscnn.deploy.openvino_core import new_core
 
 CONVOLUTIONS = ('Convolution', 'GroupConvolution')
 BETWEEN = ('Add', 'Clamp', 'Concat', 'Interpolate', 'Relu')
@@ -31,7 +32,7 @@ class OpenVinoQuantiser:
         import openvino
 
         self.description, self.frames = description, frames
-        self.model = openvino.Core().read_model(file)
+        self.model = new_core(openvino).read_model(file)
         self.layers = [
             layer_name(node)
             for node in self.model.get_ordered_ops()

@@ -18,6 +18,7 @@ from mmseg_fastscnn.deploy.description import (
     check_parts,
     needed_beside,
 )
+from mmseg_fastscnn.deploy.openvino_core import new_core
 from mmseg_fastscnn.packages import needed
 
 
@@ -83,7 +84,7 @@ class OpenVino:
         at_once: int = 1,
     ):
         openvino = needed('openvino', str(path))
-        core = openvino.Core()
+        core = new_core(openvino)
         weights = needed_beside(path, '.bin')
         try:
             model = core.read_model(path)
