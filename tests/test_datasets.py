@@ -89,6 +89,9 @@ def test_identity_is_the_default_label_map(folder):
     cv2.imwrite(str(folder / 'labels/a.png'), np.array([[0, 1, 255, 1]] * 2, np.uint8))
     label = labels(dataset(folder, label_map=None, indices=[0]))[0]
     np.testing.assert_array_equal(label, [[0, 1, 255, 1]] * 2)
+    # and VOC's colours are the default palette
+    data = dataset(folder, metainfo=dict(classes=('a', 'b'), palette=None))
+    assert data.metainfo['palette'] == [(0, 0, 0), (128, 0, 0)]
 
 
 def test_cityscapes_from_its_own_files(streets, tmp_path):
@@ -111,6 +114,9 @@ def test_cityscapes_from_its_own_files(streets, tmp_path):
         path.parent.mkdir(parents=True, exist_ok=True)
         path = str(path).replace('labelIds', 'labelTrainIds')
         cv2.imwrite(path, labels(data)[k])
+    city = root / 'gtFine/train/toy'  # may be a link to a folder
+    city.rename(root / 'elsewhere')
+    city.symlink_to(root / 'elsewhere')
     converted = CityscapesDataset(data_root=str(root), pipeline=LOAD)
     for ours, theirs in zip(labels(data), labels(converted), strict=True):
         np.testing.assert_array_equal(ours, theirs)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from mmseg_fastscnn.datasets.pairs import DataPrefix
+from mmseg_fastscnn.datasets.pairs import DataPrefix, files_below
 from mmseg_fastscnn.datasets.seg_dataset import SegDataset
 from mmseg_fastscnn.registry import DATASETS
 from mmseg_fastscnn.structures import IGNORED
@@ -75,4 +75,4 @@ class CityscapesDataset(SegDataset):
 
 def has_file(folder: Path, suffix: str) -> bool:
     """Whether a file below the folder has the suffix."""
-    return next(folder.rglob(f'*{suffix}'), None) is not None
+    return any(name.endswith(suffix) for name in files_below(folder))

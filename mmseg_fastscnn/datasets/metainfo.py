@@ -26,13 +26,15 @@ def complete_metainfo(dataset: type, metainfo: Mapping | None) -> dict:
 
     Args:
         dataset: Its class, with `METAINFO`.
-        metainfo: From the config. Keys besides `classes` and `palette` are kept, as in
-            mmengine, unless they look like one of these misspelt.
+        metainfo: From the config; what is None is as if left out. Keys besides
+            `classes` and `palette` are kept, as in mmengine, unless they look like one
+            of these misspelt.
 
     Raises:
         ValueError: There are no classes, unknown ones, or another number of colours.
     """
-    own, given = dataset.METAINFO, dict(metainfo or {})
+    own = dataset.METAINFO
+    given = {k: v for k, v in (metainfo or {}).items() if v is not None}
     for key in given.keys() - {*KEYS, *own}:
         near = difflib.get_close_matches(str(key).lower(), KEYS, 1, 0.75)
         if near:
@@ -80,7 +82,8 @@ def make_label_map(
     complete = complete_metainfo(type(dataset), metainfo)
     classes, palette = complete['classes'], complete['palette']
     # VOC's colours, the default, say nothing about those in the label files
-    check_palette = 'palette' in dataset.METAINFO or 'palette' in (metainfo or {})
+    is_given = (metainfo or {}).get('palette') is not None
+    check_palette = is_given or 'palette' in dataset.METAINFO
     mapping = choose_label_map(dataset, label_map, classes)
     return LabelMap(mapping, len(classes), dataset.ignore_index, palette, check_palette)
 

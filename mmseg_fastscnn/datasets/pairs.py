@@ -24,14 +24,14 @@ class DataPrefix(TypedDict, total=False):
     seg_map_path: str
 
 
-def find_pairs(
+def list_pairs(
     folder: str,
     labels: str | None,
     img_suffix: Sequence[str],
     seg_map_suffix: str,
-    ann_file: str = '',
-    data_root: str = '',
-) -> list[dict]:
+    ann_file: str,
+    data_root: str,
+) -> tuple[list[dict], list[Exception]]:
     """List all pairs, in the order of the names or of the split file.
 
     Args:
@@ -42,30 +42,10 @@ def find_pairs(
         ann_file: Split file (see `split_file.py`); by default all images are used.
         data_root: Folder that lines of a split file may be relative to.
 
-    Raises:
-        FileNotFoundError: A folder, the split file, an image or a label is missing.
-        ValueError: Two images differ only in their suffix, or the split file has a
-            line that cannot be used.
-    """
-    options = (img_suffix, seg_map_suffix, ann_file, data_root)
-    pairs, problems = list_pairs(folder, labels, *options)
-    for problem in problems:
-        raise problem
-    return pairs
-
-
-def list_pairs(
-    folder: str,
-    labels: str | None,
-    img_suffix: Sequence[str],
-    seg_map_suffix: str,
-    ann_file: str = '',
-    data_root: str = '',
-) -> tuple[list[dict], list[Exception]]:
-    """List the pairs as `find_pairs` does, and what is wrong with some of them.
-
-    A label that is missing is in the list. An image that a split file names and that is
-    missing is not.
+    Returns:
+        The pairs, and what is wrong with some of them: a label is missing (its pair is
+        in the list), an image of the split file is missing (it is not), two images
+        differ only in their suffix.
 
     Raises:
         FileNotFoundError: A folder or the split file is missing, or all images.
@@ -97,17 +77,8 @@ def list_pairs(
 
 
 def image_names(folder: str, suffixes: Sequence[str]) -> list[str]:
-    """Return the paths, relative to `folder`, of all images below it, sorted.
-
-    Hidden files and folders (names that begin with a dot, as `.ipynb_checkpoints`) do
-    not belong to a data set.
-    """
-    names = sorted(
-        Path(root, name).relative_to(folder).as_posix()
-        for root, files in walk(folder)
-        for name in files
-        if ends_in(name, *suffixes) and not name.startswith('.')
-    )
+    """Return the paths, relative to `folder`, of all images below it, sorted."""
+    names = sorted(name for name in files_below(folder) if ends_in(name, *suffixes))
     if not names:
         raise FileNotFoundError(
             f'No image ends in {" or ".join(suffixes)} below {folder}. '
@@ -116,11 +87,12 @@ def image_names(folder: str, suffixes: Sequence[str]) -> list[str]:
     return names
 
 
-def walk(folder: str) -> Iterator[tuple[str, list[str]]]:
-    """Yield each folder below and its files, real ones first, each real one once.
+def files_below(folder: str | Path) -> Iterator[str]:
+    """Yield the paths, relative to `folder` and with slashes, of all files below it.
 
-    Links to folders are followed, but not to one that was visited already, nor to one
-    that contains `folder`.
+    Hidden files and folders (names that begin with a dot, as `.ipynb_checkpoints`) are
+    left out. Links to folders are followed after the folders themselves, but not to one
+    that was visited already, nor to one that contains `folder`.
     """
     above = Path(folder).resolve()
     visited = {str(parent) for parent in above.parents}
@@ -135,7 +107,9 @@ def walk(folder: str) -> Iterator[tuple[str, list[str]]]:
             visited.add(real)
             links = (os.path.join(root, name) for name in sorted(folders))
             starts.extend(link for link in links if os.path.islink(link))
-            yield root, files
+            for name in files:
+                if not name.startswith('.'):
+                    yield Path(root, name).relative_to(folder).as_posix()
 
 
 def same_names(pairs: Sequence[dict], folder: str) -> Iterator[ValueError]:

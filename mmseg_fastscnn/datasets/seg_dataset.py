@@ -14,7 +14,7 @@ from mmseg_fastscnn.datasets.pairs import (
     IMAGE_SUFFIXES,
     DataPrefix,
     check_local,
-    find_pairs,
+    list_pairs,
 )
 from mmseg_fastscnn.datasets.soft_labels import SoftLabels, check_follows
 from mmseg_fastscnn.registry import DATASETS
@@ -129,8 +129,15 @@ class SegDataset(BaseDataset):
             self.packed = copy_of(self, self.packed_folder)
 
     def load_data_list(self) -> list[dict]:
-        """Return one dict per pair; see `pairs.py`."""
-        return find_pairs(
+        """Return one dict per pair, see `pairs.py`; raise an error if one is wrong."""
+        pairs, problems = self.list_pairs()
+        for problem in problems:
+            raise problem
+        return pairs
+
+    def list_pairs(self) -> tuple[list[dict], list[Exception]]:
+        """Return one dict per pair, and what is wrong with some of them."""
+        return list_pairs(
             self.data_prefix['img_path'],
             self.data_prefix.get('seg_map_path'),
             self.img_suffix,

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 from mmseg_fastscnn.datasets.annotations.shapes import Drawing
-from mmseg_fastscnn.datasets.pairs import IMAGE_SUFFIXES, walk
+from mmseg_fastscnn.datasets.pairs import IMAGE_SUFFIXES, files_below
 from mmseg_fastscnn.datasets.split_file import ends_in
 
 
@@ -69,12 +69,7 @@ class Folder:
     @cached_property
     def files(self) -> list[str]:
         """Paths of all files below, with slashes; without hidden ones."""
-        return sorted(
-            Path(root, name).relative_to(self.root).as_posix()
-            for root, names in walk(str(self.root))
-            for name in names
-            if not name.startswith('.')
-        )
+        return sorted(files_below(self.root))
 
     @cached_property
     def images(self) -> list[str]:

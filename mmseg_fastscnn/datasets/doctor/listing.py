@@ -3,7 +3,7 @@
 import os
 
 from mmseg_fastscnn.datasets.doctor.facts import Part
-from mmseg_fastscnn.datasets.pairs import IMAGE_SUFFIXES, list_pairs, walk
+from mmseg_fastscnn.datasets.pairs import IMAGE_SUFFIXES, files_below
 from mmseg_fastscnn.datasets.seg_dataset import SegDataset
 from mmseg_fastscnn.datasets.split_file import ends_in
 from mmseg_fastscnn.datasets.torchvision_dataset import TorchvisionDataset
@@ -34,14 +34,7 @@ def list_samples(part: Part) -> tuple[list, list[str]]:
         if type(part).load_data_list is not SegDataset.load_data_list:
             return [], [str(error)]  # a user's own way to list
     try:
-        pairs, problems = list_pairs(
-            part.data_prefix['img_path'],
-            part.data_prefix.get('seg_map_path'),
-            part.img_suffix,
-            part.seg_map_suffix,
-            part.ann_file,
-            part.data_root,
-        )
+        pairs, problems = part.list_pairs()
     except (FileNotFoundError, ValueError) as error:
         return [], [str(error)]
     samples = [{key: pair[key] for key in PATHS if key in pair} for pair in pairs]
@@ -61,10 +54,8 @@ def stray_labels(part: Part, samples: list) -> list[str]:
     used = {os.path.abspath(path) for sample in samples for path in sample.values()}
     return sorted(
         path
-        for root, names in walk(folder)
-        for name in names
+        for name in files_below(folder)
         if ends_in(name, part.seg_map_suffix)
         and ends_in(name, *IMAGE_SUFFIXES)
-        and os.path.abspath(path := os.path.join(root, name)) not in used
-        and not name.startswith('.')
+        and os.path.abspath(path := os.path.join(folder, name)) not in used
     )
