@@ -5,8 +5,7 @@ palette or colours, with 16 or 32 bits, `.npy` files, ...
 """
 
 import io
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -20,12 +19,7 @@ from mmseg_fastscnn.datasets.image_header import (
     pixels_of,
     read_header,
 )
-from mmseg_fastscnn.datasets.label_errors import UNKNOWN, refuse_damaged, refuse_ids
-
-if TYPE_CHECKING:
-    from mmseg_fastscnn.datasets.label_map import LabelMap
-
-HIGHEST = (1 << 16) - 1  # id that a PNG can hold, and the table of a label map
+from mmseg_fastscnn.datasets.label_errors import refuse_damaged
 
 
 class RawLabel(NamedTuple):
@@ -38,37 +32,6 @@ class RawLabel(NamedTuple):
 
     values: np.ndarray
     palette: list[tuple[int, int, int]] | None = None
-
-
-def table_of_raw_ids(ids: Mapping[int, int], ignore_index: int) -> np.ndarray:
-    """Return (256,) raw ids of the train ids; see `LabelMap.raw_ids`."""
-    table = np.full(256, ignore_index, np.int32)
-    # the last to be written wins: what a PNG can hold, and of that the smallest
-    for raw in sorted(ids, key=lambda raw: (0 <= raw <= HIGHEST, -raw)):
-        table[ids[raw]] = raw
-    for dtype in (np.uint8, np.uint16):
-        if table.min() >= 0 and table.max() <= np.iinfo(dtype).max:
-            return table.astype(dtype)
-    return table
-
-
-def train_ids_of_any_ids(
-    raw: np.ndarray, label_map: 'LabelMap', name: str
-) -> np.ndarray:
-    """Return (H, W) uint8 train ids of integers of any width.
-
-    Raises:
-        ValueError: An id is not in the map.
-    """
-    if raw.min() >= 0 and raw.max() <= HIGHEST:
-        train = label_map.table[raw.astype(np.uint16, copy=False)]
-    else:
-        found, where = np.unique(raw, return_inverse=True)
-        train_ids = [label_map.ids.get(k, UNKNOWN) for k in found.tolist()]
-        train = np.array(train_ids, np.int16)[where].reshape(raw.shape)
-    if train.min() == UNKNOWN:
-        refuse_ids(raw[train == UNKNOWN], label_map, name)
-    return train.astype(np.uint8)
 
 
 def read_other_label(data: bytes, path: str, max_pixels: int) -> RawLabel:

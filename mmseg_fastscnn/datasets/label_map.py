@@ -1,24 +1,25 @@
 """From the ids in a label file to the ids the network is trained on, and back."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from numbers import Integral
 
 import cv2
 import numpy as np
 
-from mmseg_fastscnn.datasets.label_colours import colour_table, train_ids_of_colours
 from mmseg_fastscnn.datasets.label_errors import (
     UNKNOWN,
     check_mapping,
     compare_palettes,
+    pack_colours,
+    refuse_colours,
+    refuse_ids,
 )
-from mmseg_fastscnn.datasets.label_file import (
-    HIGHEST,
-    RawLabel,
-    table_of_raw_ids,
-    train_ids_of_any_ids,
-)
+from mmseg_fastscnn.datasets.label_file import RawLabel
 from mmseg_fastscnn.structures import IGNORED
+
+HIGHEST = (1 << 16) - 1  # id that a PNG can hold, and the table of a label map
+Colour = tuple[int, int, int]  # (r, g, b)
 
 
 class LabelMap:
@@ -85,15 +86,72 @@ class LabelMap:
         """
         values = raw.values
         if values.ndim == 3:
-            train = train_ids_of_colours(values, self, name)
+            train = self._encode_colours(values, name)
             if train is not None:
                 return train
             values = np.ascontiguousarray(values[..., 0])
         elif raw.palette is not None and self.check_palette:
             compare_palettes(raw, self, name)
-        return self._encode_ids(values, name)
+        if values.dtype == np.uint8 and not cv2.LUT(values, self.unknown).any():
+            return cv2.LUT(values, self.table8)  # the fast way of most label files
+        return self._encode_any_ids(values, name)
 
-    def _encode_ids(self, raw: np.ndarray, name: str) -> np.ndarray:
-        if raw.dtype == np.uint8 and not cv2.LUT(raw, self.unknown).any():
-            return cv2.LUT(raw, self.table8)  # the fast way of most label files
-        return train_ids_of_any_ids(raw, self, name)
+    def _encode_any_ids(self, raw: np.ndarray, name: str) -> np.ndarray:
+        """Encode integers of any width; ValueError if one is not in the map."""
+        if raw.min() >= 0 and raw.max() <= HIGHEST:
+            train = self.table[raw.astype(np.uint16, copy=False)]
+        else:
+            found, where = np.unique(raw, return_inverse=True)
+            train_ids = [self.ids.get(k, UNKNOWN) for k in found.tolist()]
+            train = np.array(train_ids, np.int16)[where].reshape(raw.shape)
+        if train.min() == UNKNOWN:
+            refuse_ids(raw[train == UNKNOWN], self, name)
+        return train.astype(np.uint8)
+
+    def _encode_colours(self, rgb: np.ndarray, name: str) -> np.ndarray | None:
+        """Encode (H, W, 3) uint8 by its colours; None if it is an image of ids.
+
+        Raises:
+            ValueError: It is an image of colours, and one of them is not in the map.
+        """
+        code = pack_colours(rgb)
+        train = np.full(code.shape, UNKNOWN, np.int16)
+        for (red, green, blue), index in self.colours.items():
+            train[code == (red << 16 | green << 8 | blue)] = index
+        if train.min() != UNKNOWN:
+            return train.astype(np.uint8)
+        is_gray = (rgb == rgb[..., :1]).all()
+        if not is_gray or (train[code > 0] != UNKNOWN).any():
+            refuse_colours(rgb[train == UNKNOWN], self, name)
+        return None
+
+
+def table_of_raw_ids(ids: Mapping[int, int], ignore_index: int) -> np.ndarray:
+    """Return (256,) raw ids of the train ids; see `LabelMap.raw_ids`."""
+    table = np.full(256, ignore_index, np.int32)
+    # the last to be written wins: what a PNG can hold, and of that the smallest
+    for raw in sorted(ids, key=lambda raw: (0 <= raw <= HIGHEST, -raw)):
+        table[ids[raw]] = raw
+    for dtype in (np.uint8, np.uint16):
+        if table.min() >= 0 and table.max() <= np.iinfo(dtype).max:
+            return table.astype(dtype)
+    return table
+
+
+def colour_table(
+    mapping: Mapping, palette: Sequence[Sequence[int]]
+) -> tuple[dict[Colour, int], set[Colour]]:
+    """Return the train id of each colour, and the colours that name several classes.
+
+    Args:
+        mapping: What `LabelMap` is given. Its colours come before those of the palette,
+            and one that is there names a class even if the palette has it twice.
+        palette: (r, g, b) of each class.
+    """
+    palette = [tuple(colour) for colour in palette]
+    given = {key: train for key, train in mapping.items() if isinstance(key, tuple)}
+    shared = {colour for colour, times in Counter(palette).items() if times > 1}
+    table = {colour: k for k, colour in enumerate(palette)} | given
+    for colour in shared - given.keys():
+        del table[colour]
+    return table, shared

@@ -19,8 +19,7 @@ from mmseg_fastscnn.datasets.image_header import (
     check_pixels,
     read_header,
 )
-from mmseg_fastscnn.datasets.label_file import HIGHEST
-from mmseg_fastscnn.datasets.label_map import LabelMap
+from mmseg_fastscnn.datasets.label_map import HIGHEST, LabelMap
 from mmseg_fastscnn.writing import write_file
 
 GIB = 2**30
