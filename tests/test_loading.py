@@ -97,7 +97,7 @@ def test_images_are_read_in_the_grid_of_the_file(tmp_path, suffix, backend):
         assert gray.shape == (64, 96)
         data = path.read_bytes()
         header = read_header(io.BytesIO(data), str(path))
-        assert read_orientation(header, png_exif(data)) == orientation
+        assert read_orientation(header, png_exif(data), str(path)) == orientation
 
 
 @pytest.mark.parametrize('backend', ['cv2', 'pillow'])

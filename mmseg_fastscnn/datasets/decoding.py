@@ -75,20 +75,20 @@ def decode(
 
 
 def decode_by(
-    data: bytes, header: Header | None, path: str, color_type: str, backend: str
+    data: bytes, header: Header, path: str, color_type: str, backend: str
 ) -> np.ndarray:
     """Decode by OpenCV, Pillow or tifffile, whichever fits; see `decode`."""
-    if header is not None and header.format == 'NPY':
+    if header.format == 'NPY':
         return read_array(data, path)
-    if header is not None and color_type != 'unchanged' and backend != 'tifffile':
+    if color_type != 'unchanged' and backend != 'tifffile':
         check_depth(header, path, color_type, backend)
-    if header is not None and not header.for_opencv and backend == 'cv2':
+    if not header.for_opencv and backend == 'cv2':
         backend = 'tifffile'
     try:
         if backend == 'tifffile':
             image = decode_by_tifffile(data, path)
-            return image.transpose(1, 2, 0) if header and header.planar else image
-        if header is not None and header.format == 'TIFF' and header.exif != 1:
+            return image.transpose(1, 2, 0) if header.planar else image
+        if header.format == 'TIFF' and header.exif != 1:
             raise ValueError(
                 f'{path}: its orientation is {header.exif}, by which a TIFF is always '
                 f'turned, but not its label. Save it upright, without that tag.'
@@ -150,15 +150,11 @@ def decode_by_tifffile(data: bytes, path: str) -> np.ndarray:
 
 
 def decode_by_pillow(
-    data: bytes, header: Header | None, color_type: str, path: str
+    data: bytes, header: Header, color_type: str, path: str
 ) -> np.ndarray:
     """Decode by Pillow to what OpenCV would give, for JPEGs by another decoder."""
-    one_channel = header is None or header.channels == 1
-    if (
-        header
-        and header.dtype != 'uint8'
-        and (color_type != 'unchanged' or not one_channel)
-    ):
+    is_kept = color_type == 'unchanged' and header.channels == 1
+    if header.dtype != 'uint8' and not is_kept:
         raise ValueError(
             f'{path}: has {header.channels} channel(s) of {header.dtype}, which Pillow '
             f"would cut to 8 bits. Leave out imdecode_backend='pillow'."

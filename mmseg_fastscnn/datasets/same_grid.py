@@ -13,9 +13,7 @@ from mmseg_fastscnn.datasets.image_header import (
 )
 
 
-def read_orientation(
-    header: Header | None, png_exif: bytes, path: str = 'The image'
-) -> int:
+def read_orientation(header: Header, png_exif: bytes, path: str) -> int:
     """Return EXIF's orientation, 1 to 8; 1 is upright and the default.
 
     Args:
@@ -26,8 +24,8 @@ def read_orientation(
     Raises:
         UnreadableImage: The EXIF is damaged.
     """
-    if header is None or header.format != 'PNG':
-        return header.exif if header else 1
+    if header.format != 'PNG':
+        return header.exif
     exif = Image.Exif()
     try:
         exif.load(png_exif)
