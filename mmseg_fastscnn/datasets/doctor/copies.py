@@ -1,12 +1,11 @@
 """Find the same picture in two splits: the file, or re-encoded, resized or mirrored.
 
 A picture is reduced to 32 x 32 grey values. The signs of their 143 lowest DCT
-coefficients are its hash. Mirroring changes the signs of the odd frequencies and
-nothing else, so that mirrored pictures are found by their hashes, too. Pictures whose
-hashes are close are compared value by value. On CamVid's frames, JPEG of quality 25 to
-95, WebP and sizes of a quarter to double change 99 % of the values by at most 4 of 255,
-while neighbours in the video differ by 9 or more. Of pictures that were made smaller
-than 128 pixels, or resized without interpolation, only some are found.
+coefficients are its hash. Pictures, also mirrored ones, whose hashes are close are
+compared value by value. On CamVid's frames, JPEG of quality 25 to 95, WebP and sizes of
+a quarter to double change 99 % of the values by at most 4 of 255, while neighbours in
+the video differ by 9 or more. Of pictures that were made smaller than 128 pixels, or
+resized without interpolation, only some are found.
 """
 
 import filecmp
@@ -24,14 +23,10 @@ if TYPE_CHECKING:
 SIDE, LOWEST = 32, 12  # of the small picture; of the square of DCT coefficients
 SAME_HASH = 0.8  # of the signs agree, less those that do not: 9 of 10 signs
 SAME_PICTURE = 7.5  # of 255: what 99 % of the grey values differ by at most
-MIRRORED = {  # how the signs at frequencies (row, column) change, and the picture
-    '': (lambda row, column: 0 * row, lambda grey: grey),
-    'mirrored left to right': (lambda row, column: column, lambda grey: grey[:, ::-1]),
-    'mirrored upside down': (lambda row, column: row, lambda grey: grey[::-1]),
-    'turned by 180 degrees': (
-        lambda row, column: row + column,
-        lambda grey: grey[::-1, ::-1],
-    ),
+MIRRORED = {  # codes of cv2.flip
+    'mirrored left to right': 1,
+    'mirrored upside down': 0,
+    'turned by 180 degrees': -1,
 }
 
 
@@ -61,25 +56,18 @@ def small_grey(image: np.ndarray) -> np.ndarray:
     return np.rint(grey).astype(np.uint8)
 
 
-def hashes(pairs: Sequence['PairFacts']) -> np.ndarray:
-    """Return the hash of each picture, (N, 143) float32 of length 1.
+def hashes(greys: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the hash of each `small_grey`, (N, 143) float32 of length 1.
 
     The product of two is 1 if all signs agree and about 0 for pictures that have
     nothing to do with each other. That of an empty picture is all 0: like no other.
     """
-    result = np.zeros((len(pairs), LOWEST**2 - 1), np.float32)
-    for row, pair in zip(result, pairs, strict=True):
-        frequencies = cv2.dct(pair.look.grey.astype(np.float32))[:LOWEST, :LOWEST]
+    result = np.zeros((len(greys), LOWEST**2 - 1), np.float32)
+    for row, grey in zip(result, greys, strict=True):
+        frequencies = cv2.dct(grey.astype(np.float32))[:LOWEST, :LOWEST]
         signs = np.sign(np.where(np.abs(frequencies) > 1, frequencies, 0))
         row[:] = signs.ravel()[1:]  # without the mean
     return result / np.maximum(np.linalg.norm(result, axis=1, keepdims=True), 1)
-
-
-def mirrored_signs(how: str) -> np.ndarray:
-    """Return (143,) 1 or -1: what mirroring multiplies a hash by."""
-    rows, columns = np.indices((LOWEST, LOWEST))
-    odd = MIRRORED[how][0](rows, columns) % 2
-    return (1 - 2 * odd).ravel()[1:].astype(np.float32)
 
 
 def find_copies(
@@ -108,14 +96,14 @@ def find_pictures(
     firsts: Sequence['PairFacts'], seconds: Sequence['PairFacts']
 ) -> Iterator[Copy]:
     """Yield the pictures of `seconds` that are in `firsts` as other files."""
-    known, own = hashes(firsts), hashes(seconds)
-    for row, second in enumerate(seconds):
-        found = []
-        for how, (_, mirror) in MIRRORED.items():
-            likeness = known @ (own[row] * mirrored_signs(how))
-            grey = mirror(second.look.grey)
+    known = hashes([pair.look.grey for pair in firsts])
+    for second in seconds:
+        found, grey = [], second.look.grey
+        views = {how: cv2.flip(grey, code) for how, code in MIRRORED.items()}
+        for how, view in {'': grey, **views}.items():
+            likeness = known @ hashes([view])[0]
             for k in np.flatnonzero(likeness >= SAME_HASH):
-                found.append((difference(firsts[k].look.grey, grey), how, firsts[k]))
+                found.append((difference(firsts[k].look.grey, view), how, firsts[k]))
         apart, how, first = min(found, key=lambda one: one[0], default=(256, '', None))
         if apart <= SAME_PICTURE:
             text = f'the same picture, {how}' if how else 'the same picture'
@@ -124,7 +112,7 @@ def find_pictures(
 
 def difference(first: np.ndarray, second: np.ndarray) -> float:
     """Return what 99 % of the values of two pictures differ by at most."""
-    return float(np.percentile(cv2.absdiff(first, np.ascontiguousarray(second)), 99))
+    return float(np.percentile(cv2.absdiff(first, second), 99))
 
 
 def find_equal_files(

@@ -69,7 +69,7 @@ def shared_videos(
 def is_video(frames: list[Frame]) -> bool:
     """Return whether most frames look like the frame of the next number."""
     frames.sort(key=lambda frame: frame.number)
-    known = hashes([frame.pair for frame in frames])
+    known = hashes([frame.pair.look.grey for frame in frames])
     return float(np.median((known[1:] * known[:-1]).sum(1))) >= IN_ONE_VIDEO
 
 
@@ -94,9 +94,9 @@ def moments_apart(
     firsts, seconds = looked_at(firsts), looked_at(seconds)
     if not firsts:
         return []
-    known, result = hashes(firsts), []
-    for second, own in zip(seconds, hashes(seconds), strict=True):
-        likeness = known @ own
+    known, result = hashes([pair.look.grey for pair in firsts]), []
+    for second in seconds:
+        likeness = known @ hashes([second.look.grey])[0]
         best = int(likeness.argmax())
         if likeness[best] >= MOMENTS_APART:
             result.append((firsts[best], second))
