@@ -17,6 +17,7 @@ from PIL import Image, ImageOps
 from mmseg_fastscnn.commands import check as command
 from mmseg_fastscnn.commands.entrance import mistake
 from mmseg_fastscnn.config import load_config
+from mmseg_fastscnn.datasets.annotations import read_folder
 from mmseg_fastscnn.datasets.annotations.folder_split import choose_validation
 from mmseg_fastscnn.datasets.annotations.palette import told_apart
 from mmseg_fastscnn.datasets.annotations.places import match
@@ -419,6 +420,36 @@ def test_pairs_by_name(image, label):
         match([image.replace('1', '3').replace('a_0', 'a_3')], [label, *others])[0]
         == {}
     )
+
+
+@pytest.mark.parametrize(
+    'images, line',
+    [
+        ('{0}/1', './images/{0}/1.png'),  # as Ultralytics writes them
+        ('{0}/1', r'C:\data\images\{0}\1.png'),
+        ('0016E5.{0}', '0016E5.{0}'),
+        ('street {0}', 'street {0}.png'),
+        ('{0}_1', 'images/{0}_1.png labels/{0}_1.png'),
+    ],
+)
+def test_lists_name_images_in_many_ways(scenes, images, line, tmp_path):
+    for split, (image, label) in zip(('train', 'val'), scenes, strict=False):
+        save(tmp_path / f'images/{images.format(split)}.png', image)
+        save(tmp_path / f'labels/{images.format(split)}.png', label)
+        (tmp_path / f'{split}.txt').write_text(line.format(split))
+    found = read_folder(tmp_path)
+    splits = {pair.image: pair.split for pair in found.pairs}
+    expected = {f'images/{images.format(s)}.png': s for s in ('train', 'val')}
+    assert splits == expected and not found.problems
+
+
+def test_two_labels_never_become_one_file(scenes, tmp_path):
+    labelme(tmp_path, scenes)
+    cv2.imwrite(str(tmp_path / '0.png'), scenes[0][0])
+    content = json.loads((tmp_path / '1.json').read_text())
+    (tmp_path / '1.json').write_text(json.dumps(dict(content, imagePath='0.png')))
+    with pytest.raises(ValueError, match=r'0\.jpg and 0\.png differ only in their suf'):
+        check(tmp_path)
 
 
 def test_frames_of_a_video_stay_together():

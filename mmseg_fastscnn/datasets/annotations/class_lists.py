@@ -3,6 +3,7 @@
 import csv
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 from mmseg_fastscnn.datasets.annotations.found import Folder
@@ -31,36 +32,21 @@ class ClassList(NamedTuple):
     colours: dict[str, Colour]
 
 
-def read_labelmap(folder: Folder, name: str) -> dict[Colour, str]:
-    """Read CVAT's labelmap.txt: `name:r,g,b:parts:actions`."""
+def read_colours(folder: Folder, name: str, form: str) -> dict[Colour, str]:
+    """Read a colour and a name per line, which a regular expression tells apart."""
     values = {}
     for line in folder.lines(name):
-        if not line.startswith('#'):
-            parts = line.split(':')
-            colour = re.fullmatch(r'(\d+),\s*(\d+),\s*(\d+)', ':'.join(parts[1:2]))
-            values[colour_of(colour, folder, name, line)] = parts[0].strip()
+        if line.startswith('#'):
+            continue
+        match = re.fullmatch(form, line)
+        colour = tuple(map(int, match.group('r', 'g', 'b'))) if match else (256,)
+        if max(colour) > 255:
+            raise ValueError(
+                f'{folder.root / name}: the line {line!r} names no colour of three '
+                f'numbers from 0 to 255 and no class.'
+            )
+        values[colour] = match['name'].strip()
     return values
-
-
-def read_label_colors(folder: Folder, name: str) -> dict[Colour, str]:
-    """Read CamVid's label_colors.txt: `r g b name`."""
-    values = {}
-    for line in folder.lines(name):
-        if not line.startswith('#'):
-            match = re.fullmatch(r'(\d+)[\s,]+(\d+)[\s,]+(\d+)[\s,]+(.+)', line)
-            colour = colour_of(match, folder, name, line)
-            values[colour] = match[4].strip()
-    return values
-
-
-def colour_of(match: re.Match | None, folder: Folder, name: str, line: str) -> Colour:
-    colour = tuple(map(int, match.groups()[:3])) if match else (256,)
-    if max(colour) > 255:
-        raise ValueError(
-            f'{folder.root / name}: the line {line!r} names no colour of three numbers '
-            f'from 0 to 255 and no class.'
-        )
-    return colour
 
 
 def read_roboflow(folder: Folder, name: str) -> dict[int, str]:
@@ -89,9 +75,11 @@ def names_of_lines(folder: Folder, name: str) -> list[str]:
     return [line for line in folder.lines(name) if line not in IGNORE]
 
 
+CVAT = r'(?P<name>[^:]*):(?P<r>\d+),\s*(?P<g>\d+),\s*(?P<b>\d+)(:.*)?'
+CAMVID = r'(?P<r>\d+)[\s,]+(?P<g>\d+)[\s,]+(?P<b>\d+)[\s,]+(?P<name>.+)'
 READERS: dict[str, Callable[[Folder, str], dict]] = {
-    'labelmap.txt': read_labelmap,
-    'label_colors.txt': read_label_colors,
+    'labelmap.txt': partial(read_colours, form=CVAT),  # name:r,g,b:parts:actions
+    'label_colors.txt': partial(read_colours, form=CAMVID),  # r g b name
     '_classes.csv': read_roboflow,
     'classes.txt': read_names,
     'class_names.txt': read_names,

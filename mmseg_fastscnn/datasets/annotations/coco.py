@@ -1,9 +1,9 @@
 """COCO: JSON files with images, categories, and polygons or run lengths."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 from mmseg_fastscnn.datasets.annotations.found import Folder, Found, Pair
-from mmseg_fastscnn.datasets.annotations.image_size import check_size, shown_size
+from mmseg_fastscnn.datasets.annotations.image_size import drawn_size
 from mmseg_fastscnn.datasets.annotations.places import by_ending, named_image, split_of
 from mmseg_fastscnn.datasets.annotations.shapes import (
     Drawing,
@@ -68,37 +68,31 @@ def add(
         image = named_image(told, endings, name)
         if image is None:
             raise ValueError('this image is not in the folder, or is there twice')
-        shown = shown_size(folder.root / image)
-        size, orientation = check_size(
-            (listed.get('height'), listed.get('width')), *shown
-        )
-        shapes = []
+        told_size = listed.get('height'), listed.get('width')
+        size, orientation = drawn_size(folder.root / image, told_size)
         # large ones first, so that small ones are seen
-        for one in sorted(annotations, key=lambda one: -float(one.get('area') or 0)):
-            shapes += shapes_of(one, names, size)
-        drawing = Drawing(size, tuple(shapes), orientation)
+        annotations = sorted(annotations, key=lambda one: -float(one.get('area') or 0))
+        shapes = tuple(shape_of(one, names, size) for one in annotations)
+        drawing = Drawing(size, shapes, orientation)
         found.pairs.append(Pair(image, drawing, split_of(image, name)))
     except (ValueError, OSError, TypeError, AttributeError) as error:
         found.problems.append(f'{folder.root / name}, {told}: {error}.')
 
 
-def shapes_of(
-    annotation: Mapping, names: Mapping, size: tuple[int, int]
-) -> Iterator[Shape]:
-    """Yield the shape of an annotation.
+def shape_of(annotation: Mapping, names: Mapping, size: tuple[int, int]) -> Shape:
+    """Return the shape of an annotation.
 
     Raises:
         ValueError: It has none, only a box, or a damaged one.
     """
-    category, shape = annotation.get('category_id'), annotation.get('segmentation')
+    category = annotation.get('category_id')
     number = f'annotation {annotation.get("id")}'
     if category not in names:
         raise ValueError(f'{number} has the unknown category {category!r}')
     try:
-        area = area_of(shape, size)
+        return Shape(names[category], area_of(annotation.get('segmentation'), size))
     except ValueError as error:
         raise ValueError(f'{number}: {error}') from error
-    yield Shape(names[category], area)
 
 
 def area_of(shape: object, size: tuple[int, int]) -> Polygons | RunLengths:

@@ -6,7 +6,11 @@ import re
 from collections.abc import Mapping, Sequence
 
 from mmseg_fastscnn.datasets.annotations.found import Folder, Found
-from mmseg_fastscnn.datasets.annotations.places import by_ending, split_lists
+from mmseg_fastscnn.datasets.annotations.places import (
+    by_ending,
+    named_image,
+    split_lists,
+)
 
 SHARE = 0.2  # of the images are for validation
 GROUPS = 5  # so many groups, none of them most of the images, are kept whole
@@ -87,10 +91,11 @@ def by_lists(folder: Folder, found: Found, lists: Mapping[str, str]) -> None:
     splits: dict[str, str] = {}
     for split, path in lists.items():
         for line in folder.lines(path):
-            name = os.path.splitext(re.split(r'[\s,]', line)[0])[0]
-            stem = next((s for s in (name, os.path.basename(name)) if s in by_name), '')
-            if stem and len(by_name[stem]) == 1:
-                splits[by_name[stem][0]] = split
+            words = line, re.split(r'[\s,]', line)[0]  # a label's name may follow
+            names = (n for word in words for n in (word, os.path.splitext(word)[0]))
+            stems = (named_image(name, by_name, path) for name in names)
+            if stem := next(filter(None, stems), None):
+                splits[stem] = split
             else:
                 found.problems.append(
                     f'{folder.root / path} names {line!r}, and no one image with a '

@@ -24,20 +24,19 @@ def shown_size(path: str | Path) -> tuple[tuple[int, int], int]:
     return (size[::-1], header.exif) if header.exif >= 5 else (size, 1)
 
 
-def check_size(
-    told: tuple[object, object], size: tuple[int, int], orientation: int
+def drawn_size(
+    path: str | Path, told: tuple[object, object]
 ) -> tuple[tuple[int, int], int]:
     """Return on which grid shapes were drawn: its size, and how the file is turned.
 
     Args:
+        path: The image.
         told: (h, w) that the annotations say; None where they say nothing.
-        size: (h, w) of the image as it is shown.
-        orientation: EXIF's, by which the stored image is turned to `size`.
 
     Raises:
         ValueError: It is neither the size of the image as shown nor as stored.
     """
-    told = tuple(told)
+    size, orientation = shown_size(path)
     if None in told or told == size:
         return size, orientation
     if orientation != 1 and told == size[::-1]:

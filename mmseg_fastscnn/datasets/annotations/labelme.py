@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from mmseg_fastscnn.datasets.annotations.found import Folder, Found, Pair
-from mmseg_fastscnn.datasets.annotations.image_size import check_size, shown_size
+from mmseg_fastscnn.datasets.annotations.image_size import drawn_size
 from mmseg_fastscnn.datasets.annotations.places import (
     by_ending,
     match,
@@ -76,9 +76,8 @@ def drawing_of(
     content: Mapping, folder: Folder, image: str, without_area: dict[str, int]
 ) -> Drawing:
     """Return the shapes of a file; those without an area are counted."""
-    shown = shown_size(folder.root / image)
-    told = (content.get('imageHeight'), content.get('imageWidth'))
-    size, orientation = check_size(told, *shown)
+    told = content.get('imageHeight'), content.get('imageWidth')
+    size, orientation = drawn_size(folder.root / image, told)
     shapes = []
     for number, shape in enumerate(content['shapes'], 1):
         kind = shape.get('shape_type') if isinstance(shape, Mapping) else None

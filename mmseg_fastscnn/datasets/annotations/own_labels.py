@@ -32,14 +32,21 @@ def draw_labels(
         progress: Called with (labels drawn, labels in all).
 
     Raises:
-        ValueError: There are too many classes, or a file is in the way.
+        ValueError: There are too many classes, a file is in the way, or two labels
+            would be one file.
     """
     names = class_names(found)
     ids = {name: k for k, name in enumerate(names, 1)}
     ids |= dict.fromkeys(IGNORE, IGNORED)
-    before, after = state_of(folder), {}
+    before, after, drawn_for = state_of(folder), {}, {}
     for done, pair in enumerate(found.pairs, 1):
         name = PurePosixPath(LABELS, pair.image).with_suffix('.png').as_posix()
+        other = drawn_for.setdefault(name, pair.image)
+        if other != pair.image:
+            raise ValueError(
+                f'{other} and {pair.image} differ only in their suffix, so their '
+                f'labels would be one file. Rename one of the images.'
+            )
         digest, path = pair.label.digest(ids), folder / name
         check_may_write(path)
         drawn = before.get(name)
