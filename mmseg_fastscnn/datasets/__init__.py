@@ -3,7 +3,7 @@
 A data set (`seg_dataset.py`) gives a `results` dict to its pipeline, a list of steps:
 `LoadImageFromFile` and `LoadAnnotations` (`loading.py`), `RandomCrop`
 (`random_crop.py`), flip and colours (`transforms.py`), `PackSegInputs`
-(`formatting.py`) or `ToImageAndLabel` (`image_and_label.py`), rarer ones
+or `ToImageAndLabel` (`formatting.py`), rarer ones
 (`geometry.py`, `colour.py`, `cut_out.py`, `albu.py`) and those of mmcv
 (`RandomResize`, `RandomApply`, ...). Each changes the dict: `img`
 (H, W, C), uint8 BGR by default; `gt_seg_map` (H, W) uint8 train ids; and facts about
@@ -12,17 +12,16 @@ them (`img_shape`, `ori_shape`, ..., all (h, w)).
 
 from . import counterparts  # noqa: F401, fills the registry's table
 from .albu import Albu
-from .camvid import CamVidDataset
 from .cityscapes import CityscapesDataset
 from .colour import RandomGrayscale
 from .cut_out import RandomCutOut
 from .doctor.survey import occurring_classes
-from .formatting import PackSegInputs
+from .formatting import PackSegInputs, ToImageAndLabel
 from .geometry import Pad, RandomRotate, Resize
-from .image_and_label import ToImageAndLabel
 from .known import (
     ADE20KDataset,
     BDD100KDataset,
+    CamVidDataset,
     DarkZurichDataset,
     KITTIDataset,
     MapillaryDataset_v1,

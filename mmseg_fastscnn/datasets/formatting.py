@@ -1,4 +1,8 @@
-"""The end of a pipeline: a `results` dict becomes what the model is given."""
+"""The end of a pipeline: a `results` dict becomes what the model is given.
+
+`PackSegInputs` is for mmengine's runner, `ToImageAndLabel` for loops of one's own with
+a plain DataLoader.
+"""
 
 from collections.abc import Sequence
 
@@ -7,6 +11,7 @@ import numpy as np
 import torch
 from mmcv.transforms import BaseTransform
 from mmengine.structures import PixelData
+from torch import Tensor
 
 from mmseg_fastscnn.registry import TRANSFORMS
 from mmseg_fastscnn.structures import SegDataSample
@@ -14,7 +19,7 @@ from mmseg_fastscnn.structures import SegDataSample
 
 @TRANSFORMS.register_module()
 class PackSegInputs(BaseTransform):
-    """The end of a pipeline: `inputs` (C, H, W) of the image's type, `data_samples`.
+    """Return `inputs` (C, H, W) of the image's type, and `data_samples`.
 
     Args:
         meta_keys: Further keys of `results` to keep as metainfo of the sample, where
@@ -43,6 +48,20 @@ class PackSegInputs(BaseTransform):
             sample.set_metainfo(dict(soft_temperature=soft.temperature))
         inputs = torch.from_numpy(channels_first(results['img']))
         return dict(inputs=inputs, data_samples=sample)
+
+
+@TRANSFORMS.register_module()
+class ToImageAndLabel(BaseTransform):
+    """Return an image and its label as two tensors, instead of `PackSegInputs`.
+
+    The image is (C, H, W) of its own type, RGB if it has three channels; the label is
+    (H, W) int64 train ids. `FastSCNN.loss` of the library takes batches of them.
+    """
+
+    def transform(self, results: dict) -> tuple[Tensor, Tensor]:
+        image = torch.from_numpy(channels_first(results['img']))
+        label = torch.from_numpy(results['gt_seg_map'].astype(np.int64))
+        return image.flip(0) if len(image) == 3 else image, label
 
 
 def channels_first(image: np.ndarray) -> np.ndarray:

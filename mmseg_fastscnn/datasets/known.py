@@ -1,13 +1,18 @@
 """Public data sets that differ from a folder of pairs only in names and ids.
 
 Each text lists classes with their colours as rrggbb, in the order of the train ids.
-Below are the data sets under mmsegmentation's names (which has no KITTI).
+Below are the data sets under mmsegmentation's names (which has no CamVid and no KITTI).
 """
 
 from mmseg_fastscnn.datasets.cityscapes import LABEL_IDS, CityscapesDataset
 from mmseg_fastscnn.datasets.seg_dataset import SegDataset
 from mmseg_fastscnn.registry import DATASETS
+from mmseg_fastscnn.structures import IGNORED
 
+CAMVID = """
+    sky 808080, building 800000, pole c0c080, road 804080, sidewalk 0000c0, tree 808000,
+    sign symbol c08080, fence 404080, car 400080, pedestrian 404000, bicyclist 0080c0
+"""
 VOC = """
     background 000000, aeroplane 800000, bicycle 008000, bird 808000, boat 000080,
     bottle 800080, bus 008080, car 808080, cat 400000, chair c00000, cow 408000,
@@ -116,6 +121,18 @@ def metainfo(table: str) -> dict:
         classes=tuple(' '.join(name.split()) for name, _ in pairs),
         palette=[tuple(bytes.fromhex(colour)) for _, colour in pairs],
     )
+
+
+@DATASETS.register_module()
+class CamVidDataset(SegDataset):
+    """CamVid in the 11-class form of the SegNet tutorial, frames of 480x360.
+
+    `train`, `val`, `test` and, for labels, `trainannot`, ...; 11 is unlabelled and
+    ignored. Colours are those of the data set's own colour files.
+    """
+
+    METAINFO = metainfo(CAMVID)
+    LABEL_MAP = {**{k: k for k in range(11)}, 11: IGNORED}
 
 
 @DATASETS.register_module()
