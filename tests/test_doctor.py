@@ -247,19 +247,27 @@ def hide_class(folder):
     return 0, 'sidewalk occurs in val and not in train: it cannot be learnt'
 
 
-def enlarge_crop(folder):
-    config = folder.parent / 'config.py'
-    steps = [
-        dict(type='LoadImageFromFile'),
-        dict(type='LoadAnnotations'),
-        dict(type='RandomResize', scale=(1024, 512), ratio_range=(0.5, 2.0)),
-        dict(type='RandomCrop', crop_size=(512, 2048)),
-        dict(type='PackSegInputs'),
-    ]
-    config.write_text(
+def set_crop(folder, crop_size, *resize):
+    loading = dict(type='LoadImageFromFile'), dict(type='LoadAnnotations')
+    crop = dict(type='RandomCrop', crop_size=crop_size)
+    steps = [*loading, *resize, crop, dict(type='PackSegInputs')]
+    (folder.parent / 'config.py').write_text(
         CONFIG.replace('(dataset=data)', f'(dataset=dict(data, pipeline={steps}))', 1)
     )
-    return 0, r'train: 50 % of the crops of \(512, 2048\) \(h, w\) would be padding'
+
+
+def enlarge_crop(folder):
+    resize = dict(type='RandomResize', scale=(1024, 512), ratio_range=(0.5, 2.0))
+    set_crop(folder, (512, 2048), resize)
+    return 0, (
+        r'train: 50 % of the crops of \(512, 2048\) \(h, w\) would be padding: .* '
+        r'resized to \(1024, 512\) \(w, h\)\. Make crop_size smaller, or scale larger\.'
+    )
+
+
+def enlarge_crop_of_files(folder):
+    set_crop(folder, (128, 512))
+    return 0, r'50 % .* are smaller \(128x256\)\. Make crop_size smaller\.'
 
 
 def normalise_to_1(folder):
@@ -292,6 +300,7 @@ def normalise_to_1(folder):
         hide_class,
         repeat_image,
         enlarge_crop,
+        enlarge_crop_of_files,
         normalise_to_1,
     ],
 )
@@ -304,6 +313,16 @@ def test_what_was_broken_is_found(folder, capsys, damage):
     assert stops == sorted(stops, reverse=True)  # most grave first
     printed = capsys.readouterr().out
     assert all(line in printed for line in texts.splitlines())
+
+
+def test_images_that_are_resized_fill_the_crop(folder):
+    for resize in (
+        dict(type='Resize', scale=(1024, 512)),
+        dict(type='RandomResize', scale=[(1024, 512), (2048, 1024)]),
+    ):
+        set_crop(folder, (512, 1024), resize)
+        findings = check_config(folder, status=0)['findings']
+        assert not [f for f in findings if 'padding' in f['text']]
 
 
 def jpeg(image, quality):

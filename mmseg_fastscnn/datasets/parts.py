@@ -1,6 +1,6 @@
-"""The data sets inside of mmengine's wrappers, and what they list."""
+"""The data sets inside of mmengine's wrappers, their steps, and what they list."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from torch.utils.data import Dataset
 
@@ -19,6 +19,11 @@ def parts_of(dataset: Dataset) -> Iterator[Dataset]:
         yield from parts_of(dataset.dataset)
     else:
         yield dataset
+
+
+def steps_of(dataset: Dataset) -> list[Callable]:
+    """Return the steps of a data set's pipeline; a user's own may have none."""
+    return getattr(getattr(dataset, 'pipeline', None), 'transforms', [])
 
 
 def infos_of(dataset: Dataset) -> Iterator[dict]:

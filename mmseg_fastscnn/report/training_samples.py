@@ -10,7 +10,7 @@ from mmcv.transforms import RandomResize, Resize
 from torch import Tensor, nn
 
 from mmseg_fastscnn.datasets.loading import LoadAnnotations, LoadImageFromFile
-from mmseg_fastscnn.datasets.parts import parts_of
+from mmseg_fastscnn.datasets.parts import parts_of, steps_of
 from mmseg_fastscnn.datasets.picture import as_picture, read_picture
 from mmseg_fastscnn.datasets.random_crop import LoadRandomCrop, RandomCrop
 from mmseg_fastscnn.datasets.sampler import load_draw
@@ -51,8 +51,7 @@ def training_samples(
     """
     windows: list[Window] = []
     for part in parts_of(dataset):
-        pipeline = getattr(part, 'pipeline', None)  # not in any data set of a user
-        watch_crops(getattr(pipeline, 'transforms', ()), windows)
+        watch_crops(steps_of(part), windows)
     for draw in order:
         windows.clear()
         loaded = load_draw(dataset, draw)

@@ -7,11 +7,13 @@ from typing import NamedTuple
 import mmcv
 import numpy as np
 from mmcv.transforms import RandomResize
+from mmengine.utils import is_tuple_of
 
 from mmseg_fastscnn.datasets.doctor.dataset_facts import DatasetFacts
 from mmseg_fastscnn.datasets.doctor.findings import Finding
-from mmseg_fastscnn.datasets.parts import parts_of
+from mmseg_fastscnn.datasets.parts import parts_of, steps_of
 from mmseg_fastscnn.datasets.random_crop import LoadRandomCrop, RandomCrop
+from mmseg_fastscnn.datasets.test_pipeline import RESIZING
 
 PADDED = 0.1  # share of a crop that may be padding, on average over the images
 
@@ -33,7 +35,7 @@ def crops_of(dataset: object) -> set[tuple[int, int]]:
     """Return every crop size of the training pipelines, (h, w)."""
     result = set()
     for part in parts_of(dataset):
-        for step in getattr(getattr(part, 'pipeline', None), 'transforms', ()):
+        for step in steps_of(part):
             # our RandomCrop keeps the size itself, a fused step keeps a RandomCrop
             crop = getattr(getattr(step, 'crop', step), 'crop_size', None)
             if isinstance(crop, list | tuple):
@@ -42,15 +44,17 @@ def crops_of(dataset: object) -> set[tuple[int, int]]:
 
 
 def view_of(dataset: object) -> View | None:
-    """Return scale and crop of a pipeline that resizes as the shipped configs do."""
+    """Return scale and crop of a pipeline; None if it crops or resizes otherwise."""
     scale = None
-    for step in getattr(getattr(dataset, 'pipeline', None), 'transforms', ()):
+    for step in steps_of(dataset):
         if isinstance(step, LoadRandomCrop):
             return View(step.crop.crop_size, tuple(step.scale))
-        if isinstance(step, RandomResize) and isinstance(step.scale, tuple):
-            scale = step.scale
-        elif isinstance(step, RandomCrop):
+        if isinstance(step, RandomCrop):
             return View(step.crop_size, scale)
+        if isinstance(step, RandomResize) and is_tuple_of(step.scale, int):
+            scale = step.scale
+        elif type(step).__name__ in RESIZING:
+            return None
     return None
 
 
@@ -66,12 +70,16 @@ def smaller_than_crop(facts: DatasetFacts) -> Iterator[Finding]:
             padded = [pair for pair, share in zip(pairs, shares, strict=True) if share]
             sizes = Counter(pair.size for pair in padded).most_common(3)
             shown = ', '.join(f'{h}x{w}' for (h, w), _ in sizes)
+            resized, larger = '', ''
+            if view.scale:
+                resized = f', also when resized to {view.scale} (w, h)'
+                larger = ', or scale larger'
             yield Finding(
                 False,
                 f'{facts.name}: {100 * np.mean(shares):.0f} % of the crops of '
                 f'{view.crop} (h, w) would be padding: {len(padded)} of {len(pairs)} '
-                f'images are smaller ({shown}), also when resized to {view.scale} '
-                f'(w, h). Make crop_size smaller, or scale larger.',
+                f'images are smaller ({shown}){resized}. Make crop_size '
+                f'smaller{larger}.',
                 [pair.image for pair in padded],
                 padded,
             )

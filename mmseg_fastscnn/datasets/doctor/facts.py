@@ -19,6 +19,7 @@ from mmseg_fastscnn.datasets.loading import (
     png_exif,
     read_raw_label,
 )
+from mmseg_fastscnn.datasets.parts import steps_of
 from mmseg_fastscnn.datasets.picture import as_picture
 from mmseg_fastscnn.datasets.same_grid import check_same_grid, read_orientation
 from mmseg_fastscnn.datasets.seg_dataset import SegDataset
@@ -141,7 +142,7 @@ def kind_of(header: Header) -> str:
 
 def loading_step(part: SegDataset) -> LoadImageFromFile:
     """Return the step that loads images as the data set's pipeline does."""
-    for step in part.pipeline.transforms:
+    for step in steps_of(part):
         if isinstance(step, LoadImageFromFile):
             options = (step.to_float32, step.color_type, step.imdecode_backend)
             return LoadImageFromFile(*options)
