@@ -111,13 +111,7 @@ def check_depth(header: Header, path: str, color_type: str, backend: str) -> Non
             f'color_type={color_type!r} would make 8-bit values of something else. '
             f"Set color_type='unchanged' in LoadImageFromFile to read all as they are."
         )
-    if header.dtype == 'uint16' and backend == 'cv2':
-        say_reduction(path, color_type)
-
-
-def say_reduction(path: str, color_type: str) -> None:
-    """Warn, once per run, that 16 bits become 8."""
-    if not reduction_was_said.value:
+    if header.dtype == 'uint16' and backend == 'cv2' and not reduction_was_said.value:
         reduction_was_said.value = 1
         MMLogger.get_current_instance().warning(
             '%s has 16-bit values; color_type=%r keeps their upper 8 bits. This also '

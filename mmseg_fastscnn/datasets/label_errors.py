@@ -52,22 +52,6 @@ def refuse_damaged(path: str, error: Exception) -> NoReturn:
     ) from error
 
 
-def refuse_unlabelled(image: str) -> NoReturn:
-    """Raise ValueError for an image without a label that is to be cropped."""
-    raise ValueError(
-        f'{image} has no label to crop with it. Set data_prefix.seg_map_path, and '
-        f'LoadAnnotations before RandomCrop.'
-    )
-
-
-def refuse_reduction(asked: bool, of_data_set: bool) -> NoReturn:
-    """Raise ValueError where `LoadAnnotations` and the data set do not agree."""
-    raise ValueError(
-        f'LoadAnnotations has reduce_zero_label={asked}, the data set {of_data_set}. '
-        f'Set it on the data set, and leave it out of LoadAnnotations.'
-    )
-
-
 def refuse_ids(unknown: np.ndarray, label_map: 'LabelMap', name: str) -> NoReturn:
     """Raise ValueError for ids that are not in the label map."""
     found = np.unique(unknown).tolist()

@@ -28,7 +28,7 @@ from mmseg_fastscnn.datasets.image_header import (
     PNG,
     UnreadableImage,
 )
-from mmseg_fastscnn.datasets.label_errors import refuse_damaged, refuse_reduction
+from mmseg_fastscnn.datasets.label_errors import refuse_damaged
 from mmseg_fastscnn.datasets.label_file import RawLabel, read_other_label
 from mmseg_fastscnn.datasets.label_map import LabelMap
 from mmseg_fastscnn.datasets.pairs import by_new_name, check_local
@@ -152,7 +152,11 @@ class LoadAnnotations(BaseTransform):
     def transform(self, results: dict) -> dict:
         reduced = results.get('reduce_zero_label', False)
         if self.reduce_zero_label not in (None, reduced):
-            refuse_reduction(self.reduce_zero_label, reduced)
+            raise ValueError(
+                f'LoadAnnotations has reduce_zero_label={self.reduce_zero_label}, the '
+                f'data set {reduced}. Set it on the data set, and leave it out of '
+                f'LoadAnnotations.'
+            )
         if 'packed' in results:
             results['gt_seg_map'] = np.array(results['packed'].read(results)[1])
         elif 'loaded_seg_map' in results:

@@ -155,9 +155,9 @@ class PackedCopy:
             ('done.bin', RECORD.size * len(self.entries)),
         ):
             path = self.folder / name
-            found = path.stat().st_size if path.exists() else 0
             if not path.exists():
                 path.touch()
+            found = path.stat().st_size
             if found == length:
                 continue
             MMLogger.get_current_instance().warning(

@@ -12,7 +12,6 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 
 from mmseg_fastscnn.datasets.geometry import GROUP, channelwise, warped_window
-from mmseg_fastscnn.datasets.label_errors import refuse_unlabelled
 from mmseg_fastscnn.datasets.loading import LoadAnnotations, LoadImageFromFile
 from mmseg_fastscnn.registry import TRANSFORMS
 from mmseg_fastscnn.structures import IGNORED
@@ -91,7 +90,10 @@ class RandomCrop(BaseTransform):
 def label_to_crop(results: dict) -> np.ndarray:
     """Return `gt_seg_map`; ValueError if the image has none."""
     if 'gt_seg_map' not in results:
-        refuse_unlabelled(results['img_path'])
+        raise ValueError(
+            f'{results["img_path"]} has no label to crop with it. Set '
+            f'data_prefix.seg_map_path, and LoadAnnotations before RandomCrop.'
+        )
     return results['gt_seg_map']
 
 

@@ -65,9 +65,8 @@ class TorchvisionDataset:
         self.metainfo = complete_metainfo(type(self), metainfo)
         self.test_mode = test_mode
         self.dataset = getattr(datasets, name)(data_root, **kwargs)
-        self.paths = getattr(self.dataset, 'images', None)
-        if self.paths is None:
-            self.paths = getattr(self.dataset, '_images', None)
+        hidden = getattr(self.dataset, '_images', None)
+        self.paths = getattr(self.dataset, 'images', hidden)
         self.pipeline = Compose(
             [step for step in pipeline if step['type'] != 'LoadImageFromFile']
         )

@@ -19,7 +19,7 @@ from mmseg_fastscnn.datasets.annotations.places import (
     split_of,
 )
 from mmseg_fastscnn.datasets.cityscapes import RAW_SUFFIX, TRAIN_SUFFIX
-from mmseg_fastscnn.datasets.doctor.reading_lines import as_ids, reading_map
+from mmseg_fastscnn.datasets.doctor.suggested_map import as_ids, reading_map
 from mmseg_fastscnn.datasets.image_header import MAX_PIXELS
 from mmseg_fastscnn.datasets.label_errors import count_values, shorten
 from mmseg_fastscnn.datasets.loading import read_raw_label

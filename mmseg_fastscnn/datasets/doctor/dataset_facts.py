@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from mmseg_fastscnn.datasets.doctor.facts import PairFacts, Part
-from mmseg_fastscnn.datasets.doctor.reading_lines import suggest_label_map
 
 
 @dataclass
@@ -88,8 +87,14 @@ class DatasetFacts:
 
     @property
     def suggestion(self) -> dict[int, int] | None:
-        """A `label_map` for masks of 0 and 255, where 255 is ignored now."""
-        return suggest_label_map(self.raw_values, self.pixels, self.ignored)
+        """A `label_map` for masks of 0 and 255 that are read as one class.
+
+        255 is ignored unless `label_map` says otherwise, so a mask whose foreground is
+        255 has no foreground to learn.
+        """
+        two_values = self.raw_values.keys() <= {0, 255, (0, 0, 0), (255, 255, 255)}
+        lacks_one = len(self.classes) == 2 and self.absent
+        return {0: 0, 255: 1} if two_values and lacks_one and self.ignored else None
 
     def class_counts(self) -> np.ndarray:
         """Return what `class_weights.balanced_weights` takes, each image once."""

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from mmseg_fastscnn.datasets.doctor.dataset_facts import DatasetFacts, sum_counts
 from mmseg_fastscnn.datasets.doctor.facts import PairFacts
-from mmseg_fastscnn.datasets.doctor.reading_lines import reading_map
+from mmseg_fastscnn.datasets.doctor.suggested_map import reading_map
 from mmseg_fastscnn.datasets.label_errors import SHOWN, shorten
 
 NAMED = 3  # files that a message names at most

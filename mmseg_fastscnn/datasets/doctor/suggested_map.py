@@ -5,27 +5,6 @@ from collections.abc import Mapping
 from mmseg_fastscnn.structures import IGNORED
 
 MOST = 40  # different values beyond which labels are no map of classes but a picture
-GRAY = {k: (k, k, k) for k in (0, 255)}
-
-
-def suggest_label_map(
-    values: Mapping, pixels: Mapping[str, int], ignored: int
-) -> dict[int, int] | None:
-    """Return {0: 0, 255: 1} for masks of 0 and 255 that are read as one class.
-
-    255 is ignored unless `label_map` says otherwise, so a mask whose foreground is 255
-    has no foreground to learn.
-
-    Args:
-        values: Raw ids or colours -> pixels.
-        pixels: Class name -> pixels.
-        ignored: Number of ignored pixels.
-    """
-    two_values = values.keys() <= {0, 255, *GRAY.values()}
-    occurring = [name for name, count in pixels.items() if count]
-    if two_values and ignored and len(pixels) == 2 and len(occurring) < 2:
-        return {0: 0, 255: 1}
-    return None
 
 
 def reading_map(values: Mapping, classes: int | None = None) -> dict | None:
