@@ -58,6 +58,16 @@ def test_bad_samples_are_replaced_by_the_next(folder, packed):
     assert 'is 40x49' in found[2]['reason']
 
 
+@pytest.mark.parametrize('packed', [False, True])
+def test_unreadable_images_are_skipped_where_loading_says_so(folder, packed):
+    cv2.imwrite(f'{folder}/data/labels/2.png', np.zeros((64, 200), np.uint8))
+    settings = dict(packed=str(folder / 'copy')) if packed else {}
+    steps = [dict(LOAD[0], ignore_empty=True), LOAD[1]]
+    assert dataset(folder, steps, **settings)[1]['sample_idx'] == 2
+    with pytest.raises(ValueError, match=r'1\.png: cannot be read'):
+        dataset(folder, LOAD, **settings)[1]
+
+
 def test_more_bad_samples_than_allowed_stop_the_run(folder):
     data = dataset(folder, LOAD, skip_bad=allowed(folder, 2))
     assert data[1]['sample_idx'] == 3  # without 1 and 2

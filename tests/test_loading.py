@@ -20,7 +20,6 @@ from mmseg_fastscnn.datasets import (
     decoding,
 )
 from mmseg_fastscnn.datasets.image_header import read_header
-from mmseg_fastscnn.datasets.loading import png_exif
 from mmseg_fastscnn.datasets.picture import read_picture
 from mmseg_fastscnn.datasets.same_grid import read_orientation
 
@@ -97,7 +96,7 @@ def test_images_are_read_in_the_grid_of_the_file(tmp_path, suffix, backend):
         assert gray.shape == (64, 96)
         data = path.read_bytes()
         header = read_header(io.BytesIO(data), str(path))
-        assert read_orientation(header, png_exif(data), str(path)) == orientation
+        assert read_orientation(header, data, str(path)) == orientation
 
 
 @pytest.mark.parametrize('backend', ['cv2', 'pillow'])

@@ -19,6 +19,7 @@ from mmseg_fastscnn.commands.entrance import mistake
 from mmseg_fastscnn.config import load_config
 from mmseg_fastscnn.datasets.annotations import read_folder
 from mmseg_fastscnn.datasets.annotations.folder_split import choose_validation
+from mmseg_fastscnn.datasets.annotations.image_size import shown_size
 from mmseg_fastscnn.datasets.annotations.palette import told_apart
 from mmseg_fastscnn.datasets.annotations.places import match
 from mmseg_fastscnn.datasets.annotations.shapes import as_stored, run_lengths
@@ -383,6 +384,7 @@ def test_labels_of_turned_photos_lie_on_the_stored_pixels(orientation, tmp_path)
     with Image.open(path) as image:
         upright = np.asarray(ImageOps.exif_transpose(image))
     np.testing.assert_array_equal(as_stored(upright, orientation), stored)
+    assert shown_size(path) == (upright.shape, orientation)
 
 
 def test_compressed_run_lengths():

@@ -1,20 +1,15 @@
 """Samples that cannot be read: which errors are theirs, and how a run goes on.
 
-Samples that can be read come here only to find `being_read`; see `loading.reading`.
+`loading.reading` notes in `being_read` which file each process reads.
 """
 
 import ctypes
 import errno
 import json
 import multiprocessing
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from mmengine.logging import MMLogger
-
-if TYPE_CHECKING:
-    from mmseg_fastscnn.datasets.seg_dataset import SegDataset
 
 # Errors of the system that say nothing about the file: too many open ones, no memory.
 NOT_OF_THE_FILE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
@@ -22,12 +17,6 @@ NOT_OF_THE_FILE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 # it can be named when one of them is killed. Two processes may share a slot.
 SLOTS, BYTES = 256, 512
 being_read = multiprocessing.RawArray(ctypes.c_char * BYTES, SLOTS)
-
-
-def name_file(error: Exception, path: str) -> None:
-    """Mark an error as coming from this file, by its attribute `bad_file`."""
-    if getattr(error, 'errno', None) not in NOT_OF_THE_FILE:
-        error.bad_file = str(path)
 
 
 def file_read_by(pid: int) -> str | None:
@@ -74,34 +63,6 @@ class BadSamples:
                 f'More than {self.limit} samples cannot be read (--skip-bad); they are '
                 f'listed in {self.file}. The last one: {error}'
             ) from error
-
-
-def next_readable(
-    dataset: 'SegDataset', prepare: Callable[[int], dict | None], idx: int
-) -> dict:
-    """Return what the pipeline makes of the first pair after `idx` that can be read.
-
-    Which one that is follows from `idx` alone, so that a run with the same seed sees
-    the same images.
-
-    Args:
-        dataset: Whose `leave_out` says whether to go on after an error.
-        prepare: Gives what the pipeline makes of a pair, None for one to skip.
-        idx: A pair that cannot be read itself.
-
-    Raises:
-        ValueError: There is none.
-    """
-    count = len(dataset)
-    for other in range(idx + 1, idx + count):
-        try:
-            data = prepare(other % count)
-        except (ValueError, OSError) as error:
-            dataset.leave_out(other % count, error)
-            continue
-        if data is not None:
-            return data
-    raise ValueError(f'None of the {count} images can be read.')
 
 
 def read_list(file: str | Path) -> list[dict]:

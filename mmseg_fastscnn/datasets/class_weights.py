@@ -2,7 +2,6 @@
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
 
 import numpy as np
 from mmengine.dataset import ClassBalancedDataset, RepeatDataset
@@ -13,9 +12,6 @@ from mmseg_fastscnn.datasets.label_errors import histogram
 from mmseg_fastscnn.datasets.loading import read_label
 from mmseg_fastscnn.datasets.torchvision_dataset import TorchvisionDataset
 from mmseg_fastscnn.structures import IGNORED
-
-if TYPE_CHECKING:
-    from mmseg_fastscnn.datasets.seg_dataset import SegDataset
 
 
 def class_pixel_counts(
@@ -83,22 +79,6 @@ def label_of(dataset: Dataset, index: int) -> np.ndarray:
             raise
         dataset.leave_out(index, error)
         return np.full((1, 1), IGNORED, np.uint8)  # nothing to count
-
-
-def ids_in_label(dataset: 'SegDataset', index: int) -> list[int]:
-    """Return the train ids in one label of a data set; none if it is left out.
-
-    Raises:
-        ValueError: The image has no label.
-    """
-    info = dataset.get_data_info(index)
-    if 'seg_map_path' not in info:
-        raise ValueError(
-            f'{info["img_path"]} has no label, so there are no classes to balance. '
-            f'Set data_prefix.seg_map_path.'
-        )
-    found = np.unique(label_of(dataset, index)).tolist()
-    return [k for k in found if k not in (dataset.ignore_index, IGNORED)]
 
 
 def enet(pixels: np.ndarray, of_images: np.ndarray) -> np.ndarray:

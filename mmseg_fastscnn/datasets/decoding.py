@@ -175,12 +175,3 @@ def checked_flags(color_type: str, backend: str) -> int:
             f'{", ".join(COLOR_TYPES)}, and of {", ".join(BACKENDS)}.'
         )
     return COLOR_TYPES[color_type]
-
-
-def check_label_backend(backend: str) -> None:
-    """Raise ValueError if an option of `LoadAnnotations` is not known."""
-    if backend not in BACKENDS:
-        raise ValueError(
-            f'LoadAnnotations has imdecode_backend={backend!r}; labels are read '
-            f'without loss as by {", ".join(BACKENDS)}. Leave it out.'
-        )

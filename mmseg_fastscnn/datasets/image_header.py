@@ -217,3 +217,30 @@ def pixels_of(image: Image.Image) -> np.ndarray:
     """Decode an opened image; OSError if it is damaged."""
     with damage_as_os_error():
         return np.asarray(image)
+
+
+def png_exif(data: bytes) -> bytes:
+    """Return a PNG's EXIF, which may stand after the pixels; empty if there is none."""
+    chunks = png_chunks(data)
+    return next((data[a:b] for kind, a, b in chunks if kind == b'eXIf'), b'')
+
+
+def png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Yield the kind of each chunk of a PNG, and where its data begins and ends."""
+    start = len(PNG) if data.startswith(PNG) else len(data)
+    while kind := data[start + 4 : start + 8]:  # chunks of length, kind, data, checksum
+        end = start + 8 + int.from_bytes(data[start : start + 4], 'big')
+        yield kind, start + 8, end
+        start = end + 4
+
+
+def wrong_sum(data: bytes) -> str | None:
+    """Say which check sum of a PNG is wrong, if any; Pillow skips those of pixels."""
+    view = memoryview(data)
+    for kind, start, end in png_chunks(data):
+        found = zlib.crc32(view[start - 4 : end]).to_bytes(4, 'big')
+        if data[end : end + 4] != found:
+            return f'the check sum of the chunk at byte {start - 8} does not fit'
+        if kind == b'IEND':
+            return None
+    return 'it ends before its last chunk' if data.startswith(PNG) else None

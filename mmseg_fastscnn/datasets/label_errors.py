@@ -1,7 +1,4 @@
-"""Labels that cannot be read or do not fit the label map, and what could tell why.
-
-Reading a label that fits comes here only if its file has a palette or colours.
-"""
+"""Errors of labels: they cannot be read, or do not fit the label map."""
 
 from collections.abc import Mapping
 from numbers import Integral

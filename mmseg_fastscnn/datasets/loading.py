@@ -6,7 +6,6 @@ are read, or refused with the reason, in `decoding.py`, other labels in `label_f
 
 import io
 import os
-import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,13 +19,20 @@ from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 
-from mmseg_fastscnn.datasets.bad_samples import BYTES, SLOTS, being_read, name_file
-from mmseg_fastscnn.datasets.decoding import check_label_backend, checked_flags, decode
+from mmseg_fastscnn.datasets.bad_samples import (
+    BYTES,
+    NOT_OF_THE_FILE,
+    SLOTS,
+    being_read,
+)
+from mmseg_fastscnn.datasets.decoding import BACKENDS, checked_flags, decode
 from mmseg_fastscnn.datasets.image_header import (
     DAMAGE,
     MAX_PIXELS,
     PNG,
     UnreadableImage,
+    png_exif,
+    wrong_sum,
 )
 from mmseg_fastscnn.datasets.label_errors import refuse_damaged
 from mmseg_fastscnn.datasets.label_file import RawLabel, read_other_label
@@ -83,17 +89,17 @@ class LoadImageFromFile(BaseTransform):
 
     def transform(self, results: dict) -> dict | None:
         orientation = 1
-        if 'packed' in results:
-            image = results['packed'].read_image(results, self)
-        else:
-            try:
+        try:
+            if 'packed' in results:
+                image = results['packed'].read_image(results, self)
+            else:
                 with reading(results['img_path']):
                     image, orientation = self._read(results)
-            except UnreadableImage as error:
-                if not self.ignore_empty:
-                    raise
-                MMLogger.get_current_instance().warning('Skipped: %s', error)
-                return None
+        except UnreadableImage as error:
+            if not self.ignore_empty:
+                raise
+            MMLogger.get_current_instance().warning('Skipped: %s', error)
+            return None
         if self.to_float32:
             image = image.astype(np.float32)
         size = image.shape[:2]
@@ -117,7 +123,7 @@ class LoadImageFromFile(BaseTransform):
             raise UnreadableImage(path, wrong)
         options = (self.color_type, self.imdecode_backend, max_pixels, self.to_float32)
         image, header = decode(data, path, *options)
-        return image, read_orientation(header, png_exif(data), path)
+        return image, read_orientation(header, data, path)
 
 
 @TRANSFORMS.register_module()
@@ -145,7 +151,11 @@ class LoadAnnotations(BaseTransform):
         imdecode_backend: str = 'pillow',
         file_client_args: Mapping | None = None,
     ):
-        check_label_backend(imdecode_backend)
+        if imdecode_backend not in BACKENDS:
+            raise ValueError(
+                f'LoadAnnotations has imdecode_backend={imdecode_backend!r}; labels '
+                f'are read without loss as by {", ".join(BACKENDS)}. Leave it out.'
+            )
         check_local(backend_args or file_client_args)
         self.reduce_zero_label = reduce_zero_label
 
@@ -180,6 +190,8 @@ class LoadAnnotations(BaseTransform):
 def reading(path: str) -> Iterator[None]:
     """Name this file where reading it fails: in errors, and if the process is killed.
 
+    An error that says something about the file gets the attribute `bad_file`.
+
     What an option or a later step of the pipeline does wrong is not to be found inside.
     """
     pid = os.getpid()
@@ -187,7 +199,8 @@ def reading(path: str) -> Iterator[None]:
     try:
         yield
     except (ValueError, OSError) as error:
-        name_file(error, path)
+        if getattr(error, 'errno', None) not in NOT_OF_THE_FILE:
+            error.bad_file = str(path)
         raise
     finally:
         being_read[pid % SLOTS].value = b''
@@ -243,30 +256,3 @@ def open_plain(data: bytes, max_pixels: int) -> Image.Image | None:
     is_deep = is_png and data[24] > 8  # bits per value; Pillow would drop some
     is_large = image.width * image.height > max_pixels
     return None if has_exif or is_deep or is_large else image
-
-
-def png_exif(data: bytes) -> bytes:
-    """Return a PNG's EXIF, which may stand after the pixels; empty if there is none."""
-    chunks = png_chunks(data)
-    return next((data[a:b] for kind, a, b in chunks if kind == b'eXIf'), b'')
-
-
-def png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """Yield the kind of each chunk of a PNG, and where its data begins and ends."""
-    start = len(PNG) if data.startswith(PNG) else len(data)
-    while kind := data[start + 4 : start + 8]:  # chunks of length, kind, data, checksum
-        end = start + 8 + int.from_bytes(data[start : start + 4], 'big')
-        yield kind, start + 8, end
-        start = end + 4
-
-
-def wrong_sum(data: bytes) -> str | None:
-    """Say which check sum of a PNG is wrong, if any; Pillow skips those of pixels."""
-    view = memoryview(data)
-    for kind, start, end in png_chunks(data):
-        found = zlib.crc32(view[start - 4 : end]).to_bytes(4, 'big')
-        if data[end : end + 4] != found:
-            return f'the check sum of the chunk at byte {start - 8} does not fit'
-        if kind == b'IEND':
-            return None
-    return 'it ends before its last chunk' if data.startswith(PNG) else None

@@ -27,7 +27,6 @@ import os
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -46,9 +45,6 @@ from mmseg_fastscnn.datasets.packed_layout import (
     write_index,
 )
 from mmseg_fastscnn.datasets.random_crop import load_pair
-
-if TYPE_CHECKING:
-    from mmseg_fastscnn.datasets.seg_dataset import SegDataset
 
 
 class PackedCopy:
@@ -216,14 +212,3 @@ class PackedCopy:
                 f'{path} cannot be written ({error.strerror or error}). Make room, or '
                 f'choose another folder for the packed copy.'
             ) from error
-
-
-def copy_of(dataset: 'SegDataset', folder: str) -> PackedCopy:
-    """Open the packed copy of a data set; create it if there is none yet."""
-    return PackedCopy(
-        folder,
-        [dataset.get_data_info(k) for k in range(len(dataset))],
-        dataset.label_map,
-        dataset.max_pixels,
-        keeps_unreadable=dataset.bad_samples is not None,
-    )

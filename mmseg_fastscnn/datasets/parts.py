@@ -7,10 +7,12 @@ from torch.utils.data import Dataset
 from mmseg_fastscnn.datasets.seg_dataset import SegDataset
 from mmseg_fastscnn.datasets.torchvision_dataset import TorchvisionDataset
 
+Part = SegDataset | TorchvisionDataset
+
 
 def parts_of(dataset: Dataset) -> Iterator[Dataset]:
     """Yield the data sets of files inside mmengine's wrappers, each of them once."""
-    if isinstance(dataset, SegDataset | TorchvisionDataset):
+    if isinstance(dataset, Part):
         yield dataset
     elif hasattr(dataset, 'datasets'):
         for part in dataset.datasets:

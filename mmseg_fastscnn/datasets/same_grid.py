@@ -10,15 +10,16 @@ from mmseg_fastscnn.datasets.image_header import (
     Header,
     UnreadableImage,
     orientation,
+    png_exif,
 )
 
 
-def read_orientation(header: Header, png_exif: bytes, path: str) -> int:
+def read_orientation(header: Header, data: bytes, path: str) -> int:
     """Return EXIF's orientation, 1 to 8; 1 is upright and the default.
 
     Args:
         header: Header of the image file.
-        png_exif: EXIF of the file if it is a PNG; see `loading.png_exif`.
+        data: Content of the file, in which a PNG's EXIF may stand anywhere.
         path: What error messages call it.
 
     Raises:
@@ -28,7 +29,7 @@ def read_orientation(header: Header, png_exif: bytes, path: str) -> int:
         return header.exif
     exif = Image.Exif()
     try:
-        exif.load(png_exif)
+        exif.load(png_exif(data))
         return orientation(exif.get(ExifTags.Base.Orientation))
     except DAMAGE as error:
         raise UnreadableImage(path, f'its EXIF is damaged: {error}') from error

@@ -43,7 +43,10 @@ class RunSampler(Sampler):
     Attributes:
         start: The k at which the run begins, or goes on.
         end: The k at which this epoch ends; None: it has no end.
+        round_up: Whether all processes get equally many images of an epoch.
     """
+
+    round_up = True
 
     def __init__(self, dataset: Sized, shuffle: bool = True, seed: int | None = None):
         self.size = len(dataset)
@@ -55,12 +58,10 @@ class RunSampler(Sampler):
 
     def __iter__(self) -> Iterator[Draw]:
         for k in itertools.count(self.start + self.rank, self.world_size):
-            if not self._is_of_epoch(k):
+            first = k - self.rank if self.round_up else k  # of this round of all ranks
+            if self.end is not None and first >= self.end:
                 return
             yield self._draw(k)
-
-    def _is_of_epoch(self, k: int) -> bool:
-        return True  # the epoch has no end
 
     def _draw(self, k: int) -> Draw:
         epoch, place = divmod(k, self.size)
@@ -114,9 +115,6 @@ class DefaultSampler(RunSampler):
         """Begin an epoch."""
         self.start, self.end = epoch * self.size, (epoch + 1) * self.size
 
-    def _is_of_epoch(self, k: int) -> bool:
-        return (k - self.rank if self.round_up else k) < self.end
-
     def __len__(self) -> int:
         """Return the number of this process's images in a whole epoch."""
         images = self.size if self.round_up else self.size - self.rank
@@ -148,7 +146,7 @@ def load_draws(dataset: Dataset, draws: Sequence[int]) -> list:
 def load_draw(dataset: Dataset, draw: int) -> object:
     """Load a sample; its `seed` is for random changes that the model makes."""
     if not isinstance(draw, Draw):
-        return dataset[draw]  # of a user's own sampler
+        return dataset[draw]  # an index from a user's own sampler
     *seeds, for_model = derived_seeds(draw.entropy, 4)
     seed_generators(*seeds)
     sample = dataset[int(draw)]

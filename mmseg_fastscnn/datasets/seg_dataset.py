@@ -1,15 +1,17 @@
 """Data sets of images and label images; those that are public are subclasses of it."""
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 
+import numpy as np
 from mmengine.dataset import BaseDataset
 
-from mmseg_fastscnn.datasets.bad_samples import BadSamples, next_readable
-from mmseg_fastscnn.datasets.class_weights import ids_in_label
+from mmseg_fastscnn.datasets.bad_samples import BadSamples
+from mmseg_fastscnn.datasets.class_weights import label_of
 from mmseg_fastscnn.datasets.image_header import MAX_PIXELS
 from mmseg_fastscnn.datasets.join_steps import build_steps
 from mmseg_fastscnn.datasets.metainfo import MetaInfo, complete_metainfo, make_label_map
-from mmseg_fastscnn.datasets.packed import PackedCopy, copy_of
+from mmseg_fastscnn.datasets.packed import PackedCopy
 from mmseg_fastscnn.datasets.pairs import (
     IMAGE_SUFFIXES,
     DataPrefix,
@@ -126,7 +128,13 @@ class SegDataset(BaseDataset):
         """List the pairs; open the packed copy, if one is asked for."""
         super().full_init()
         if self.packed_folder is not None and self.packed is None:
-            self.packed = copy_of(self, self.packed_folder)
+            self.packed = PackedCopy(
+                self.packed_folder,
+                [self.get_data_info(k) for k in range(len(self))],
+                self.label_map,
+                self.max_pixels,
+                keeps_unreadable=self.bad_samples is not None,
+            )
 
     def load_data_list(self) -> list[dict]:
         """Return one dict per pair, see `pairs.py`; raise an error if one is wrong."""
@@ -162,14 +170,25 @@ class SegDataset(BaseDataset):
         return info
 
     def prepare_data(self, idx: int) -> dict | None:
-        """Return what the pipeline makes of a pair, or of the next that can be read."""
-        try:
-            data = super().prepare_data(idx)
+        """Return what the pipeline makes of a pair, or of the next that can be read.
+
+        Which one that is follows from `idx` alone, so that a run with the same seed
+        sees the same images.
+
+        Raises:
+            ValueError: A pair cannot be read and may not be left out, or none can be.
+        """
+        count = len(self)
+        others = (k % count for k in range(idx + 1, idx + count))
+        for other in chain([idx], others):  # idx itself may be beyond the end
+            try:
+                data = super().prepare_data(other)
+            except (ValueError, OSError) as error:
+                self.leave_out(other, error)
+                continue
             if data is not None or self.test_mode:
                 return data
-        except (ValueError, OSError) as error:
-            self.leave_out(idx, error)
-        return next_readable(self, super().prepare_data, idx)
+        raise ValueError(f'None of the {count} images can be read.')
 
     def leave_out(self, idx: int, error: Exception) -> None:
         """Leave a pair out; raise the error if that is not allowed."""
@@ -178,5 +197,16 @@ class SegDataset(BaseDataset):
         self.bad_samples.add(super().get_data_info(idx)['img_path'], error)
 
     def get_cat_ids(self, idx: int) -> list[int]:
-        """Return the train ids in a label, for mmengine's `ClassBalancedDataset`."""
-        return ids_in_label(self, idx)
+        """Return the train ids in a label, for mmengine's `ClassBalancedDataset`.
+
+        Raises:
+            ValueError: The image has no label.
+        """
+        info = self.get_data_info(idx)
+        if 'seg_map_path' not in info:
+            raise ValueError(
+                f'{info["img_path"]} has no label, so there are no classes to balance. '
+                f'Set data_prefix.seg_map_path.'
+            )
+        found = np.unique(label_of(self, idx)).tolist()
+        return [k for k in found if k not in (self.ignore_index, IGNORED)]

@@ -1,8 +1,10 @@
 """Size of an annotated image, as its tool shows it."""
 
+import io
 from pathlib import Path
 
 from mmseg_fastscnn.datasets.image_header import MAX_PIXELS, check_pixels, read_header
+from mmseg_fastscnn.datasets.same_grid import read_orientation
 
 
 def shown_size(path: str | Path) -> tuple[tuple[int, int], int]:
@@ -15,19 +17,20 @@ def shown_size(path: str | Path) -> tuple[tuple[int, int], int]:
         ValueError: It is no image that can be read, or has too many pixels.
         OSError: The file cannot be opened.
     """
-    with open(path, 'rb') as file:
-        header = read_header(file, str(path))
+    data = Path(path).read_bytes()
+    header = read_header(io.BytesIO(data), str(path))
     if header is None:
         raise ValueError(f'{path} is no image that can be read.')
     check_pixels(header, str(path), MAX_PIXELS)
     size = header.height, header.width
-    return (size[::-1], header.exif) if header.exif >= 5 else (size, 1)
+    orientation = read_orientation(header, data, str(path))
+    return (size[::-1], orientation) if orientation >= 5 else (size, 1)
 
 
 def drawn_size(
     path: str | Path, told: tuple[object, object]
 ) -> tuple[tuple[int, int], int]:
-    """Return on which grid shapes were drawn: its size, and how the file is turned.
+    """Return the (h, w) that shapes were drawn in, and EXIF's turn from the file to it.
 
     Args:
         path: The image.

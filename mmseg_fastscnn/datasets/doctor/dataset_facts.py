@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from mmseg_fastscnn.datasets.doctor.facts import PairFacts, Part
+from mmseg_fastscnn.datasets.doctor.facts import PairFacts
+from mmseg_fastscnn.datasets.parts import Part
 
 
 @dataclass

@@ -16,16 +16,14 @@ from mmseg_fastscnn.datasets.label_file import RawLabel, raw_label
 from mmseg_fastscnn.datasets.label_map import LabelMap
 from mmseg_fastscnn.datasets.loading import (
     LoadImageFromFile,
-    png_exif,
     read_raw_label,
 )
-from mmseg_fastscnn.datasets.parts import steps_of
+from mmseg_fastscnn.datasets.parts import Part, steps_of
 from mmseg_fastscnn.datasets.picture import as_picture
 from mmseg_fastscnn.datasets.same_grid import check_same_grid, read_orientation
 from mmseg_fastscnn.datasets.seg_dataset import SegDataset
 from mmseg_fastscnn.datasets.torchvision_dataset import TorchvisionDataset
 
-Part = SegDataset | TorchvisionDataset
 Value = int | tuple[int, int, int]  # a raw id, or a colour (r, g, b) in a colour label
 KEPT = 1000  # values of one label that are kept, the most frequent
 
@@ -50,7 +48,7 @@ class PairFacts:
 
     Attributes:
         image, label: Paths; of torchvision's data sets, which give no paths, a name.
-        part: Which of the data sets of a split the pair is of.
+        part: Number of the pair's data set in its split.
         kind: Depth, channels and format, such as 'uint16 x 1 PNG'.
         size: (h, w) as stored, if it is known.
         orientation: EXIF's.
@@ -120,7 +118,7 @@ def read_image(part: SegDataset, facts: PairFacts, thorough: bool) -> None:
     if header is not None:
         facts.kind = kind_of(header)
         facts.size = header.height, header.width
-        facts.orientation = read_orientation(header, png_exif(data), facts.image)
+        facts.orientation = read_orientation(header, data, facts.image)
     if thorough:
         sample = dict(img_path=facts.image, max_pixels=part.max_pixels)
         image = loading_step(part).transform(sample)['img']

@@ -102,7 +102,7 @@ def way_to_read(facts: DatasetFacts, unknown: Sequence) -> str:
 
 
 def all_classes_known(facts: DatasetFacts) -> bool:
-    """Return whether the values that are in the label map are of all classes."""
+    """Return whether every class has a value in the labels that label_map reads."""
     found = {
         part.label_map.ids.get(value, part.label_map.colours.get(value))
         for part in facts.parts

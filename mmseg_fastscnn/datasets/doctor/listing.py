@@ -2,8 +2,8 @@
 
 import os
 
-from mmseg_fastscnn.datasets.doctor.facts import Part
 from mmseg_fastscnn.datasets.pairs import IMAGE_SUFFIXES, files_below
+from mmseg_fastscnn.datasets.parts import Part
 from mmseg_fastscnn.datasets.seg_dataset import SegDataset
 from mmseg_fastscnn.datasets.split_file import ends_in
 from mmseg_fastscnn.datasets.torchvision_dataset import TorchvisionDataset

@@ -11,15 +11,13 @@ from concurrent.futures.process import BrokenProcessPool
 import cv2
 
 from mmseg_fastscnn.datasets.doctor.dataset_facts import DatasetFacts
-from mmseg_fastscnn.datasets.doctor.facts import PairFacts, Part, look_at
+from mmseg_fastscnn.datasets.doctor.facts import PairFacts, look_at
 from mmseg_fastscnn.datasets.doctor.listing import (
     list_samples,
     sample_of,
     stray_labels,
 )
-from mmseg_fastscnn.datasets.parts import parts_of
-from mmseg_fastscnn.datasets.seg_dataset import SegDataset
-from mmseg_fastscnn.datasets.torchvision_dataset import TorchvisionDataset
+from mmseg_fastscnn.datasets.parts import Part, parts_of
 
 
 def occurring_classes(dataset, seconds: float = 5, seed: int = 0) -> DatasetFacts:
@@ -49,7 +47,7 @@ def occurring_classes(dataset, seconds: float = 5, seed: int = 0) -> DatasetFact
 
 def has_files(part, facts: DatasetFacts) -> bool:
     """Add a data set to the parts, or say that it has no files to look at."""
-    if isinstance(part, SegDataset | TorchvisionDataset):
+    if isinstance(part, Part):
         facts.parts.append(part)
         return True
     facts.skipped.append(f'{type(part).__name__} is not a data set of files')
