@@ -1,11 +1,20 @@
+import sys
+from types import SimpleNamespace
+
 import cv2
 import numpy as np
 import pytest
 from mmengine.dataset import ConcatDataset
-from mmengine.registry import init_default_scope
+from mmengine.registry import DefaultScope, init_default_scope
 from PIL import Image
 
-from mmseg_fastscnn.datasets import CamVidDataset, CityscapesDataset, SegDataset
+from mmseg_fastscnn.datasets import (
+    CamVidDataset,
+    CityscapesDataset,
+    RandomFlip,
+    SegDataset,
+    TorchvisionDataset,
+)
 from mmseg_fastscnn.datasets.cityscapes import CLASSES, LABEL_IDS
 from mmseg_fastscnn.datasets.label_map import LabelMap
 from mmseg_fastscnn.models import EncoderDecoder, SegDataPreProcessor
@@ -83,6 +92,18 @@ def test_split_file_and_several_data_sets(folder):
     both = ConcatDataset([half, other])
     assert len(both) == 5 and both.metainfo['classes'] == ('one', 'two')
     assert all(np.array_equal(label, TRAIN) for label in labels(both))
+
+
+def test_data_sets_of_torchvision_in_a_plain_script(monkeypatch):
+    items = [(Image.new('RGB', (4, 2), (9, 0, 0)), Image.new('L', (4, 2), 1))]
+    made = SimpleNamespace(Two=lambda root: items)
+    monkeypatch.setitem(sys.modules, 'torchvision', SimpleNamespace(datasets=made))
+    pipeline = [*LOAD, RandomFlip(prob=1.0), dict(type='ToImageAndLabel')]
+    with DefaultScope.overwrite_default_scope('mmengine'):  # as of mmengine alone
+        metainfo = dict(classes=('one', 'two'))
+        data = TorchvisionDataset('Two', '', metainfo, pipeline=pipeline)
+    image, label = data[0]
+    assert image[:, 0, 0].tolist() == [9, 0, 0] and label.tolist() == [[1] * 4] * 2
 
 
 def test_identity_is_the_default_label_map(folder):

@@ -184,6 +184,8 @@ def test_padding_says_what_it_added(dtype, channels):
     assert (label[10:] == 255).all() and (label[:, 40:] == 255).all()
     twice = Pad(size=(100, 50))(after)
     assert twice['img_shape'] == (10, 40) and twice['pad_shape'] == (50, 100)
+    gray = Pad(size=(40, 12), pad_val=dict(img=114.0))(dict(before))['img'][10:]
+    assert gray.shape[:2] == (2, 40) and (gray == 114).all()
 
 
 @pytest.mark.parametrize('direction', ['horizontal', 'vertical', 'diagonal'])

@@ -46,6 +46,7 @@ class CityscapesDataset(SegDataset):
         classes=tuple(name for name, _, _ in CLASSES),
         palette=[colour for _, _, colour in CLASSES],
     )
+    IMG_SUFFIX = '_leftImg8bit.png'
 
     def __init__(
         self,
@@ -53,7 +54,6 @@ class CityscapesDataset(SegDataset):
         data_prefix: DataPrefix = dict(  # noqa: B006
             img_path='leftImg8bit/train', seg_map_path='gtFine/train'
         ),
-        img_suffix: str = '_leftImg8bit.png',
         seg_map_suffix: str | None = None,
         **kwargs,
     ):
@@ -67,7 +67,6 @@ class CityscapesDataset(SegDataset):
         super().__init__(
             data_root=data_root,
             data_prefix=data_prefix,
-            img_suffix=img_suffix,
             seg_map_suffix=seg_map_suffix,
             **kwargs,
         )

@@ -64,8 +64,13 @@ class Pad(PadOfMMCV):
     """
 
     def _pad_img(self, results: dict) -> None:
-        before = results.get('img_shape', results['img'].shape[:2])
+        height, width = results['img'].shape[:2]
+        before = results.get('img_shape', (height, width))
         run_channelwise(super()._pad_img, results)
+        value = self.pad_val.get('img', 0)
+        if isinstance(value, float) and self.padding_mode == 'constant':
+            # mmcv's fills the first channel with it, and the others with 0
+            results['img'][height:] = results['img'][:, width:] = value
         results['img_shape'] = before
         results['pad_shape'] = results['img'].shape[:2]
 

@@ -8,7 +8,9 @@ import torch
 from mmengine.dataset import Compose
 from PIL import Image
 
+from mmseg_fastscnn.datasets.join_steps import build_steps
 from mmseg_fastscnn.datasets.label_file import raw_label
+from mmseg_fastscnn.datasets.loading import LoadImageFromFile
 from mmseg_fastscnn.datasets.metainfo import MetaInfo, complete_metainfo, make_label_map
 from mmseg_fastscnn.registry import DATASETS
 from mmseg_fastscnn.structures import IGNORED
@@ -67,8 +69,9 @@ class TorchvisionDataset:
         self.dataset = getattr(datasets, name)(data_root, **kwargs)
         hidden = getattr(self.dataset, '_images', None)
         self.paths = getattr(self.dataset, 'images', hidden)
+        steps = build_steps(pipeline, fuse=False)
         self.pipeline = Compose(
-            [step for step in pipeline if step['type'] != 'LoadImageFromFile']
+            [step for step in steps if not isinstance(step, LoadImageFromFile)]
         )
 
     def full_init(self) -> None:
