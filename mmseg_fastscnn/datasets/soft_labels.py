@@ -54,7 +54,7 @@ class SoftLabels:
         self.known: set[str] = set()  # images that were compared with their files
 
     def check(self, infos: Iterable[Mapping], classes: Sequence[str]) -> None:
-        """Check that they are of these images and classes, and of the same teacher.
+        """Check that they belong to these images and classes, and to their teachers.
 
         Raises:
             FileNotFoundError, ValueError: They are not, or there are none.

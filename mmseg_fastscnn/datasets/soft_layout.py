@@ -1,4 +1,4 @@
-"""How soft labels are laid out on disk: their cells, their index, what they are of."""
+"""How soft labels are laid out on disk, and by what an image file is known."""
 
 import hashlib
 import json
@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-FORM = 1  # goes up when a reader of before could not read it
+FORM = 1  # raise it when older code could not read the files
 LABELS, INDEX = 'labels.bin', 'index.json'
-TAIL = 4096  # bytes at the end of an image file that its checksum is of
+TAIL = 4096  # bytes: the checksum of an image file covers its end
 
 
 def packed_cells(probabilities: Tensor, top: int) -> np.ndarray:

@@ -14,10 +14,11 @@ from mmseg_fastscnn.datasets.annotations.places import (
 
 SHARE = 0.2  # of the images are for validation
 GROUPS = 5  # so many groups, none of them most of the images, are kept whole
+SEED = 0  # of the choice
 BLOCKS = 10  # into so many parts in a row images are divided otherwise
 
 
-def choose_validation(images: Sequence[str], seed: int = 0) -> tuple[set[str], str]:
+def choose_validation(images: Sequence[str]) -> tuple[set[str], str]:
     """Return the images for validation, and how they were chosen.
 
     Frames of one video look alike, so they stay together: names that differ in their
@@ -26,7 +27,6 @@ def choose_validation(images: Sequence[str], seed: int = 0) -> tuple[set[str], s
 
     Args:
         images: Paths, at least two.
-        seed: Seed of the choice.
     """
     groups: dict[str, list[str]] = {}
     for image in sorted(images, key=numbers_as_numbers):
@@ -38,7 +38,7 @@ def choose_validation(images: Sequence[str], seed: int = 0) -> tuple[set[str], s
         length = max(len(images) // BLOCKS, 1)
         parts = [g[k : k + length] for g in parts for k in range(0, len(g), length)]
         how = f'in blocks of up to {length} images that follow each other by name'
-    random.Random(seed).shuffle(parts)
+    random.Random(SEED).shuffle(parts)
     wanted = max(round(SHARE * len(images)), 1)
     chosen: set[str] = set()
     for part in parts:
@@ -46,7 +46,7 @@ def choose_validation(images: Sequence[str], seed: int = 0) -> tuple[set[str], s
             chosen |= set(part)
     if not chosen:
         chosen = set(min(parts, key=len))
-    return chosen, f'{len(chosen)} of {len(images)} images, {how} (seed {seed})'
+    return chosen, f'{len(chosen)} of {len(images)} images, {how} (seed {SEED})'
 
 
 def prefix(image: str) -> str:

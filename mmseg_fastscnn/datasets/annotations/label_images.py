@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from multiprocessing.pool import ThreadPool
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 from mmseg_fastscnn.cores import cores_per_process
@@ -20,7 +20,6 @@ from mmseg_fastscnn.datasets.annotations.places import (
 )
 from mmseg_fastscnn.datasets.cityscapes import RAW_SUFFIX, TRAIN_SUFFIX
 from mmseg_fastscnn.datasets.doctor.suggested_map import as_ids, reading_map
-from mmseg_fastscnn.datasets.image_header import MAX_PIXELS
 from mmseg_fastscnn.datasets.label_errors import count_values, shorten
 from mmseg_fastscnn.datasets.loading import read_raw_label
 from mmseg_fastscnn.datasets.metainfo import voc_palette
@@ -121,13 +120,13 @@ def values_in(folder: Folder, labels: list[str]) -> Values:
 
     def read(name: str) -> tuple[dict, list | None]:
         try:
-            raw = read_raw_label(str(folder.root / name), MAX_PIXELS)
+            raw = read_raw_label(str(folder.root / name))
         except (ValueError, OSError):
             return {}, None
         return count_values(raw.values), raw.palette
 
-    with ThreadPool(cores_per_process()) as pool:
-        for counts, palette in pool.imap_unordered(read, labels, chunksize=4):
+    with ThreadPoolExecutor(cores_per_process()) as pool:
+        for counts, palette in pool.map(read, labels):
             result.counts.update(counts)
             if palette is not None:
                 used = {k: palette[k] for k in counts if k < len(palette)}
