@@ -267,7 +267,7 @@ def enlarge_crop(folder):
 
 def enlarge_crop_of_files(folder):
     set_crop(folder, (128, 512))
-    return 0, r'50 % .* are smaller \(128x256\)\. Make crop_size smaller\.'
+    return 0, r'50 % .* are smaller, 128x256 \(h x w\)\. Make crop_size smaller\.'
 
 
 def normalise_to_1(folder):

@@ -19,9 +19,8 @@ from mmseg_fastscnn.datasets import (
     SegDataset,
     decoding,
 )
-from mmseg_fastscnn.datasets.image_header import read_header
+from mmseg_fastscnn.datasets.image_header import read_header, read_orientation
 from mmseg_fastscnn.datasets.picture import read_picture
-from mmseg_fastscnn.datasets.same_grid import read_orientation
 
 try:
     import tifffile

@@ -4,7 +4,7 @@ A data set (`seg_dataset.py`) gives a `results` dict to its pipeline, a list of 
 `LoadImageFromFile` and `LoadAnnotations` (`loading.py`), `RandomCrop`
 (`random_crop.py`), flip and colours (`transforms.py`), `PackSegInputs`
 or `ToImageAndLabel` (`formatting.py`), rarer ones
-(`geometry.py`, `colour.py`, `cut_out.py`, `albu.py`) and those of mmcv
+(`geometry.py`, `cut_out.py`, `albu.py`) and those of mmcv
 (`RandomResize`, `RandomApply`, ...). Each changes the dict: `img`
 (H, W, C), uint8 BGR by default; `gt_seg_map` (H, W) uint8 train ids; and facts about
 them (`img_shape`, `ori_shape`, ..., all (h, w)).
@@ -13,7 +13,6 @@ them (`img_shape`, `ori_shape`, ..., all (h, w)).
 from . import counterparts  # noqa: F401, fills the registry's table
 from .albu import Albu
 from .cityscapes import CityscapesDataset
-from .colour import RandomGrayscale
 from .cut_out import RandomCutOut
 from .doctor.survey import occurring_classes
 from .formatting import PackSegInputs, ToImageAndLabel
@@ -35,7 +34,7 @@ from .sampler import DefaultSampler, InfiniteSampler
 from .seg_dataset import SegDataset
 from .test_pipeline import TestTimeAug
 from .torchvision_dataset import TorchvisionDataset
-from .transforms import PhotoMetricDistortion, RandomFlip
+from .transforms import PhotoMetricDistortion, RandomFlip, RandomGrayscale
 
 BaseSegDataset = SegDataset  # mmsegmentation's name, which users' data sets derive from
 

@@ -61,19 +61,21 @@ class RandomCutOut(BaseTransform):
     def transform(self, results: dict) -> dict:
         if np.random.rand() >= self.prob:
             return results
-        height, width = results['img'].shape[:2]
+        value = self._fill_in(results)
+        image = results['img'] = results['img'].copy()  # the array may be in use
+        label = results.get('gt_seg_map')
+        if label is not None and self.seg_fill_in is not None:
+            label = results['gt_seg_map'] = label.copy()
+        height, width = image.shape[:2]
         fewest, most = self.n_holes
-        holes = []
         for _ in range(np.random.randint(fewest, most + 1)):
             x, y = np.random.randint(0, width), np.random.randint(0, height)
             w, h = self.sizes[np.random.randint(0, len(self.sizes))]
             if self.is_ratio:
                 w, h = int(w * width), int(h * height)
-            holes.append((slice(y, y + h), slice(x, x + w)))
-        results['img'] = filled(results['img'], holes, self._fill_in(results))
-        if self.seg_fill_in is not None and results.get('gt_seg_map') is not None:
-            label = filled(results['gt_seg_map'], holes, self.seg_fill_in)
-            results['gt_seg_map'] = label
+            image[y : y + h, x : x + w] = value
+            if label is not None and self.seg_fill_in is not None:
+                label[y : y + h, x : x + w] = self.seg_fill_in
         return results
 
     def _fill_in(self, results: dict) -> float | Sequence[float]:
@@ -89,13 +91,3 @@ class RandomCutOut(BaseTransform):
                 f'values. Give one value per channel.'
             )
         return self.fill_in
-
-
-def filled(
-    image: np.ndarray, holes: Sequence[tuple], value: float | Sequence[float]
-) -> np.ndarray:
-    """Return a copy with a value in its holes; the image itself may be in use."""
-    image = image.copy()
-    for hole in holes:
-        image[hole] = value
-    return image

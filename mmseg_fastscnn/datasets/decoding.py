@@ -52,9 +52,6 @@ def decode(
         max_pixels: How many pixels an image may have.
         any_dtype: Return values of other types than `DTYPES`, too.
 
-    Returns:
-        The image and its header.
-
     Raises:
         UnreadableImage: The file is damaged.
         ValueError: The image is too large or of another type, or decoding in this way

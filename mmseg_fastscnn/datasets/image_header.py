@@ -49,7 +49,7 @@ class Header(NamedTuple):
             a word, of a TIFF that is not RGB.
         planar: Whether the channels lie one after the other, as (C, H, W).
         exif: EXIF's orientation, 1 to 8, but 1 for a PNG, where it may stand after the
-            pixels; see `same_grid.read_orientation`.
+            pixels; see `read_orientation`.
     """
 
     height: int
@@ -172,6 +172,27 @@ def _pillow_header(file: BinaryIO) -> Header:
 def orientation(value: object) -> int:
     """Return EXIF's orientation; what is none of its 8 values means upright."""
     return value if type(value) is int and 1 <= value <= 8 else 1
+
+
+def read_orientation(header: Header, data: bytes, path: str) -> int:
+    """Return EXIF's orientation, 1 to 8; 1 is upright and the default.
+
+    Args:
+        header: Header of the image file.
+        data: Content of the file, in which a PNG's EXIF may stand anywhere.
+        path: What error messages call it.
+
+    Raises:
+        UnreadableImage: The EXIF is damaged.
+    """
+    if header.format != 'PNG':
+        return header.exif
+    exif = Image.Exif()
+    try:
+        exif.load(png_exif(data))
+        return orientation(exif.get(ExifTags.Base.Orientation))
+    except DAMAGE as error:
+        raise UnreadableImage(path, f'its EXIF is damaged: {error}') from error
 
 
 def check_pixels(header: Header, path: str, max_pixels: int) -> None:

@@ -104,6 +104,40 @@ def compare_palettes(raw: 'RawLabel', label_map: 'LabelMap', name: str) -> None:
         )
 
 
+def check_same_grid(shape: tuple[int, int], results: dict) -> None:
+    """Raise ValueError unless a label lies on its image pixel by pixel.
+
+    Where EXIF turns the image, viewers and most annotation tools show it turned, while
+    it is read as it is stored. The label's size tells which of the two it was drawn on,
+    unless turning keeps the size.
+
+    Args:
+        shape: (h, w) of the label.
+        results: Has `img_path`, `seg_map_path`, `ori_shape`, perhaps `orientation`.
+    """
+    image, path = results['img_path'], results['seg_map_path']
+    size, orientation = results['ori_shape'], results.get('orientation', 1)
+    advice = 'Save the image upright, without that entry, as the label is.'
+    if shape != size and orientation >= 5 and shape == size[::-1]:
+        raise ValueError(
+            f'{path}: the label is {shape[0]}x{shape[1]} (h x w), its image {image} is '
+            f'stored as {size[0]}x{size[1]}, and its EXIF orientation {orientation} '
+            f'turns it to the size of the label. Images are read as they are '
+            f'stored. {advice}'
+        )
+    if shape != size:
+        raise ValueError(
+            f'{path}: the label is {shape[0]}x{shape[1]} (h x w), its image {image} is '
+            f'{size[0]}x{size[1]}. Make the two the same size.'
+        )
+    if orientation in (2, 3, 4) or (orientation != 1 and size[0] == size[1]):
+        raise ValueError(
+            f'{image}: its EXIF orientation is {orientation}, and the size of its '
+            f'label {path} does not tell whether it was drawn on the image as it is '
+            f'stored or as it is shown. {advice}'
+        )
+
+
 def count_values(values: np.ndarray) -> dict[int | tuple[int, int, int], int]:
     """Return how many pixels each id or each colour (r, g, b) has."""
     if values.dtype == np.uint8 and values.ndim == 2:

@@ -32,13 +32,13 @@ from mmseg_fastscnn.datasets.image_header import (
     PNG,
     UnreadableImage,
     png_exif,
+    read_orientation,
     wrong_sum,
 )
-from mmseg_fastscnn.datasets.label_errors import refuse_damaged
+from mmseg_fastscnn.datasets.label_errors import check_same_grid, refuse_damaged
 from mmseg_fastscnn.datasets.label_file import RawLabel, read_other_label
 from mmseg_fastscnn.datasets.label_map import LabelMap
 from mmseg_fastscnn.datasets.pairs import by_new_name, check_local
-from mmseg_fastscnn.datasets.same_grid import check_same_grid, read_orientation
 from mmseg_fastscnn.registry import TRANSFORMS
 
 

@@ -3,8 +3,12 @@
 import io
 from pathlib import Path
 
-from mmseg_fastscnn.datasets.image_header import MAX_PIXELS, check_pixels, read_header
-from mmseg_fastscnn.datasets.same_grid import read_orientation
+from mmseg_fastscnn.datasets.image_header import (
+    MAX_PIXELS,
+    check_pixels,
+    read_header,
+    read_orientation,
+)
 
 
 def shown_size(path: str | Path) -> tuple[tuple[int, int], int]:

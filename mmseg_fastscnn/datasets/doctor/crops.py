@@ -68,8 +68,7 @@ def smaller_than_crop(facts: DatasetFacts) -> Iterator[Finding]:
         shares = [padding(pair.size, view) for pair in pairs]
         if np.mean(shares) > PADDED:
             padded = [pair for pair, share in zip(pairs, shares, strict=True) if share]
-            sizes = Counter(pair.size for pair in padded).most_common(3)
-            shown = ', '.join(f'{h}x{w}' for (h, w), _ in sizes)
+            sizes = sizes_line(Counter(pair.size for pair in padded))
             resized, larger = '', ''
             if view.scale:
                 resized = f', also when resized to {view.scale} (w, h)'
@@ -78,7 +77,7 @@ def smaller_than_crop(facts: DatasetFacts) -> Iterator[Finding]:
                 False,
                 f'{facts.name}: {100 * np.mean(shares):.0f} % of the crops of '
                 f'{view.crop} (h, w) would be padding: {len(padded)} of {len(pairs)} '
-                f'images are smaller ({shown}){resized}. Make crop_size '
+                f'images are smaller, {sizes}{resized}. Make crop_size '
                 f'smaller{larger}.',
                 [pair.image for pair in padded],
                 padded,

@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 
 from mmseg_fastscnn.datasets.doctor.copies import small_grey
-from mmseg_fastscnn.datasets.image_header import Header, read_header
-from mmseg_fastscnn.datasets.label_errors import count_values
+from mmseg_fastscnn.datasets.image_header import Header, read_header, read_orientation
+from mmseg_fastscnn.datasets.label_errors import check_same_grid, count_values
 from mmseg_fastscnn.datasets.label_file import RawLabel, raw_label
 from mmseg_fastscnn.datasets.label_map import LabelMap
 from mmseg_fastscnn.datasets.loading import (
@@ -20,7 +20,6 @@ from mmseg_fastscnn.datasets.loading import (
 )
 from mmseg_fastscnn.datasets.parts import Part, steps_of
 from mmseg_fastscnn.datasets.picture import as_picture
-from mmseg_fastscnn.datasets.same_grid import check_same_grid, read_orientation
 from mmseg_fastscnn.datasets.seg_dataset import SegDataset
 from mmseg_fastscnn.datasets.torchvision_dataset import TorchvisionDataset
 
