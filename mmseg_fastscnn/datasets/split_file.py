@@ -3,9 +3,7 @@
 import os
 import re
 from collections.abc import Sequence
-from pathlib import PurePosixPath
-
-from mmengine.fileio import list_from_file
+from pathlib import Path, PurePosixPath
 
 from mmseg_fastscnn.datasets.label_errors import shorten
 
@@ -46,8 +44,7 @@ class SplitFile:
     def pairs(self) -> tuple[list[dict], list[FileNotFoundError]]:
         """Return one pair for each line that names an image, and what is missing."""
         pairs, missing = [], []
-        for number, line in enumerate(self._lines(), start=1):
-            line = line.removeprefix('\ufeff').strip()
+        for number, line in enumerate(text_lines(self.path), start=1):
             pair = self._pair(line, number) if line else None
             if pair:
                 pairs.append(pair)
@@ -62,14 +59,6 @@ class SplitFile:
             f'img_suffix={tuple(self.img_suffix)}.'
         )
         return pairs, [error]
-
-    def _lines(self) -> list[str]:
-        try:
-            return list_from_file(self.path)
-        except UnicodeDecodeError as error:
-            raise ValueError(
-                f'The split file {self.path} is not UTF-8 text: {error}.'
-            ) from error
 
     def _pair(self, line: str, number: int) -> dict | None:
         for name in (line, line.replace('\\', '/')):
@@ -129,6 +118,15 @@ class SplitFile:
                 if os.path.isfile(os.path.join(root, rel_path + suffix)):
                     return root, rel_path + suffix
         return None
+
+
+def text_lines(path: str | Path) -> list[str]:
+    """Return the lines of a text file, stripped; ValueError if it is not UTF-8."""
+    try:
+        text = Path(path).read_text(encoding='utf-8-sig')
+    except UnicodeDecodeError as error:
+        raise ValueError(f'{path} is not UTF-8 text: {error}.') from error
+    return [line.strip() for line in text.splitlines()]
 
 
 def relative(name: str, root: str) -> str | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mmseg_fastscnn.datasets.annotations.shapes import Drawing
 from mmseg_fastscnn.datasets.pairs import IMAGE_SUFFIXES, files_below
-from mmseg_fastscnn.datasets.split_file import ends_in
+from mmseg_fastscnn.datasets.split_file import ends_in, text_lines
 
 
 @dataclass
@@ -98,10 +98,4 @@ class Folder:
         Raises:
             ValueError: It is not UTF-8 text.
         """
-        try:
-            text = (self.root / name).read_text(encoding='utf-8-sig')
-        except UnicodeDecodeError as error:
-            raise ValueError(f'{self.root / name} is not UTF-8 text: {error}.') from (
-                error
-            )
-        return [line.strip() for line in text.splitlines() if line.strip()]
+        return [line for line in text_lines(self.root / name) if line]

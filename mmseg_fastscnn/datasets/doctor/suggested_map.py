@@ -1,5 +1,6 @@
 """The label map that would read labels, from the values in their files."""
 
+from collections import Counter
 from collections.abc import Mapping
 
 from mmseg_fastscnn.structures import IGNORED
@@ -37,13 +38,10 @@ def reading_map(values: Mapping, classes: int | None = None) -> dict | None:
 def as_ids(values: Mapping) -> dict:
     """Return values in order; the colours of a gray image as the ids that it holds."""
     colours = [value for value in values if isinstance(value, tuple)]
-    gray = all(len(set(colour)) == 1 for colour in colours)
-    if colours and gray:
-        merged: dict[int, int] = {}
-        for value, count in values.items():
-            key = value[0] if isinstance(value, tuple) else value
-            merged[key] = merged.get(key, 0) + count
-        values = merged
-    if colours and not gray:  # ids beside them would be of another kind of label
-        values = {colour: values[colour] for colour in colours}
-    return dict(sorted(values.items()))
+    if any(len(set(colour)) > 1 for colour in colours):
+        # ids beside them would be of another kind of label
+        return {colour: values[colour] for colour in sorted(colours)}
+    merged: Counter = Counter()
+    for value, count in values.items():
+        merged[value[0] if isinstance(value, tuple) else value] += count
+    return dict(sorted(merged.items()))

@@ -58,6 +58,7 @@ def shared_videos(
                 frame = Frame(int(match[1]), split, pair)
                 series.setdefault(stem[: match.start()], []).append(frame)
     for prefix, frames in series.items():
+        frames.sort(key=lambda frame: frame.number)
         counts = tuple(
             sum(frame.split == split for frame in frames) for split in (0, 1)
         )
@@ -67,8 +68,7 @@ def shared_videos(
 
 
 def is_video(frames: list[Frame]) -> bool:
-    """Return whether most frames look like the frame of the next number."""
-    frames.sort(key=lambda frame: frame.number)
+    """Return whether most frames, in order, look like the next one."""
     known = hashes([frame.pair.look.grey for frame in frames])
     return float(np.median((known[1:] * known[:-1]).sum(1))) >= IN_ONE_VIDEO
 
