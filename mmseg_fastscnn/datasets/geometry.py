@@ -5,6 +5,7 @@ any number of channels and any type that OpenCV interpolates (uint8, uint16, flo
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import cv2
 import mmcv
@@ -126,23 +127,17 @@ class RandomRotate(BaseTransform):
         degree = np.random.uniform(*self.degree)
         if not rotates:
             return results
-
-        def rotated(image: np.ndarray, value: float, interpolation: str) -> np.ndarray:
-            return mmcv.imrotate(
-                image,
-                degree,
-                self.center,
-                border_value=[value] * GROUP,  # of a number, OpenCV pads one channel
-                interpolation=interpolation,
-                auto_bound=self.auto_bound,
-            )
-
-        results['img'] = channelwise(
-            lambda part: rotated(part, self.pad_val, 'bilinear'), results['img']
+        rotate = partial(
+            mmcv.imrotate, angle=degree, center=self.center, auto_bound=self.auto_bound
         )
-        if results.get('gt_seg_map') is not None:
-            label = results['gt_seg_map']
-            results['gt_seg_map'] = rotated(label, self.seg_pad_val, 'nearest')
+        border = [self.pad_val] * GROUP  # of a number, OpenCV pads one channel
+        rotate_image = partial(rotate, border_value=border)
+        results['img'] = channelwise(rotate_image, results['img'])
+        label = results.get('gt_seg_map')
+        if label is not None:
+            results['gt_seg_map'] = rotate(
+                label, border_value=self.seg_pad_val, interpolation='nearest'
+            )
         results['img_shape'] = results['img'].shape[:2]
         return results
 

@@ -234,12 +234,6 @@ def damage_as_os_error() -> Iterator[None]:
         raise OSError(f'{type(error).__name__}: {str(error)[:200]}') from error
 
 
-def pixels_of(image: Image.Image) -> np.ndarray:
-    """Decode an opened image; OSError if it is damaged."""
-    with damage_as_os_error():
-        return np.asarray(image)
-
-
 def png_exif(data: bytes) -> bytes:
     """Return a PNG's EXIF, which may stand after the pixels; empty if there is none."""
     chunks = png_chunks(data)

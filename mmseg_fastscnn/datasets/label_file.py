@@ -15,8 +15,8 @@ from mmseg_fastscnn.datasets.image_header import (
     NPY,
     Header,
     check_pixels,
+    damage_as_os_error,
     open_image,
-    pixels_of,
     read_header,
 )
 from mmseg_fastscnn.datasets.label_errors import refuse_damaged
@@ -74,7 +74,8 @@ def raw_label(image: Image.Image, name: str) -> RawLabel:
         image: With mode 1, L, P, I, I;16, RGB, or one of these with alpha.
         name: What error messages call it.
     """
-    values = pixels_of(image)
+    with damage_as_os_error():
+        values = np.asarray(image)
     if image.mode == 'P':
         colours = np.array(image.getpalette('RGB')).reshape(-1, 3).tolist()
         return RawLabel(values, [tuple(colour) for colour in colours])
