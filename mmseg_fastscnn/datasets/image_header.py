@@ -7,6 +7,7 @@ import tokenize
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
@@ -84,6 +85,19 @@ def read_header(file: BinaryIO, path: str) -> Header | None:
     sides = (header.height, header.width, header.channels)
     if not all(type(side) is int and side > 0 for side in sides):
         raise UnreadableImage(path, f'its size is {str(sides)[:80]}')
+    return header
+
+
+def header_of(path: str | Path) -> Header:
+    """Read the header of an image at a path; see `read_header`.
+
+    Raises:
+        UnreadableImage: It is damaged, has no pixels, or is of no known kind.
+    """
+    with open(path, 'rb') as file:
+        header = read_header(file, str(path))
+    if header is None:
+        raise UnreadableImage(str(path), 'it is of no known kind')
     return header
 
 

@@ -1,4 +1,4 @@
-"""Errors of labels: they cannot be read, or do not fit the label map."""
+"""Errors of labels that cannot be read, or do not fit their image or the label map."""
 
 from collections.abc import Mapping
 from numbers import Integral

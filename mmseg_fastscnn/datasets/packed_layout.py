@@ -17,7 +17,7 @@ from mmseg_fastscnn.datasets.image_header import (
     Header,
     UnreadableImage,
     check_pixels,
-    read_header,
+    header_of,
 )
 from mmseg_fastscnn.datasets.label_map import HIGHEST, LabelMap
 from mmseg_fastscnn.writing import write_file
@@ -42,12 +42,9 @@ def digest(pairs: Sequence[dict], label_map: LabelMap) -> str:
     return content.hexdigest()[:16]
 
 
-def header_of(path: str) -> Header:
+def eight_bit_header(path: str) -> Header:
     """Read the header of an image; ValueError if it is not one of 8-bit colours."""
-    with open(path, 'rb') as file:
-        header = read_header(file, path)
-    if header is None:
-        raise UnreadableImage(path, 'it is of no known kind')
+    header = header_of(path)
     if header.dtype != 'uint8' or not header.for_opencv:
         raise ValueError(
             f'{path} has {header.channels} channel(s) of {header.dtype} '
@@ -64,7 +61,7 @@ def sizes_of(
     sizes = []
     for pair in pairs:
         try:
-            height, width, *_ = header_of(pair['img_path'])
+            height, width, *_ = eight_bit_header(pair['img_path'])
         except UnreadableImage:
             if not keeps_unreadable:
                 raise

@@ -9,7 +9,7 @@ from mmengine.config import Config
 from mmseg_fastscnn.checkpoint.shipped import SHIPPED_WEIGHTS
 from mmseg_fastscnn.config.read import read_config
 from mmseg_fastscnn.config.text import config_text
-from mmseg_fastscnn.datasets.annotations.image_size import shown_size
+from mmseg_fastscnn.datasets.image_header import header_of
 from mmseg_fastscnn.engine.choices import SMALLEST, Choices
 from mmseg_fastscnn.engine.own_data import OwnData, write_text
 from mmseg_fastscnn.results import CONFIG
@@ -31,10 +31,10 @@ def sizes_of(data: OwnData) -> Counter:
     sizes: Counter = Counter()
     for path in data.images('train'):
         try:
-            size, orientation = shown_size(path)
+            header = header_of(path)
         except (ValueError, OSError):
             continue
-        sizes[size if orientation == 1 else size[::-1]] += 1
+        sizes[header.height, header.width] += 1
     return sizes
 
 

@@ -1,12 +1,11 @@
 """Size of an annotated image, as its tool shows it."""
 
-import io
 from pathlib import Path
 
 from mmseg_fastscnn.datasets.image_header import (
     MAX_PIXELS,
     check_pixels,
-    read_header,
+    header_of,
     read_orientation,
 )
 
@@ -21,13 +20,10 @@ def shown_size(path: str | Path) -> tuple[tuple[int, int], int]:
         ValueError: It is no image that can be read, or has too many pixels.
         OSError: The file cannot be opened.
     """
-    data = Path(path).read_bytes()
-    header = read_header(io.BytesIO(data), str(path))
-    if header is None:
-        raise ValueError(f'{path} is no image that can be read.')
+    header = header_of(path)
     check_pixels(header, str(path), MAX_PIXELS)
     size = header.height, header.width
-    orientation = read_orientation(header, data, str(path))
+    orientation = read_orientation(header, Path(path).read_bytes(), str(path))
     return (size[::-1], orientation) if orientation >= 5 else (size, 1)
 
 
