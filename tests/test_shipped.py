@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -45,6 +46,14 @@ def test_a_folder_is_trained_from_them_by_name(streets, tmp_path):
     assert 'paramwise_cfg' not in config.optim_wrapper  # the backbone learns as fast
     with pytest.raises(FileNotFoundError, match='With the package come: streets'):
         read_checkpoint('street')
+
+
+def test_a_file_of_that_name_is_named_with_its_folder(tmp_path, monkeypatch):
+    torch.save({'own': torch.ones(1)}, tmp_path / 'streets')
+    monkeypatch.chdir(tmp_path)
+    assert len(read_checkpoint('streets')['state_dict']) == 266
+    for file in ('./streets', Path('streets'), str(tmp_path / 'streets')):
+        assert list(read_checkpoint(file)['state_dict']) == ['own']
 
 
 def test_a_plain_module_starts_from_them():

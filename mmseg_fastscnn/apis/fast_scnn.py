@@ -51,7 +51,8 @@ class FastSCNN(nn.Module):
         classes: Their names; by default '0', '1', ...
         palette: (r, g, b) of each class; by default VOC's colours.
         weights: Checkpoint to start from, or 'streets' for the weights that come with
-            the package. Classes of the same names are taken over.
+            the package ('./streets' is a file). Classes of the same names are taken
+            over.
 
     Raises:
         ValueError: `classes` are not as many as `num_classes`.

@@ -32,9 +32,11 @@ def read_checkpoint(path: str | Path, weights: str = 'ema') -> dict:
     state dicts, and safetensors.
 
     Args:
-        path: The file, or 'streets' for the weights of generated streets that come with
-            the package. If its name ends in `-` and eight hexadecimal digits, as the
-            names of released files do, its sha256 must begin with these.
+        path: The file; or the text 'streets' for the weights of generated streets that
+            come with the package, even where there is a file of that name: that one is
+            './streets' or a `Path`. If the file's name ends in `-` and eight
+            hexadecimal digits, as the names of released files do, its sha256 must begin
+            with these.
         weights: Which weights to take if the file has two kinds: 'ema' (averaged) or
             'raw' (trained).
 
@@ -51,7 +53,9 @@ def read_checkpoint(path: str | Path, weights: str = 'ema') -> dict:
             another hash than it says (see `structure.py`), or it has no averaged
             weights and `weights` is 'raw'.
     """
-    path = Path(SHIPPED_WEIGHTS.get(str(path), path)).expanduser()
+    if isinstance(path, str):  # `Path` drops the './' that tells a file from the name
+        path = SHIPPED_WEIGHTS.get(path, path)
+    path = Path(path).expanduser()
     if path.is_dir():
         inside = sorted(file.name for file in path.glob('*.pth'))
         raise ValueError(f'The checkpoint {path} is a folder; name a file: {inside}.')

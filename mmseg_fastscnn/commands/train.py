@@ -60,7 +60,7 @@ def add_checkpoints(parser: ArgumentParser) -> None:
         dest='load_from',
         metavar='CKPT',
         help='start from these weights: a file, or streets, which come with the '
-        'package',
+        'package (./streets is a file)',
     )
     parser.add_argument(
         '--classes-from',
