@@ -29,20 +29,18 @@ def upsample_argmax(
         window: What is kept of the first of these; see `View`.
     """
     logits, sizes = logits.detach().float(), [tuple(size) for size in sizes]
-    if window is not None:
-        if window.size == sizes[-1]:  # nothing is interpolated after the crop
-            return window.crop(upsample_argmax(logits, sizes[:1], align_corners))
-        up = Upsampling(logits, sizes, align_corners, window)
-        return torch.stack([in_bands(image, up) for image in logits])
-    before = [tuple(logits.shape[2:]), *sizes]
-    steps = [new for old, new in pairwise(before) if new != old]
-    if not steps:
-        return torch.stack([best_class(image) for image in logits])
-    if len(steps) == 1 and logits.is_cuda and triton_works(logits.device):
-        from mmseg_fastscnn.ops.upsample_triton import argmax
+    if window is None:
+        before = [tuple(logits.shape[2:]), *sizes]
+        sizes = [new for old, new in pairwise(before) if new != old]
+        if not sizes:
+            return torch.stack([best_class(image) for image in logits])
+        if len(sizes) == 1 and logits.is_cuda and triton_works(logits.device):
+            from mmseg_fastscnn.ops.upsample_triton import argmax
 
-        return argmax(logits, *steps, align_corners)
-    up = Upsampling(logits, steps, align_corners)
+            return argmax(logits, *sizes, align_corners)
+    elif window.size == sizes[-1]:  # nothing is interpolated after the crop
+        return window.crop(upsample_argmax(logits, sizes[:1], align_corners))
+    up = Upsampling(logits, sizes, align_corners, window)
     return torch.stack([in_bands(image, up) for image in logits])
 
 

@@ -10,18 +10,11 @@ the low resolution, which is all that is kept.
 from collections.abc import Iterator
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from mmseg_fastscnn.ops import host
-from mmseg_fastscnn.ops.bilinear import (
-    BAND_VALUES,
-    LEAST_LOG,
-    Band,
-    bands_of_rows,
-    kept_matrix,
-)
+from mmseg_fastscnn.ops.bilinear import LEAST_LOG, Band, Upsampling, kept_matrix
 from mmseg_fastscnn.ops.has_triton import triton_works
 from mmseg_fastscnn.ops.sigmoid_loss import sigmoid_loss_
 from mmseg_fastscnn.structures import IGNORED
@@ -94,7 +87,7 @@ class UpsampleCrossEntropy(torch.autograd.Function):
         return (gradient * factor).to(ctx.dtype), None, None, None, None
 
 
-class LabelBands:
+class LabelBands(Upsampling):
     """Logits interpolated to the size of labels, a band of rows at a time.
 
     Args:
@@ -108,14 +101,9 @@ class LabelBands:
     """
 
     def __init__(self, logits: Tensor, label: Tensor, align_corners: bool):
-        device, (height, width) = logits.device, label.shape[1:]
-        values = BAND_VALUES.get(device.type, BAND_VALUES['cuda'])
-        rows = max(1, values // (logits.shape[1] * width))
-        self.bands = bands_of_rows(
-            logits.shape[2], (height,), align_corners, None, rows, device
-        )
-        self.columns = kept_matrix(logits.shape[3], width, align_corners, device)
-        self.align_corners = align_corners
+        super().__init__(logits, [label.shape[1:]], align_corners)
+        widths = logits.shape[3], label.shape[2]
+        self.columns = kept_matrix(*widths, align_corners, logits.device)
 
     def of_image(
         self, image: Tensor, label: Tensor
@@ -126,11 +114,7 @@ class LabelBands:
             The band; its values z (C, rows, W); and for each pixel, (rows, W): z at its
             class, its class (0 where it is ignored), and whether it counts.
         """
-        image = image.contiguous()[None]  # in channels_last it takes twice as long
-        size = (image.shape[2], label.shape[1])
-        wide = F.interpolate(
-            image, size, mode='bilinear', align_corners=self.align_corners
-        )[0]
+        wide = self.widen(image)
         for band in self.bands:
             z = band.weights @ wide[:, band.source]
             index = label[band.rows].long()
