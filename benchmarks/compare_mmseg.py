@@ -19,6 +19,7 @@ import json
 import os
 import platform
 import re
+import shutil
 import statistics
 import subprocess
 import sys
@@ -32,6 +33,7 @@ import numpy as np
 import torch
 
 ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT))
 PEER = [
     *('onedl-mmsegmentation==1.4.2', 'onedl-mmengine==0.10.12', 'mmcv-lite==2.2.0'),
     *('prettytable', 'wcwidth', 'ftfy', 'regex', 'scipy'),  # which these import
@@ -113,43 +115,37 @@ def peer_python(out: Path) -> Path:
 
 def draw_streets(data: Path, num_val: int) -> None:
     """Write street scenes of 1024x2048: 8 to train on, and some to evaluate."""
-    streets = [ROOT / 'tools/make_toy_streets.py', data / 'streets']
-    counts = ['--size', '1024', '2048', '--num-train', '8', '--num-val', str(num_val)]
-    subprocess.run([sys.executable, *streets, *counts], check=True)
+    from mmseg_fastscnn.datasets.toy_streets import write_toy_streets
+
+    write_toy_streets(data / 'streets', (1024, 2048), num_train=8, num_val=num_val)
 
 
 def prepare(out: Path, python: Path, checkpoint: str) -> Path:
     """Write the labels, weights and config that both sides read; return the config."""
-    data = out / 'data'
-    sys.path.insert(0, str(ROOT))
     from mmseg_fastscnn.checkpoint import read_checkpoint
-    from mmseg_fastscnn.datasets import CityscapesDataset
+    from mmseg_fastscnn.datasets.cityscapes import CLASSES, LABEL_IDS
+    from mmseg_fastscnn.datasets.label_map import LabelMap
     from mmseg_fastscnn.datasets.loading import read_label
 
+    streets, both = out / 'data/streets', out / 'data/both'
     # mmsegmentation reads labels converted to train ids, here beside the labelIds
-    label_map = CityscapesDataset(
-        data_root=str(data / 'streets'),
-        data_prefix=dict(img_path='leftImg8bit', seg_map_path='gtFine'),
-    ).label_map
-    for path in data.glob('streets/gtFine/*/*/*_labelIds.png'):
-        train_ids = Path(str(path).replace('labelIds', 'labelTrainIds'))
-        link = out / 'data/both' / path.relative_to(data / 'streets')
-        for target in (link, link.with_name(train_ids.name)):
-            target.parent.mkdir(parents=True, exist_ok=True)
-        if not link.with_name(train_ids.name).exists():
-            cv2.imwrite(str(link), cv2.imread(str(path), cv2.IMREAD_UNCHANGED))
-            cv2.imwrite(
-                str(link.with_name(train_ids.name)), read_label(str(path), label_map)
-            )
-    images = out / 'data/both/leftImg8bit'
+    label_map = LabelMap(LABEL_IDS, len(CLASSES))
+    for path in streets.glob('gtFine/*/*/*_labelIds.png'):
+        label = both / path.relative_to(streets)
+        train_ids = label.with_name(label.name.replace('labelIds', 'labelTrainIds'))
+        if not train_ids.exists():
+            label.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, label)
+            cv2.imwrite(str(train_ids), read_label(str(path), label_map))
+    images = both / 'leftImg8bit'
     if not images.exists():
-        images.symlink_to(data / 'streets/leftImg8bit')
+        images.symlink_to(streets / 'leftImg8bit')
     torch.save(read_checkpoint(checkpoint)['state_dict'], out / 'weights.pth')
     theirs = next(python.parent.parent.glob(f'lib/python*/site-packages/{THEIRS}'))
     config = out / 'config.py'
     config.write_text(
         f'_base_ = {str(theirs)!r}\n'
-        f'data_root = {str(out / "data/both")!r}\n'
+        f'data_root = {str(both)!r}\n'
         f'train_dataloader = dict(dataset=dict(data_root=data_root))\n'
         f'val_dataloader = dict(num_workers=2, dataset=dict(data_root=data_root))\n'
         f'test_dataloader = val_dataloader\n'
