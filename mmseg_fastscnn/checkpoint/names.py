@@ -1,11 +1,11 @@
-"""Translate tensor names of other projects' checkpoints to ours.
+"""Translate the tensor names of Tramac/Fast-SCNN-pytorch's checkpoints to ours.
 
-Tramac/Fast-SCNN-pytorch trains the paper's own form of the network. Its tensors fit
+That project trains the paper's own form of the network. Its tensors fit
 `configs/_base_/models/fast_scnn_paper.py` one by one and give the same answers.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from torch import Tensor
 
@@ -39,20 +39,18 @@ TRAMAC = [
     (r'(conv_lower_res|conv_higher_res)\.1', r'\1.bn'),
 ]
 
-# For each project a tensor that only its files have, and its rules.
-PROJECTS = [('classifier.dsconv1.conv.0.weight', TRAMAC)]
+SIGN = 'classifier.dsconv1.conv.0.weight'  # a tensor that only files of it have
 
 
 def our_names(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return the tensors under our names, unchanged if the project is unknown."""
-    for sign, rules in PROJECTS:
-        if sign in state_dict:
-            return {renamed(name, rules): v for name, v in state_dict.items()}
-    return dict(state_dict)
+    if SIGN not in state_dict:
+        return dict(state_dict)
+    return {renamed(name): value for name, value in state_dict.items()}
 
 
-def renamed(name: str, rules: Sequence[tuple[str, str]]) -> str:
+def renamed(name: str) -> str:
     """Return a name after all rules were applied in turn."""
-    for pattern, replacement in rules:
+    for pattern, replacement in TRAMAC:
         name = re.sub(pattern, replacement, name)
     return name

@@ -4,18 +4,18 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmseg_fastscnn.models.checks import checked_reduction
 from mmseg_fastscnn.models.class_weights import ClassWeights
+from mmseg_fastscnn.models.losses import LossOfSums
 from mmseg_fastscnn.models.targets import positive_channel, value_at
-from mmseg_fastscnn.ops.upsample_sums import upsample_sums
 from mmseg_fastscnn.registry import MODELS
 from mmseg_fastscnn.structures import IGNORED
 
 
 @MODELS.register_module()
-class FocalLoss(nn.Module):
+class FocalLoss(LossOfSums):
     """Focal loss (Lin et al., https://arxiv.org/abs/1708.02002), one binary per class.
 
     With p the sigmoid of a logit, a positive term is -alpha (1 - p)^gamma log(p) and a
@@ -59,17 +59,6 @@ class FocalLoss(nn.Module):
         self.loss_weight = loss_weight
         self.loss_name = loss_name
 
-    def forward(self, logits: Tensor, label: Tensor) -> Tensor:
-        """Return the scalar loss of logits (N, C, H, W), labels (N, H, W)."""
-        return self._reduced(self._sums(logits, label), logits, label)
-
-    def of_upsampled(
-        self, logits: Tensor, label: Tensor, align_corners: bool = False
-    ) -> tuple[Tensor, Tensor]:
-        """See `CrossEntropyLoss.of_upsampled`."""
-        sums, correct = upsample_sums(self._sums, logits, label, align_corners)
-        return self._reduced(sums, logits, label), correct
-
     def _sums(self, logits: Tensor, label: Tensor) -> Tensor:
         """Return the sum of each image, (N,): negative terms, and what differs."""
         index, positive = positive_channel(label, logits.shape[1])
@@ -99,6 +88,6 @@ class FocalLoss(nn.Module):
         # p^gamma as an exponential: its gradient is finite for a small p, too
         return torch.exp(-self.gamma * F.softplus(-logits)) * F.softplus(logits)
 
-    def _reduced(self, sums: Tensor, logits: Tensor, label: Tensor) -> Tensor:
+    def _total(self, sums: Tensor, logits: Tensor, label: Tensor) -> Tensor:
         terms = 1 if self.reduction == 'sum' else label.numel() * logits.shape[1]
         return self.loss_weight * sums.sum() / terms

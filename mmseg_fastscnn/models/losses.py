@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from mmseg_fastscnn.models.class_weights import ClassWeights
 from mmseg_fastscnn.models.targets import positive_channel, value_at
 from mmseg_fastscnn.ops.upsample_loss import upsample_cross_entropy
+from mmseg_fastscnn.ops.upsample_sums import upsample_sums
 from mmseg_fastscnn.registry import MODELS
 from mmseg_fastscnn.structures import IGNORED
 
@@ -119,3 +120,23 @@ class CrossEntropyLoss(nn.Module):
         weight = self.class_weight(logits)[label.masked_fill(~valid, 0).long()]
         weight = torch.where(valid, weight, 0.0 if self.avg_non_ignore else 1.0)
         return weight.sum().clamp(min=torch.finfo(weight.dtype).tiny)
+
+
+class LossOfSums(nn.Module):
+    """Both forms of a loss that is computed from sums over the pixels of each image.
+
+    A derived class has two methods: `_sums(logits, label)` returns these sums,
+    (N, ...), of logits (N, C, H, W), and `_total(sums, logits, label)` the scalar loss,
+    where the logits may have any size.
+    """
+
+    def forward(self, logits: Tensor, label: Tensor) -> Tensor:
+        """Return the scalar loss of logits (N, C, H, W), labels (N, H, W)."""
+        return self._total(self._sums(logits, label), logits, label)
+
+    def of_upsampled(
+        self, logits: Tensor, label: Tensor, align_corners: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        """See `CrossEntropyLoss.of_upsampled`."""
+        sums, correct = upsample_sums(self._sums, logits, label, align_corners)
+        return self._total(sums, logits, label), correct

@@ -8,12 +8,12 @@ Options and values are mmsegmentation's, with two exceptions. Ignored pixels nev
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmseg_fastscnn.models.checks import checked_reduction
 from mmseg_fastscnn.models.class_weights import ClassWeights
+from mmseg_fastscnn.models.losses import LossOfSums
 from mmseg_fastscnn.models.targets import positive_channel, value_at
-from mmseg_fastscnn.ops.upsample_sums import upsample_sums
 from mmseg_fastscnn.registry import MODELS
 from mmseg_fastscnn.structures import IGNORED, with_ignored
 
@@ -53,7 +53,7 @@ def without_class(values: Tensor, k: int) -> Tensor:
 
 
 @MODELS.register_module()
-class DiceLoss(nn.Module):
+class DiceLoss(LossOfSums):
     """1 minus the Dice coefficient of each image, over all its pixels and classes.
 
     With p the probabilities and t the one-hot labels, the coefficient is
@@ -94,24 +94,13 @@ class DiceLoss(nn.Module):
         self.eps = eps
         self.loss_name = loss_name
 
-    def forward(self, logits: Tensor, label: Tensor) -> Tensor:
-        """Return the scalar loss of logits (N, C, H, W), labels (N, H, W)."""
-        return self._ratio(self._sums(logits, label), label)
-
-    def of_upsampled(
-        self, logits: Tensor, label: Tensor, align_corners: bool = False
-    ) -> tuple[Tensor, Tensor]:
-        """See `CrossEntropyLoss.of_upsampled`."""
-        sums, correct = upsample_sums(self._sums, logits, label, align_corners)
-        return self._ratio(sums, label), correct
-
     def _sums(self, logits: Tensor, label: Tensor) -> Tensor:
         probability = logits
         if self.activate:
             probability = logits.sigmoid() if self.use_sigmoid else logits.softmax(1)
         return overlap_and_size(probability, label, squared=not self.naive_dice)
 
-    def _ratio(self, sums: Tensor, label: Tensor) -> Tensor:
+    def _total(self, sums: Tensor, logits: Tensor, label: Tensor) -> Tensor:
         overlap, predicted = without_class(sums, self.ignore_index).sum(2).unbind(1)
         labelled = positive_pixels(label, sums.shape[2])
         labelled = without_class(labelled, self.ignore_index).sum(1)
@@ -124,7 +113,7 @@ class DiceLoss(nn.Module):
 
 
 @MODELS.register_module()
-class TverskyLoss(nn.Module):
+class TverskyLoss(LossOfSums):
     """1 minus the Tversky index of the softmax, averaged over images and classes.
 
     With the true positive, false positive and false negative probability of a class in
@@ -163,22 +152,11 @@ class TverskyLoss(nn.Module):
         self.beta = beta
         self.loss_name = loss_name
 
-    def forward(self, logits: Tensor, label: Tensor) -> Tensor:
-        """Return the scalar loss of logits (N, C, H, W), labels (N, H, W)."""
-        return self._ratio(self._sums(logits, label), label)
-
-    def of_upsampled(
-        self, logits: Tensor, label: Tensor, align_corners: bool = False
-    ) -> tuple[Tensor, Tensor]:
-        """See `CrossEntropyLoss.of_upsampled`."""
-        sums, correct = upsample_sums(self._sums, logits, label, align_corners)
-        return self._ratio(sums, label), correct
-
     def _sums(self, logits: Tensor, label: Tensor) -> Tensor:
         counted = with_ignored(label, self.ignore_index)
         return overlap_and_size(logits.softmax(1), counted)
 
-    def _ratio(self, sums: Tensor, label: Tensor) -> Tensor:
+    def _total(self, sums: Tensor, logits: Tensor, label: Tensor) -> Tensor:
         overlap, predicted = sums.unbind(1)
         channels = overlap.shape[1]
         labelled = positive_pixels(label, channels)
