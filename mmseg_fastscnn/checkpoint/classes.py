@@ -1,7 +1,7 @@
 """Fine-tuning from other classes: copy classifier rows by class name."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from torch import Tensor, nn
@@ -19,9 +19,9 @@ class ClassReport:
         unused: The checkpoint's classes without a counterpart.
     """
 
-    copied: dict[str, str] = field(default_factory=dict)
-    fresh: list[str] = field(default_factory=list)
-    unused: list[str] = field(default_factory=list)
+    copied: dict[str, str]
+    fresh: list[str]
+    unused: list[str]
 
     def __str__(self) -> str:
         copied = [
@@ -55,22 +55,17 @@ def match_classes(
             one.
     """
     for name, alias in aliases.items():
-        if name not in new or alias not in old:
-            known = new if name not in new else old
-            raise ValueError(
-                f'class_aliases has {name!r}: {alias!r}, but '
-                f'{name if name not in new else alias!r} is none of {list(known)}.'
-            )
-    report = ClassReport()
-    for name in new:
-        source = aliases.get(name, name)
-        if source in old:
-            report.copied[name] = source
-        else:
-            report.fresh.append(name)
-    taken = set(report.copied.values())
-    report.unused = [name for name in old if name not in taken]
-    return report
+        for given, known in ((name, new), (alias, old)):
+            if given not in known:
+                raise ValueError(
+                    f'class_aliases has {name!r}: {alias!r}, but {given!r} is none of '
+                    f'{list(known)}.'
+                )
+    sources = {name: aliases.get(name, name) for name in new}
+    copied = {name: source for name, source in sources.items() if source in old}
+    fresh = [name for name in new if name not in copied]
+    unused = [name for name in old if name not in copied.values()]
+    return ClassReport(copied, fresh, unused)
 
 
 def carry_over_classes(

@@ -1,7 +1,7 @@
 """Load a file's tensors into a model, with a report of what was loaded."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from mmengine.logging import MMLogger
@@ -22,10 +22,10 @@ class LoadReport:
         other_shape: In both, but of different shapes.
     """
 
-    loaded: list[str] = field(default_factory=list)
-    missing: list[str] = field(default_factory=list)
-    unexpected: list[str] = field(default_factory=list)
-    other_shape: list[str] = field(default_factory=list)
+    loaded: list[str]
+    missing: list[str]
+    unexpected: list[str]
+    other_shape: list[str]
 
     def __str__(self) -> str:
         def some(names: list[str]) -> str:
@@ -62,15 +62,13 @@ def load_weights(
             integers in place of weights.
     """
     wanted = model.state_dict()
-    report = LoadReport()
-    for key, value in wanted.items():
-        if key not in state_dict:
-            report.missing.append(key)
-        elif state_dict[key].shape != value.shape:
-            report.other_shape.append(key)
-        else:
-            report.loaded.append(key)
-    report.unexpected = [key for key in state_dict if key not in wanted]
+    both = [key for key in wanted if key in state_dict]
+    report = LoadReport(
+        loaded=[k for k in both if state_dict[k].shape == wanted[k].shape],
+        missing=[k for k in wanted if k not in state_dict],
+        unexpected=[k for k in state_dict if k not in wanted],
+        other_shape=[k for k in both if state_dict[k].shape != wanted[k].shape],
+    )
     # without that prefix the model is itself a backbone
     prefix = 'backbone.' if any(key.startswith('backbone.') for key in wanted) else ''
     needed = sum(key.startswith(prefix) for key in wanted)

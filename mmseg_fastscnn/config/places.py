@@ -74,31 +74,28 @@ LOADER = Place(
 PARTS_OF_LOADER = (
     *('dataset', 'sampler', 'batch_sampler', 'collate_fn', 'worker_init_fn'),
 )
+# Places of dicts that name a class and hold its arguments, as written in `PLACES`.
+OF_A_CLASS = (
+    *('.model', '.tta_model', 'model.data_preprocessor', 'backbone', 'decode_head'),
+    *('auxiliary_head', 'loss_decode', 'act_cfg', 'conv_cfg', 'dw_act_cfg'),
+    *(f'{name}.{part}' for name in LOADERS for part in PARTS_OF_LOADER),
+    *('dataset', 'datasets', 'sampler', 'pipeline', 'transforms', '.tta_pipeline'),
+    *('.test_pipeline', '.val_evaluator', '.test_evaluator', 'metrics'),
+    *('.visualizer', 'vis_backends'),
+)
 LOOP_ARGUMENTS = frozenset({'runner', 'dataloader', 'evaluator'})
 HOOK = of_class(taken_out='priority')
-EVALUATOR = of_class()
-DATASET = of_class()
-PIPELINE = of_class()
-HEAD = of_class()
-LAYER = of_class()
 
 # By the last two keys of a path, or else by the last one. Items of a list have the
 # place of the list. A leading dot means the top level, `*` any key.
 PLACES: dict[str, Place] = {
+    **dict.fromkeys(OF_A_CLASS, of_class()),
     **{f'.{name}': LOADER for name in LOADERS},
-    **{f'{name}.{part}': of_class() for name in LOADERS for part in PARTS_OF_LOADER},
     '.train_cfg': Place(  # `train_loop` says who reads it
         passed=LOOP_ARGUMENTS, instead_of_type=frozenset({'by_epoch'})
     ),
     '.val_cfg': Place(reader=ValLoop, passed=LOOP_ARGUMENTS),
     '.test_cfg': Place(reader=TestLoop, passed=LOOP_ARGUMENTS),
-    '.model': HEAD,
-    '.tta_model': HEAD,
-    '.val_evaluator': EVALUATOR,
-    '.test_evaluator': EVALUATOR,
-    '.tta_pipeline': PIPELINE,
-    '.test_pipeline': PIPELINE,
-    '.visualizer': of_class(),
     '.custom_hooks': HOOK,
     'default_hooks.*': HOOK,
     '.param_scheduler': of_class('convert_to_iter_based epoch_length', 'optimizer'),
@@ -129,24 +126,9 @@ PLACES: dict[str, Place] = {
         reader='MMDistributedDataParallel', passed=frozenset({'module'})
     ),
     'model.train_cfg': with_keys(),
-    'model.data_preprocessor': HEAD,
-    'backbone': HEAD,
-    'decode_head': HEAD,
-    'auxiliary_head': HEAD,
-    'loss_decode': HEAD,
     'norm_cfg': of_class(taken_out='requires_grad'),
-    'act_cfg': LAYER,
-    'conv_cfg': LAYER,
-    'dw_act_cfg': LAYER,
     'init_cfg': of_class(taken_out='override'),
     'override': Place(taken_out=frozenset({'name'})),
-    'dataset': DATASET,
-    'datasets': DATASET,
-    'sampler': of_class(),
-    'pipeline': PIPELINE,
-    'transforms': PIPELINE,
-    'metrics': EVALUATOR,
-    'vis_backends': of_class(),
     # of ProfilerHook
     'on_trace_ready': Place(types={'log_trace': None, 'tb_trace': None}),
 }
