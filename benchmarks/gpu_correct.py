@@ -7,18 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from formulas import fill, image_batch, label_batch
+from formulas import fill, image_batch, label_batch, labelled_samples, model_config
 from gpu_kernels import Worst
 from gpu_steps import Setting
-from mmengine.config import Config
-from mmengine.structures import PixelData
 from torch import Tensor, nn
 
 from mmseg_fastscnn.config import load_config
 from mmseg_fastscnn.engine.amp import AmpOptimWrapper
 from mmseg_fastscnn.engine.runner import SegRunner
 from mmseg_fastscnn.registry import MODELS
-from mmseg_fastscnn.structures import SegDataSample
 
 ROOT = Path(__file__).parents[1]
 
@@ -30,11 +27,8 @@ def exact_floats() -> None:
 
 def golden_model(**changes) -> nn.Module:
     """Return the network of `tests/test_golden.py`, with weights by formula."""
-    config = Config.fromfile(ROOT / 'configs/_base_/models/fast_scnn.py').model
-    for head in (config.decode_head, *config.auxiliary_head):
-        head.dropout_ratio = 0.0
-    config.update(norm_cfg=dict(type='BN', momentum=0.01), **changes)
-    return fill(MODELS.build(config))
+    norm = dict(type='BN', momentum=0.01)
+    return fill(MODELS.build(model_config(norm_cfg=norm, **changes)))
 
 
 def golden(at: Setting) -> dict:
@@ -88,7 +82,7 @@ def losses_are_golden(at: Setting, worst: Worst) -> None:
         for head in (model.decode_head, *model.auxiliary_head):
             for loss in head.loss_decode:
                 loss.use_sigmoid = tag.startswith('sigmoid')
-        samples = labelled(label_batch(2, 64, 128).to(at.device))
+        samples = labelled_samples(label_batch(2, 64, 128).to(at.device))
         total, _ = model.parse_losses(
             model.loss(image_batch(2, 64, 128).to(at.device), samples)
         )
@@ -99,14 +93,6 @@ def losses_are_golden(at: Setting, worst: Worst) -> None:
             difference = abs(float(parameters[name].grad.norm()) / norm - 1)
             # float32 itself is 2.3e-3 off in sigmoid/train, see test_golden.py
             worst.see(difference, 6e-3, (tag, 'gradient of', name))
-
-
-def labelled(label: Tensor) -> list[SegDataSample]:
-    """Return a sample for each label map of (N, H, W)."""
-    samples = [SegDataSample(metainfo=dict(ori_shape=one.shape)) for one in label]
-    for sample, one in zip(samples, label, strict=True):
-        sample.gt_sem_seg = PixelData(data=one[None])
-    return samples
 
 
 def sync_bn(at: Setting) -> dict:
@@ -182,7 +168,7 @@ def precision(at: Setting, dtype: str) -> dict:
     """Gradients are roughly float32's, the loss falls, and an overflow is skipped."""
     worst, model = Worst(), golden_model(num_classes=19).to(at.device).train()
     images = image_batch(2, 64, 128).to(at.device)
-    samples = labelled(label_batch(2, 64, 128).to(at.device))
+    samples = labelled_samples(label_batch(2, 64, 128).to(at.device))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
     wrapper = AmpOptimWrapper(dtype=dtype, loss_scale='dynamic', optimizer=optimizer)
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import compare_mmseg
 import cv2
 import torch
-from gpu_correct import ROOT, labelled
+from formulas import labelled_samples
+from gpu_correct import ROOT
 from gpu_speed import CITYSCAPES, images_on_host, some_labels
 from gpu_steps import NotSeen, Setting
 from gpu_timing import latencies
@@ -213,7 +214,7 @@ def parallel_step(at: Setting, batch: int, norm: str, settings: dict):
     data = model.data_preprocessor(
         dict(
             inputs=images_on_host(batch, at.crop, at),
-            data_samples=labelled(some_labels(batch, at)),
+            data_samples=labelled_samples(some_labels(batch, at)),
         ),
         training=True,
     )

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
-from gpu_correct import ROOT, labelled
+from formulas import labelled_samples
+from gpu_correct import ROOT
 from gpu_steps import Setting
 from gpu_timing import finish, latencies, peak, watched
 from mmengine.dataset import pseudo_collate
@@ -164,7 +165,7 @@ def train(at: Setting, batch: int, form: str, dtype: str) -> dict:
         compile_networks(model, True)
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9)
     data = dict(inputs=images_on_host(batch, at.crop, at))
-    data['data_samples'] = labelled(some_labels(batch, at))
+    data['data_samples'] = labelled_samples(some_labels(batch, at))
     if form == 'graph':
         call = graph_step(at, model, optimizer, data, dtype)
     else:

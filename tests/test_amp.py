@@ -2,9 +2,8 @@ from collections import defaultdict
 from contextlib import nullcontext
 
 import torch
-from formulas import fill, image_batch, label_batch
+from formulas import fill, image_batch, label_batch, labelled_samples, model_config
 from mmengine.registry import init_default_scope
-from test_golden import labelled_samples, model_config
 
 from mmseg_fastscnn.engine.amp import AmpOptimWrapper
 from mmseg_fastscnn.registry import MODELS

@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 import torch
 from conftest import ROOT, TOY
-from formulas import fill, uint8_image
+from formulas import fill, model_config, uint8_image
 from mmengine.registry import init_default_scope
 from PIL import Image
-from test_golden import model_config
 
 from mmseg_fastscnn.apis import (
     MMSegInferencer,

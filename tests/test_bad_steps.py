@@ -8,11 +8,10 @@ from types import SimpleNamespace
 import pytest
 import torch
 from conftest import TOY, run, small_run
-from formulas import image_batch, label_batch
+from formulas import image_batch, label_batch, labelled_samples
 from mmengine.model import revert_sync_batchnorm
 from mmengine.optim import OptimWrapper
 from mmengine.registry import init_default_scope
-from test_golden import labelled_samples
 from test_inference import small_model
 from test_waits import HOST, Waits
 from torch import distributed

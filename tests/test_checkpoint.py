@@ -10,12 +10,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 from conftest import run
-from formulas import fill, formula_tensor, image_batch
+from formulas import fill, formula_tensor, image_batch, model_config
 from mmengine.config import Config
 from mmengine.logging import HistoryBuffer
 from mmengine.registry import init_default_scope
 from safetensors.torch import save_file
-from test_golden import model_config
 
 from mmseg_fastscnn.checkpoint import load_weights, read_checkpoint
 from mmseg_fastscnn.engine.resume import plain_hub

@@ -3,8 +3,8 @@
 import pytest
 import torch
 from conftest import ROOT, TOY
+from formulas import labelled_samples, model_config
 from mmengine.registry import init_default_scope
-from test_golden import labelled_samples, model_config
 from test_inference import Operators
 
 from mmseg_fastscnn.config import load_config

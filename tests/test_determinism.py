@@ -9,10 +9,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 from conftest import TOY
-from formulas import label_batch
+from formulas import label_batch, labelled_samples
 from mmengine.model import ExponentialMovingAverage
 from mmengine.registry import init_default_scope
-from test_golden import labelled_samples
 from test_inference import small_model
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode

@@ -9,9 +9,8 @@ import sys
 import pytest
 import torch
 from conftest import CPU, ROOT, TOY, free_port
-from formulas import fill
+from formulas import fill, labelled_samples, model_config
 from mmengine.registry import init_default_scope
-from test_golden import labelled_samples, model_config
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 

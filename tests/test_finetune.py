@@ -4,9 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 from conftest import ROOT, TOY, run, small_run
-from formulas import fill, image_batch
+from formulas import fill, image_batch, model_config
 from mmengine.registry import init_default_scope
-from test_golden import model_config
 
 from mmseg_fastscnn.checkpoint import read_checkpoint
 from mmseg_fastscnn.checkpoint.classes import (

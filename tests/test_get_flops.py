@@ -1,7 +1,7 @@
 """Parameters and multiply-accumulates, against sums over the layers."""
 
 import torch
-from test_golden import model_config
+from formulas import model_config
 from torch import nn
 
 from mmseg_fastscnn.commands.get_flops import count, table

@@ -6,40 +6,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from formulas import fill, image_batch, label_batch, uint8_image
-from mmengine.config import Config
+from formulas import (
+    fill,
+    image_batch,
+    label_batch,
+    labelled_samples,
+    model_config,
+    uint8_image,
+)
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
-from mmengine.structures import PixelData
 
 from mmseg_fastscnn.registry import MODELS, TRANSFORMS
-from mmseg_fastscnn.structures import SegDataSample
 
-ROOT = Path(__file__).parents[1]
 DATA = Path(__file__).parent / 'data'
 init_default_scope('mmseg_fastscnn')
 
 
-def model_config(**changes) -> dict:
-    """The shipped network, without dropout, with `changes` on the segmentor."""
-    model = Config.fromfile(ROOT / 'configs/_base_/models/fast_scnn.py').model
-    for head in (model.decode_head, *model.auxiliary_head):
-        head.dropout_ratio = 0.0
-    model.data_preprocessor.size = (64, 128)
-    for key, value in changes.items():
-        model[key] = value
-    return model
-
-
 def build(**changes) -> torch.nn.Module:
     return fill(MODELS.build(model_config(**changes))).eval()
-
-
-def labelled_samples(label: torch.Tensor) -> list[SegDataSample]:
-    samples = [SegDataSample() for _ in label]
-    for sample, one in zip(samples, label, strict=True):
-        sample.gt_sem_seg = PixelData(data=one[None])
-    return samples
 
 
 def assert_same_labels(pred, golden, logits=None, share=0.0):

@@ -4,9 +4,8 @@ import copy
 
 import pytest
 import torch
-from formulas import fill, image_batch
+from formulas import fill, image_batch, model_config
 from mmengine.registry import init_default_scope
-from test_golden import model_config
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mmseg_fastscnn.models.inference import use_pooling_form

@@ -1,8 +1,7 @@
 import pytest
 import torch
-from formulas import fill, image_batch
+from formulas import fill, image_batch, labelled_samples, model_config
 from mmengine.registry import init_default_scope
-from test_golden import labelled_samples, model_config
 
 from mmseg_fastscnn.registry import MODELS
 

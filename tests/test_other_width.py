@@ -3,9 +3,8 @@
 import pytest
 import torch
 from conftest import TOY, run, small_run
-from formulas import fill, image_batch, label_batch
+from formulas import fill, image_batch, label_batch, labelled_samples, model_config
 from mmengine.registry import init_default_scope
-from test_golden import labelled_samples, model_config
 
 from mmseg_fastscnn.checkpoint import load_weights
 from mmseg_fastscnn.models.other_width import fit_width

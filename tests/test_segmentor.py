@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from formulas import uint8_image
+from formulas import model_config, uint8_image
 from mmengine.registry import init_default_scope
-from test_golden import assert_same_labels, model_config
+from test_golden import assert_same_labels
 from test_inference import small_model
 
 from mmseg_fastscnn.registry import MODELS

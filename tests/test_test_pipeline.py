@@ -4,11 +4,10 @@ import mmcv.transforms
 import numpy as np
 import pytest
 import torch
-from formulas import fill
+from formulas import fill, model_config
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
 from pairs import LOAD, dataset, write_pairs
-from test_golden import model_config
 
 from mmseg_fastscnn.config import load_config
 from mmseg_fastscnn.datasets import loading, test_pipeline

@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 import torch
 from conftest import ROOT, TOY, free_port, run, small_run
-from formulas import fill
+from formulas import fill, model_config
 from mmengine.registry import init_default_scope
-from test_golden import model_config
 
 from mmseg_fastscnn.checkpoint import read_checkpoint
 from mmseg_fastscnn.datasets import CityscapesDataset

@@ -5,10 +5,10 @@ import copy
 import pytest
 import torch
 from conftest import ROOT, TOY
-from formulas import fill, image_batch
+from formulas import fill, image_batch, model_config
 from mmengine.hooks import Hook
 from mmengine.registry import init_default_scope
-from test_golden import assert_same_labels, model_config
+from test_golden import assert_same_labels
 
 from mmseg_fastscnn.config import load_config
 from mmseg_fastscnn.engine.inference_form import inference_copy

@@ -11,9 +11,8 @@ import sys
 import pytest
 import torch
 from conftest import ROOT
-from formulas import label_batch
+from formulas import label_batch, labelled_samples
 from mmengine.registry import init_default_scope
-from test_golden import labelled_samples
 from test_inference import small_model
 from test_segmentor import facts
 from torch.utils._python_dispatch import TorchDispatchMode
