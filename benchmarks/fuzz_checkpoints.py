@@ -50,10 +50,9 @@ def content(of_mmengine: bool = False) -> dict:
     """Return a checkpoint of training, by this project or as mmengine writes it."""
     model, optimizer, schedulers = small_run()
     history = [torch.ones(3, dtype=torch.float64), torch.ones(3, dtype=torch.float64)]
-    if of_mmengine:
-        history = HistoryBuffer([1.0, 1.0, 1.0], [1, 1, 1])
     info = dict(best_score=1.0, best_ckpt='best_mIoU.pth', keep_ckpt_ids=[1, 2])
     if of_mmengine:
+        history = HistoryBuffer([1.0, 1.0, 1.0], [1, 1, 1])
         info['eta'] = np.float64(3)
     state = model.state_dict()
     result = dict(
@@ -129,14 +128,6 @@ def zipped(members: list[tuple[str, bytes]], pack: int = zipfile.ZIP_STORED) -> 
     return buffer.getvalue()
 
 
-def with_pickle(data: bytes, pickled: bytes) -> bytes:
-    """Put another pickle into a zip file, with a right check sum."""
-    members = members_of(data)
-    return zipped(
-        [(n, pickled if n.endswith('data.pkl') else v) for n, v in members.items()]
-    )
-
-
 def other_structure(data: bytes, rng: random.Random) -> bytes:
     """Change the structure of a zip file; check sums stay right."""
     members = list(members_of(data).items())
@@ -151,15 +142,11 @@ def other_structure(data: bytes, rng: random.Random) -> bytes:
         members[k] = (rng.choice(['../', '/etc/', 'x/', '']) + name, value)
     elif kind == 3:
         other = rng.randrange(len(members))
-        members[k], members[other] = (
-            (name, members[other][1]),
-            (members[other][0], value),
-        )
+        other_name, other_value = members[other]
+        members[k], members[other] = (name, other_value), (other_name, value)
     elif kind == 4:
-        members[k] = (
-            name,
-            bytes(len(value) + rng.choice([-1, 1, 1000])) if value else b'',
-        )
+        size = len(value) + rng.choice([-1, 1, 1000]) if value else 0
+        members[k] = (name, bytes(size))
     elif kind == 5:
         members.append(('bomb', bytes(50_000_000)))
         return zipped(members, zipfile.ZIP_DEFLATED)
@@ -193,7 +180,7 @@ def payloads(folder: str) -> list[bytes]:
     name = b'V' + path + b'\n'
     code = f"open({path.decode()!r},'w')".encode()
     code = b'X' + struct.pack('<I', len(code)) + code
-    result = [
+    return [
         b'cos\nmkdir\n' + text + b'\x85R',
         b'cposix\nmkdir\n' + text + b'\x85R',
         b'cbuiltins\nexec\n' + code + b'\x85R',
@@ -237,7 +224,6 @@ def payloads(folder: str) -> list[bytes]:
         b'\x98',
         name + b'0.',
     ]
-    return result
 
 
 def evil(data: bytes, rng: random.Random, folder: str) -> bytes:
@@ -273,9 +259,13 @@ def pickled_of(data: bytes) -> bytes:
 
 
 def with_pickled(data: bytes, pickled: bytes) -> bytes:
-    if data[:2] == b'PK':
-        return with_pickle(data, pickled)
-    return data[: len(data) - len(pickled_of(data))] + pickled
+    """Put another pickle into a checkpoint, in a zip file with a right check sum."""
+    if data[:2] != b'PK':
+        return data.removesuffix(pickled_of(data)) + pickled
+    members = members_of(data)
+    return zipped(
+        [(n, pickled if n.endswith('data.pkl') else v) for n, v in members.items()]
+    )
 
 
 # --- what the file says --------------------------------------------------------------
@@ -386,11 +376,8 @@ class Checkpoints:
         if kind == 'zip, other structure':
             return '.pth', other_structure(self.zip, rng), self.zip
         if kind == 'pickle, evil':
-            return (
-                '.pth',
-                evil(rng.choice([zipped_file, self.legacy]), rng, folder),
-                b'',
-            )
+            file = rng.choice([zipped_file, self.legacy])
+            return '.pth', evil(file, rng, folder), b''
         if kind == 'pickle, damaged':
             return '.pth', damaged_pickle(zipped_file, rng), b''
         if kind == 'content':
