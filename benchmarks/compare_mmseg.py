@@ -71,7 +71,6 @@ def main() -> None:
     out = args.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
     pythons = dict(ours=sys.executable, mmsegmentation=str(peer_python(out)))
-    draw_streets(out / 'data', num_val=40)
     config = prepare(out, Path(pythons['mmsegmentation']), args.checkpoint)
     results = {}
     for work in args.work:
@@ -113,21 +112,26 @@ def peer_python(out: Path) -> Path:
     return python
 
 
-def draw_streets(data: Path, num_val: int) -> None:
-    """Write street scenes of 1024x2048: 8 to train on, and some to evaluate."""
-    from mmseg_fastscnn.datasets.toy_streets import write_toy_streets
+def prepare(out: Path, python: Path, checkpoint: str, num_val: int = 40) -> Path:
+    """Write streets of 1024x2048, weights and config for both sides.
 
-    write_toy_streets(data / 'streets', (1024, 2048), num_train=8, num_val=num_val)
+    Args:
+        out: Folder of the comparison.
+        python: The peer's Python.
+        checkpoint: Where the weights are from.
+        num_val: Number of streets to evaluate on; 8 more are for training.
 
-
-def prepare(out: Path, python: Path, checkpoint: str) -> Path:
-    """Write the labels, weights and config that both sides read; return the config."""
+    Returns:
+        The config.
+    """
     from mmseg_fastscnn.checkpoint import read_checkpoint
     from mmseg_fastscnn.datasets.cityscapes import CLASSES, LABEL_IDS
     from mmseg_fastscnn.datasets.label_map import LabelMap
     from mmseg_fastscnn.datasets.loading import read_label
+    from mmseg_fastscnn.datasets.toy_streets import write_toy_streets
 
     streets, both = out / 'data/streets', out / 'data/both'
+    write_toy_streets(streets, (1024, 2048), num_train=8, num_val=num_val)
     # mmsegmentation reads labels converted to train ids, here beside the labelIds
     label_map = LabelMap(LABEL_IDS, len(CLASSES))
     for path in streets.glob('gtFine/*/*/*_labelIds.png'):

@@ -73,7 +73,6 @@ def main() -> None:
     out = args.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
     python = compare_mmseg.peer_python(out)
-    compare_mmseg.draw_streets(out / 'data', num_val=40)  # as compare_mmseg.py does
     config = compare_mmseg.prepare(out, python, args.checkpoint)
     files = exported(config, out) | {str(p): p.resolve() for p in args.files}
     scene = sorted(out.glob('data/both/leftImg8bit/train/*/*.png'))[0]

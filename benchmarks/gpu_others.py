@@ -20,6 +20,7 @@ from mmengine.registry import MODEL_WRAPPERS
 
 from mmseg_fastscnn.config import load_config
 from mmseg_fastscnn.cores import cores_per_process
+from mmseg_fastscnn.datasets.toy_streets import write_toy_streets
 from mmseg_fastscnn.engine.processes import data_parallel_settings
 from mmseg_fastscnn.engine.runner import SegRunner
 from mmseg_fastscnn.registry import MODELS
@@ -39,18 +40,6 @@ TINY = {  # a CamVid training of two steps
 }
 
 
-def data(at: Setting) -> dict:
-    """Draw the streets that feeding and the peer read."""
-    began = time.perf_counter()
-    if at.quick:
-        from mmseg_fastscnn.datasets.toy_streets import write_toy_streets
-
-        write_toy_streets(at.out / 'data/streets', at.size, num_train=2, num_val=1)
-    else:
-        compare_mmseg.draw_streets(at.out / 'data', num_val=1)
-    return dict(drawn_in_s=time.perf_counter() - began)
-
-
 def install_peer(at: Setting) -> dict:
     """Make the environment of mmsegmentation, and the config that both sides read."""
     if at.quick:
@@ -60,7 +49,7 @@ def install_peer(at: Setting) -> dict:
     settings = load_config(CITYSCAPES).model
     checkpoint = at.out / 'random.pth'
     torch.save(dict(state_dict=MODELS.build(settings).state_dict()), checkpoint)
-    compare_mmseg.prepare(at.out, python, str(checkpoint))
+    compare_mmseg.prepare(at.out, python, str(checkpoint), num_val=1)
     return dict(python=str(python))
 
 
@@ -92,9 +81,8 @@ def feeding(at: Setting, kind: str) -> dict:
     'png' reads 1024x2048 files, 'packed' their packed copy. 'jpeg' is something else:
     how many files of that size torchvision decodes, by nvJPEG where there is CUDA.
     """
-    streets = at.out / 'data/streets'
-    if not streets.exists():
-        raise NotSeen('there are no streets, see setup/data')
+    streets = at.out / 'data/streets'  # the peer's, if they are drawn already
+    write_toy_streets(streets, at.size, num_train=2 if at.quick else 8, num_val=1)
     if kind == 'jpeg':
         return decoded_jpegs(at, next(streets.glob('leftImg8bit/train/*/*.png')))
     workers = min(cores_per_process(), 1) if at.quick else cores_per_process()

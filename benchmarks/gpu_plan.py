@@ -34,7 +34,6 @@ def first_steps() -> list[Step]:
         # each of its shapes is compiled when it first comes
         beside('correct/cross_entropy', 'gpu_kernels:cross_entropy', limit=150),
         *(beside(f'correct/{name}', f'gpu_kernels:{name}') for name in ops),
-        beside('setup/data', 'gpu_others:data', limit=120),
         *(
             beside(f'correct/{name}', f'gpu_correct:{name}', limit=90)
             for name in network
