@@ -112,9 +112,7 @@ class IoUMetric(BaseMetric):
                 self._count(sample, pred)
 
     def _count(self, sample: dict, pred: Tensor) -> None:
-        label = sample['gt_sem_seg']['data']
-        if self.ignore_index != IGNORED:
-            label = with_ignored(label, self.ignore_index)
+        label = with_ignored(sample['gt_sem_seg']['data'], self.ignore_index)
         counts = count_pairs(label.to(pred.device), pred)
         self.counts = counts if self.counts is None else self.counts + counts
         if self.per_image:

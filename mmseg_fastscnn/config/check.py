@@ -72,7 +72,7 @@ def check_config(
 def top_level_problems(config: Config, options: Iterable[str]) -> list[Problem]:
     """Find keys at the top level that neither the runner nor a config file reads."""
     problems: list[Problem] = []
-    keys, variables = set(config.keys()), set(config.keys())
+    keys = variables = set(config.keys())
     file = Path(config.filename)
     if file.suffix == '.py' and base_files(file):
         problems += unread_variables(file, set())

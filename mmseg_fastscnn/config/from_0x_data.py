@@ -137,16 +137,10 @@ def tta_pipeline(pipeline: list[dict]) -> list[dict]:
     views = next((s for s in pipeline if s['type'] == 'MultiScaleFlipAug'), {})
     ratios = views.get('img_ratios') or (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
     scale = views.get('img_scale')
-    resizes = [dict(type='Resize', scale_factor=r, keep_ratio=True) for r in ratios]
+    sizes = [dict(scale_factor=ratio) for ratio in ratios]
     if scale:
-        resizes = [
-            dict(
-                type='Resize',
-                scale=tuple(int(side * ratio) for side in scale),
-                keep_ratio=True,
-            )
-            for ratio in ratios
-        ]
+        sizes = [dict(scale=tuple(int(side * r) for side in scale)) for r in ratios]
+    resizes = [dict(type='Resize', **size, keep_ratio=True) for size in sizes]
     flips = [
         dict(type='RandomFlip', prob=prob, direction='horizontal')
         for prob in (0.0, 1.0)

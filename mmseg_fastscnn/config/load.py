@@ -56,7 +56,8 @@ def load_config(
     check_config(config, options or (), from_file)
     if data_root is not None:
         move_data_sets(config, data_root)
-    config.work_dir = work_dir or config.get('work_dir') or default_work_dir(config)
+    name = Path(config.filename or 'config').stem
+    config.work_dir = work_dir or config.get('work_dir') or f'work_dirs/{name}'
     if Path(config.work_dir).is_file():
         raise ValueError(f'--work-dir {config.work_dir} is a file; name a folder.')
     config.launcher = launcher
@@ -120,10 +121,6 @@ def move_data_sets(config: Config, data_root: str) -> None:
         )
     for dataset in datasets:
         dataset.data_root = data_root
-
-
-def default_work_dir(config: Config) -> str:
-    return f'work_dirs/{Path(config.filename or "config").stem}'
 
 
 def count_each_image_once(config: Config) -> None:

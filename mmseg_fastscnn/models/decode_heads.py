@@ -122,8 +122,7 @@ class FCNHead(BaseModule):
             soft: Soft labels, for `DistillationLoss`.
         """
         logits = self(features)
-        if self.ignore_index != IGNORED:
-            label = with_ignored(label, self.ignore_index)
+        label = with_ignored(label, self.ignore_index)
         options, result = {}, {}
         if self.sampler is not None:
             options['counted'], correct = self.sampler.sample(

@@ -44,9 +44,7 @@ class CrossEntropyLoss(nn.Module):
     ):
         super().__init__()
         self.use_sigmoid = use_sigmoid
-        self.class_weight = None  # so that without weights nothing is asked for them
-        if class_weight is not None:
-            self.class_weight = ClassWeights(class_weight)
+        self.class_weight = ClassWeights(class_weight)
         self.loss_weight = loss_weight
         self.loss_name = loss_name
         self.avg_non_ignore = avg_non_ignore
@@ -83,7 +81,7 @@ class CrossEntropyLoss(nn.Module):
             counted: See `forward`; only these are counted as correct, too.
         """
         target = label if counted is None else label.masked_fill(~counted, IGNORED)
-        table = self.class_weight and self.class_weight(logits)
+        table = self.class_weight(logits)
         total, correct = upsample_cross_entropy(
             logits, target, self.use_sigmoid, table, align_corners
         )
@@ -94,7 +92,7 @@ class CrossEntropyLoss(nn.Module):
         """Return the loss of each pixel, (N, H, W), zero where it is ignored."""
         index, positive = positive_channel(label, logits.shape[1])
         class_logit = value_at(logits, index)
-        table = self.class_weight and self.class_weight(logits)
+        table = self.class_weight(logits)
         weight = 1 if table is None else table[index]
         if not self.use_sigmoid:
             return weight * (logits.logsumexp(1) - class_logit) * positive
@@ -111,13 +109,14 @@ class CrossEntropyLoss(nn.Module):
         A pixel counts 1 (softmax: its class weight); an ignored one counts 1 or, with
         `avg_non_ignore`, 0. Sigmoid has C terms per pixel and counts each.
         """
-        if self.use_sigmoid or self.class_weight is None:
+        table = None if self.use_sigmoid else self.class_weight(logits)
+        if table is None:
             terms = logits.shape[1] if self.use_sigmoid else 1
             if self.avg_non_ignore:
                 return ((label != IGNORED).sum() * terms).clamp(min=1)
             return label.numel() * terms
         valid = label != IGNORED
-        weight = self.class_weight(logits)[label.masked_fill(~valid, 0).long()]
+        weight = table[label.masked_fill(~valid, 0).long()]
         weight = torch.where(valid, weight, 0.0 if self.avg_non_ignore else 1.0)
         return weight.sum().clamp(min=torch.finfo(weight.dtype).tiny)
 

@@ -10,11 +10,7 @@ from torch import Tensor, nn
 
 from mmseg_fastscnn.models.inference import into_inference_form
 from mmseg_fastscnn.models.sliding_window import TestCfg, mean_of_windows
-from mmseg_fastscnn.models.views import (
-    changed_view,
-    full_size_logits,
-    with_background,
-)
+from mmseg_fastscnn.models.views import full_size_logits, view_of, with_background
 from mmseg_fastscnn.ops import host
 from mmseg_fastscnn.ops.bilinear import View
 from mmseg_fastscnn.ops.cuda_graphs import CudaGraphs, check_cuda_graph
@@ -119,9 +115,7 @@ class BaseSegmentor(BaseModel):
             data_samples: One per image.
         """
         return [
-            changed_view(logits, size, sample)
-            if 'pad_shape' in sample or sample.get('flip', False)
-            else View(logits, [size, tuple(sample.ori_shape)])
+            view_of(logits, size, sample)
             for logits, sample in zip(coarse, data_samples, strict=True)
         ]
 

@@ -12,13 +12,14 @@ from mmseg_fastscnn.structures import SegDataSample
 FLIPPED_DIMS = dict(horizontal=(2,), vertical=(1,), diagonal=(1, 2))
 
 
-def changed_view(logits: Tensor, size: tuple[int, int], sample: SegDataSample) -> View:
-    """Say how the coarse logits of a flipped or padded image become the image's.
+def view_of(logits: Tensor, size: tuple[int, int], sample: SegDataSample) -> View:
+    """Say how the coarse logits of an input become those of the image.
 
-    It was padded at the right and at the bottom, by `Pad` in the pipeline or by the
-    data preprocessor. So logits are interpolated to the input's size, cropped to
-    `img_shape`, and interpolated to `ori_shape`. They are flipped back while they are
-    few, which brings the padding to the other side.
+    The image may have been padded at the right and at the bottom, by `Pad` in the
+    pipeline or by the data preprocessor. So logits are interpolated to the input's
+    size, cropped to `img_shape`, and interpolated to `ori_shape`. Those of a flipped
+    image are flipped back while they are few, which brings the padding to the other
+    side.
 
     Args:
         logits: (C, h, w).
