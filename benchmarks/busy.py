@@ -16,6 +16,8 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 SIZE, IMAGES, WARM_UP, STEPS = (288, 384), 8, 2, 8
+# without the variable, libgomp spins for a while and sleeps then
+POLICIES = {'default': {}, 'passive': {'OMP_WAIT_POLICY': 'passive'}}
 
 
 def main() -> None:
@@ -28,23 +30,15 @@ def main() -> None:
             for _ in range(others)
         ]
         try:
-            for policy in ('default', 'passive'):
-                done = subprocess.run(
-                    [sys.executable, __file__, 'one'],
-                    env={**os.environ, **settings(policy)},
-                    stdout=subprocess.PIPE,
-                    text=True,
-                    check=True,
+            for policy, env in POLICIES.items():
+                command = [sys.executable, __file__, 'one']
+                said = subprocess.check_output(
+                    command, env={**os.environ, **env}, text=True
                 )
-                print(f'{others} busy programs, {policy}: {done.stdout.strip()} s')
+                print(f'{others} busy programs, {policy}: {said.strip()} s')
         finally:
             for process in busy:
                 process.kill()
-
-
-def settings(policy: str) -> dict[str, str]:
-    # without the variable, libgomp spins for a while and sleeps then
-    return {} if policy == 'default' else {'OMP_WAIT_POLICY': policy}
 
 
 def seconds_of_step() -> float:

@@ -27,7 +27,7 @@ def first_steps() -> list[Step]:
     """What must be seen even if the minutes run out: all targets, each part once."""
     ops = ('label_map', 'other_losses')
     network = ('golden', 'cuda_graph', 'sync_bn', 'same_twice', 'resume')
-    steps = [
+    return [
         Step('machine/memory bandwidth', 'gpu_speed:bandwidth'),
         # the longest first, as these run beside each other
         beside('setup/peer', 'gpu_others:install_peer', limit=240),
@@ -42,31 +42,29 @@ def first_steps() -> list[Step]:
             beside(f'correct/{d}', 'gpu_correct:precision', dict(dtype=d))
             for d in gpu_steps.LOW
         ),
-        *(
-            roofline(*work)
-            for work in (
-                ('prediction', 1, 'eager', 'float32'),
-                ('prediction', 1, 'graph', 'float16'),
-                ('prediction', 16, 'graph', 'float16'),
-                ('training', 32, 'product', 'float32'),
-                ('training', 32, 'graph', 'float16'),
-            )
-        ),
+        roofline('prediction', 1, 'eager', 'float32'),
+        roofline('prediction', 1, 'graph', 'float16'),
+        roofline('prediction', 16, 'graph', 'float16'),
+        roofline('training', 32, 'product', 'float32'),
+        roofline('training', 32, 'graph', 'float16'),
         beside('resources/triton', 'gpu_counts:resources'),
+        training(32, 'product', 'float32'),
+        training(32, 'product', 'float16'),
+        training(32, 'graph', 'float16'),
+        peer('train_step', 32),
+        prediction(1, 'eager', 'float32'),
+        prediction(1, 'folded', 'float32'),
+        prediction(1, 'folded', 'float16'),
+        prediction(1, 'graph', 'float16'),
+        prediction(1, 'tuned', 'float16'),
+        peer('predict', 1),
+        peer('train_step_amp', 32),
+        kernels('label_map'),
+        kernels('cross_entropy'),
+        feeding('png', limit=90),
+        feeding('packed', limit=90),
+        Step('real training/camvid', 'gpu_others:camvid', limit=300),
     ]
-    forms = [('product', 'float32'), ('product', 'float16'), ('graph', 'float16')]
-    steps += [training(32, *form) for form in forms]
-    steps += [peer('train_step', 32)]
-    forms = [('eager', 'float32'), ('folded', 'float32'), ('folded', 'float16')]
-    forms += [('graph', 'float16'), ('tuned', 'float16')]
-    steps += [prediction(1, *form) for form in forms]
-    steps += [peer('predict', 1), peer('train_step_amp', 32)]
-    steps += [kernels('label_map'), kernels('cross_entropy')]
-    steps += [
-        Step(f'feeding/{kind}', 'gpu_others:feeding', dict(kind=kind), 90)
-        for kind in ('png', 'packed')
-    ]
-    return [*steps, Step('real training/camvid', 'gpu_others:camvid', limit=300)]
 
 
 def further_steps() -> list[Step]:
@@ -74,7 +72,7 @@ def further_steps() -> list[Step]:
     forms = ('folded', 'graph', 'compiled', 'eager')
     steps = [prediction(1, f, d) for f, d in product(forms, gpu_steps.PRECISIONS)]
     steps += [Step('distributed/all GPUs', 'gpu_others:distributed', limit=120)]
-    steps += [Step('feeding/jpeg', 'gpu_others:feeding', dict(kind='jpeg'))]
+    steps += [feeding('jpeg')]
     steps += [prediction(16, f, d) for f, d in product(forms, gpu_steps.PRECISIONS)]
     steps += [Step('prediction/ms+flip', 'gpu_speed:ms_flip'), peer('ms_flip', 1)]
     forms = ('product', 'graph', 'compiled')
@@ -111,6 +109,10 @@ def peer(work: str, batch: int) -> Step:
     return Step(
         f'peer/{work} b{batch}', 'gpu_others:peer', dict(work=work, batch=batch), 150
     )
+
+
+def feeding(kind: str, limit: float = 60) -> Step:
+    return Step(f'feeding/{kind}', 'gpu_others:feeding', dict(kind=kind), limit)
 
 
 def kernels(kind: str) -> Step:
