@@ -1,4 +1,4 @@
-"""Results are written never over a file of the user, told by what is in the file."""
+"""Write results, but never over a user's file: the content says which are ours."""
 
 from __future__ import annotations
 

@@ -19,12 +19,12 @@ from mmseg_fastscnn.structures import STRIDE, SegDataSample
 
 
 class SoftTargets(NamedTuple):
-    """What a teacher thinks of a batch.
+    """The class probabilities that a teacher gives for a batch.
 
     Attributes:
         probabilities: (N, C, h, w), for each cell of 8x8 pixels; 0 where images are
             padded.
-        temperature: What the teacher's logits were divided by.
+        temperature: The teacher's logits were divided by it.
         size: (H, W) of the images.
     """
 
@@ -85,8 +85,8 @@ class DistillationLoss(nn.Module):
     """Kullback-Leibler divergence of the student's softmax from soft labels.
 
     It is the mean over the cells of 8x8 pixels, labelled or not, times the square of
-    the temperature, which the soft labels set: so its gradients are as large at all of
-    them. It stands in `loss_decode` beside a loss of the labels.
+    the soft labels' temperature, so that gradients are as large at any temperature. It
+    stands in `loss_decode` beside a loss of the labels.
 
     Args:
         loss_weight: Factor of the result.

@@ -154,7 +154,6 @@ class BaseSegmentor(BaseModel):
         if cuda_graph:
             check_cuda_graph(next(self.parameters()).device)
         into_inference_form(self, dtype)
-        self.graphs = None
-        if cuda_graph:
-            self.graphs = CudaGraphs(self.network, self.parameters)
+        graphs = CudaGraphs(self.network, self.parameters) if cuda_graph else None
+        self.graphs = graphs
         return self

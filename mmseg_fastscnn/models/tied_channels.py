@@ -1,8 +1,8 @@
 """Which layers share their channels: a walk through the network.
 
-What a layer writes the next ones read, a bottleneck adds its input, and a depthwise
-convolution keeps channels apart; so channels come in groups that can only be chosen
-together.
+Layers read the channels that other layers write, a bottleneck adds its input to its
+output, and a depthwise convolution keeps channels apart. So channels come in groups: a
+choice of channels must be the same in all layers of a group.
 """
 
 from collections.abc import Mapping

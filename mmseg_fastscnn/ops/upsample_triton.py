@@ -206,7 +206,7 @@ def loss_kernel(
 
     best = tl.full((PIXELS,), float('-inf'), dtype=tl.float32)
     total = tl.zeros((PIXELS,), dtype=tl.float32)
-    # of a label that is no class it stays, and the loss is not a number either
+    # it stays NaN where the label is no class, and so the loss is NaN, too
     class_z = tl.full((PIXELS,), float('nan'), dtype=tl.float32)
     for k in range(0, classes):
         z = interpolate(image + k * h * w, y, x, h, w, inside)
