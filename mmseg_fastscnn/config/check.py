@@ -130,12 +130,10 @@ def incomplete_splits(config: Config) -> list[Problem]:
         # allowed, for use from Python: a data set alone gives a model its classes
         if 0 < len(given) < 3 and not only_data:
             missing = [name for name in names if name not in given]
-            problems.append(
-                (
-                    (given[0],),
-                    f'is set and {" and ".join(missing)} '
-                    f'{"is" if len(missing) == 1 else "are"} not: set all of '
-                    f'{", ".join(names)}, or set all three to None',
-                )
+            text = (
+                f'is set and {" and ".join(missing)} '
+                f'{"is" if len(missing) == 1 else "are"} not: set all of '
+                f'{", ".join(names)}, or set all three to None'
             )
+            problems.append(((given[0],), text))
     return problems

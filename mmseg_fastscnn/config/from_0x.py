@@ -159,26 +159,11 @@ def translate_lr(config: dict, iterations: int, notes: list[str]) -> list[dict]:
     result, warmup_end = [], 0
     if config.pop('warmup', None):
         warmup_end = config.pop('warmup_iters')
-        factor = config.pop('warmup_ratio')
-        result.append(
-            dict(
-                type='LinearLR',
-                start_factor=factor,
-                begin=0,
-                end=warmup_end,
-                by_epoch=False,
-            )
-        )
-    result.append(
-        dict(
-            type='PolyLR',
-            power=config.pop('power', 1.0),
-            eta_min=config.pop('min_lr', 0.0),
-            begin=warmup_end,
-            end=iterations,
-            by_epoch=False,
-        )
-    )
+        linear = dict(type='LinearLR', start_factor=config.pop('warmup_ratio'))
+        result.append(dict(linear, begin=0, end=warmup_end, by_epoch=False))
+    power, least = config.pop('power', 1.0), config.pop('min_lr', 0.0)
+    poly = dict(type='PolyLR', power=power, eta_min=least)
+    result.append(dict(poly, begin=warmup_end, end=iterations, by_epoch=False))
     config.pop('by_epoch', None)
     notes += [f'lr_config.{key} = {value!r}' for key, value in config.items()]
     return result

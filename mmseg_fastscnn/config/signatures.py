@@ -49,18 +49,17 @@ def torchvision_dataset(settings: Mapping) -> Callable | None:
     return getattr(datasets, str(settings.get('name')), None)
 
 
+def named_by(key: str, default: str) -> Callable[[Mapping], Callable | None]:
+    """Return what finds the type that settings name under a key."""
+    return lambda settings: find_type(settings.get(key, default))
+
+
 # Classes whose `**kwargs` do not go to their base class, and who gets these, by the
 # settings.
 KWARGS_GO_TO: dict[str, Callable[[Mapping], Callable | None]] = {
-    'mmengine.EMAHook': lambda settings: find_type(
-        settings.get('ema_type', 'ExponentialMovingAverage')
-    ),
-    'mmcv.RandomResize': lambda settings: find_type(
-        settings.get('resize_type', 'Resize')
-    ),
-    'mmcv.RandomChoiceResize': lambda settings: find_type(
-        settings.get('resize_type', 'Resize')
-    ),
+    'mmengine.EMAHook': named_by('ema_type', 'ExponentialMovingAverage'),
+    'mmcv.RandomResize': named_by('resize_type', 'Resize'),
+    'mmcv.RandomChoiceResize': named_by('resize_type', 'Resize'),
     'mmseg_fastscnn.TorchvisionDataset': torchvision_dataset,
     'mmengine.ZeroRedundancyOptimizer': lambda settings: getattr(
         torch.optim, str(settings.get('optimizer_type')), None
