@@ -124,12 +124,13 @@ class Judge:
         print(f'| {name} | {miou:.3f} | {100 * equal:.2f} % | {took} |', flush=True)
 
 
+def without_depthwise(layers: list[str]) -> list[str]:
+    return [layer for layer in layers if not DEPTHWISE.search(layer)]
+
+
 def onnx_settings() -> list[Setting]:
     """Return the settings for onnxruntime; the first is the exporter's own."""
     from onnxruntime.quantization import QuantType
-
-    def without_depthwise(layers):
-        return [layer for layer in layers if not DEPTHWISE.search(layer)]
 
     def options(**values):
         return lambda quantiser: values
@@ -177,10 +178,7 @@ def openvino_settings() -> list[Setting]:
             options=lambda q: dict(preset=QuantizationPreset.PERFORMANCE),
         ),
         Setting('classifier in float', layers=lambda layers: layers[:-1]),
-        Setting(
-            'depthwise in float',
-            layers=lambda layers: [n for n in layers if not DEPTHWISE.search(n)],
-        ),
+        Setting('depthwise in float', layers=without_depthwise),
         Setting('1 image', 1),
     ]
 
