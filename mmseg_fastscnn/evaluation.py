@@ -45,15 +45,17 @@ class IoUMetric(BaseMetric):
         output_dir: Folder for predictions: one PNG per image, under its relative path
             and in the data set's raw ids.
         format_only: Write the predictions and measure nothing.
-        per_image: Keep the matrix of each image.
+        per_image: Keep the pixel counts of each image.
         kwargs: Arguments of mmengine's `BaseMetric`, such as `prefix`, which the
             names of all results then begin with.
 
     Attributes:
         per_class: {class name: {'IoU', 'Acc', ...}} of the last evaluation; nan where
             the class does not occur.
-        matrices: {relative path: (num_classes, num_classes) pixel counts, [label,
-            prediction]} of the last evaluation if `per_image`, else {}.
+        confusion: (num_classes, num_classes) int64 pixel counts, [label, prediction],
+            of the last evaluation.
+        image_counts: {relative path: (3, num_classes) uint32 correct, labelled and
+            predicted pixels} of the last evaluation if `per_image`, else {}.
     """
 
     default_prefix = ''
@@ -83,7 +85,7 @@ class IoUMetric(BaseMetric):
         self.per_image = per_image
         self.means: dict[str, float] = {}
         self.per_class: dict[str, dict[str, float]] = {}
-        self.matrices: dict[str, np.ndarray] = {}
+        self.image_counts: dict[str, np.ndarray] = {}
         self.num_images = 0
         self._reset()
 
@@ -117,7 +119,9 @@ class IoUMetric(BaseMetric):
         self.counts = counts if self.counts is None else self.counts + counts
         if self.per_image:
             classes = len(self.dataset_meta['classes'])
-            self.of_images[sample['rel_path']] = counts[:classes, :classes].clone()
+            matrix = counts[:classes, :classes]
+            parts = [matrix.diag(), matrix.sum(1), matrix.sum(0)]
+            self.of_images[sample['rel_path']] = torch.stack(parts)
 
     def evaluate(self, size: int) -> dict[str, float]:
         """Sum over all processes and return the means; {} where nothing is labelled.
@@ -135,16 +139,14 @@ class IoUMetric(BaseMetric):
         seen = torch.tensor([self.seen], device=counts.device)
         total = torch.cat([counts.flatten(), seen])
         all_reduce(total)
-        self.matrices = {}
-        if self.per_image:
-            self.matrices = gathered(self.of_images)
+        self.image_counts = gathered(self.of_images) if self.per_image else {}
         self._reset()
         self.num_images = int(total[-1])
         if self.num_images != size:
             refuse_number(self.num_images, size)
         counts = total[:-1].view(256, 256).cpu()
-        confusion = confusion_matrix(counts, len(self.dataset_meta['classes']))
-        self.means = self.compute_metrics(confusion)
+        self.confusion = confusion_matrix(counts, len(self.dataset_meta['classes']))
+        self.means = self.compute_metrics(self.confusion)
         # there are no means where nothing is labelled
         return dict(zip(self.keys, self.means.values(), strict=False))
 

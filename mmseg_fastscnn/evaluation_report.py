@@ -40,9 +40,14 @@ def refuse_number(found: int, size: int) -> NoReturn:
 
 
 def gathered(of_images: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
-    """Return the matrices of the images of all processes, by relative path."""
-    ours = {path: matrix.cpu().numpy() for path, matrix in of_images.items()}
-    return {path: m for part in all_gather_object(ours) for path, m in part.items()}
+    """Return the counts of the images of all processes, in the order of paths."""
+    ours = {
+        k: counts.cpu().numpy().astype(np.uint32) for k, counts in of_images.items()
+    }
+    found = {
+        k: counts for part in all_gather_object(ours) for k, counts in part.items()
+    }
+    return dict(sorted(found.items()))
 
 
 def refuse_other_ids(counted: Tensor, num_classes: int) -> NoReturn:

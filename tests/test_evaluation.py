@@ -141,15 +141,17 @@ def test_another_ignored_label():
     assert ours.evaluate(1)['aAcc'] == pytest.approx(200 / 3)
 
 
-def test_a_matrix_per_image():
+def test_counts_per_image():
     ours = metric(2, per_image=True)
     both = samples(PRED.repeat(2, 1, 1), torch.cat([LABEL, LABEL * 0]))
     for sample, name in zip(both, ['a/0.png', 'b/0.png'], strict=True):
         sample['rel_path'] = name
     ours.process({}, both)
     ours.evaluate(2)
-    assert ours.matrices['a/0.png'].tolist() == [[1, 1], [1, 2]]
-    assert ours.matrices['b/0.png'].tolist() == [[2, 4], [0, 0]]
+    # correct, labelled and predicted, of matrices [[1, 1], [1, 2]] and [[2, 4], [0, 0]]
+    assert ours.image_counts['a/0.png'].tolist() == [[1, 2], [2, 3], [2, 3]]
+    assert ours.image_counts['b/0.png'].tolist() == [[2, 0], [6, 0], [2, 4]]
+    assert ours.confusion.tolist() == [[3, 5], [1, 2]]
 
 
 def prediction(folder: Path, name: str = 'x/0.jpg') -> list[dict]:

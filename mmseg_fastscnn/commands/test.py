@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     import torch
     from mmengine.config import Config
 
-    from mmseg_fastscnn.engine.image_counts import ImageCountsHook
     from mmseg_fastscnn.engine.runner import SegRunner
+    from mmseg_fastscnn.evaluation import IoUMetric
 
 NEEDED = ('test_dataloader', 'test_cfg', 'test_evaluator')
 # Removed, so that testing does not need the training data.
@@ -75,7 +75,7 @@ def main(args: Namespace) -> None:
 
     from mmseg_fastscnn.apis import config_in
     from mmseg_fastscnn.config import load_config, require, use_tta
-    from mmseg_fastscnn.engine.image_counts import ImageCountsHook
+    from mmseg_fastscnn.engine.image_counts import metric_of
     from mmseg_fastscnn.engine.predictions import PredictionHook
     from mmseg_fastscnn.engine.runner import SegRunner
     from mmseg_fastscnn.machine import low_precision, warn_of_slow_bfloat16
@@ -104,13 +104,12 @@ def main(args: Namespace) -> None:
     runner.weights = args.weights
     if args.amp:
         warn_of_slow_bfloat16(dtype)
-    images = ImageCountsHook()
-    runner.register_hook(images)
+    metric = metric_of(runner.test_evaluator)
     if args.out or args.show_dir:
         runner.register_hook(PredictionHook(args.out, args.show_dir))
     means = runner.test()
     if means and is_main_process():
-        write_metrics(path, runner, means, images, args)
+        write_metrics(path, runner, means, metric, args)
     for folder in (args.out, args.show_dir):
         if folder and is_main_process():
             print(f'Written: {folder}')
@@ -171,9 +170,18 @@ def name_of(dtype: torch.dtype) -> str:
 
 
 def write_metrics(
-    path: Path, runner: SegRunner, means: dict, images: ImageCountsHook, args: Namespace
+    path: Path,
+    runner: SegRunner,
+    means: dict,
+    metric: IoUMetric | None,
+    args: Namespace,
 ) -> None:
-    """Write the scores, and how they were measured, as JSON and as a page."""
+    """Write the scores, and how they were measured, as JSON and as a page.
+
+    Args:
+        metric: The one that counted the pixels of each image, if there is one.
+    """
+    from mmseg_fastscnn.engine.image_counts import image_scores
     from mmseg_fastscnn.report.scores_page import write_scores_page
     from mmseg_fastscnn.writing import write_file
 
@@ -188,13 +196,13 @@ def write_metrics(
         weights=args.weights,
         config=args.config,
         checkpoint=args.checkpoint,
-        per_image=images.scores,
+        per_image=image_scores(metric.image_counts) if metric else {},
     )
-    if images.matrix is not None:
-        report['confusion_matrix'] = images.matrix.tolist()
+    if metric is not None:
+        report['confusion_matrix'] = metric.confusion.tolist()
     write_file(path, (json.dumps(report, indent=2) + '\n').encode())
     print(f'Written: {path}')
-    if images.matrix is not None:
+    if metric is not None:
         page = path.with_suffix('.html')
         write_scores_page(
             page, report, runner.test_dataloader.dataset.metainfo['classes']

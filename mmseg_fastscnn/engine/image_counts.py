@@ -1,93 +1,22 @@
-"""Per image and class: correct, labelled and predicted pixels, taken from `IoUMetric`.
+"""Scores of single images, from their correct, labelled and predicted pixels."""
 
-An image's whole confusion matrix would be C times as large, so only the matrix over all
-images is kept.
-"""
-
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
-from mmengine.dist import all_gather_object
 from mmengine.evaluator import Evaluator
-from mmengine.hooks import Hook
-from torch import Tensor
 
 from mmseg_fastscnn.evaluation import IoUMetric
 
-HIT, LABELLED, PREDICTED = range(3)  # rows of the counts of an image
-Counts = dict[str, np.ndarray]
+HIT, LABELLED = range(2)  # rows of the counts of an image
 
 
 def metric_of(evaluator: Evaluator) -> IoUMetric | None:
-    """Return the metric that counts pixels, if there is one that does."""
+    """Return the metric that counts pixels, if there is one; it counts each image."""
     for metric in evaluator.metrics:
         if isinstance(metric, IoUMetric) and not metric.format_only:
+            metric.per_image = True
             return metric
     return None
-
-
-class ImageCounts:
-    """Collects the pixel counts of the images that a metric has processed.
-
-    Args:
-        metric: The metric; from here on it keeps matrices of images.
-
-    Attributes:
-        matrix: (C, C) pixel counts, [label, prediction], of all images so far.
-        of_images: {relative path: (3, C) counts} with the rows `HIT`, `LABELLED` and
-            `PREDICTED`.
-    """
-
-    def __init__(self, metric: IoUMetric):
-        self.metric = metric
-        metric.per_image = True
-        classes = len(metric.dataset_meta['classes'])
-        self.matrix = np.zeros((classes, classes), np.int64)
-        self.of_images: Counts = {}
-
-    def take(self) -> dict[str, Tensor]:
-        """Take the matrices of the latest images from the metric, on their device."""
-        taken = dict(self.metric.of_images)
-        self.metric.of_images.clear()
-        return taken
-
-    def add(self, path: str, matrix: Tensor) -> np.ndarray:
-        """Count an image; this waits for the device. Return its (3, C) counts."""
-        pixels = matrix.cpu().numpy()
-        self.matrix += pixels
-        counts = np.stack([np.diag(pixels), pixels.sum(1), pixels.sum(0)])
-        self.of_images[path] = counts.astype(np.uint32)
-        return self.of_images[path]
-
-
-class ImageCountsHook(Hook):
-    """Score each image of a test.
-
-    Attributes:
-        scores: What `image_scores` returns, in the order of paths.
-        matrix: (C, C) pixel counts, [label, prediction], of all images; None where
-            nothing is measured.
-    """
-
-    def __init__(self):
-        self.scores: dict[str, dict[str, float]] = {}
-        self.matrix: np.ndarray | None = None
-        self.counts: ImageCounts | None = None
-
-    def before_test_epoch(self, runner) -> None:
-        metric = metric_of(runner.test_evaluator)
-        self.counts = ImageCounts(metric) if metric is not None else None
-
-    def after_test_iter(
-        self, runner, batch_idx: int, data_batch=None, outputs=None
-    ) -> None:
-        for path, matrix in self.counts.take().items() if self.counts else ():
-            self.counts.add(path, matrix)
-
-    def after_test_epoch(self, runner, metrics: dict | None = None) -> None:
-        if self.counts is not None:
-            self.scores = image_scores(joined(all_gather_object(self.counts.of_images)))
-            self.matrix = sum(all_gather_object(self.counts.matrix))
 
 
 def class_iou(counts: np.ndarray) -> np.ndarray:
@@ -142,14 +71,3 @@ def image_scores(of_images: Mapping[str, np.ndarray]) -> dict[str, dict[str, flo
         for path, counts in of_images.items()
         if counts[LABELLED].any()
     }
-
-
-def joined(parts: Iterable[Counts]) -> Counts:
-    """Return the counts of all processes, in the order of paths."""
-    return dict(sorted((path, c) for part in parts for path, c in part.items()))
-
-
-def stacked(of_images: Counts, num_classes: int) -> tuple[Sequence[str], np.ndarray]:
-    """Return the paths, and the counts as (N, 3, C)."""
-    none = np.zeros((0, 3, num_classes), np.uint32)
-    return list(of_images), np.stack(list(of_images.values())) if of_images else none

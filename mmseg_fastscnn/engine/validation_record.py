@@ -16,14 +16,7 @@ from torch import Tensor
 
 from mmseg_fastscnn.engine.boundaries import boundary_counts
 from mmseg_fastscnn.engine.calibration import calibration
-from mmseg_fastscnn.engine.image_counts import (
-    ImageCounts,
-    class_iou,
-    image_iou,
-    joined,
-    metric_of,
-    stacked,
-)
+from mmseg_fastscnn.engine.image_counts import class_iou, image_iou, metric_of
 from mmseg_fastscnn.engine.record import Arrays, add_validation, begin_record
 from mmseg_fastscnn.engine.run_facts import memory_facts, start_facts
 from mmseg_fastscnn.engine.small_pictures import (
@@ -41,6 +34,7 @@ from mmseg_fastscnn.engine.validation_loss import (
     losses_of,
     some_pixels,
 )
+from mmseg_fastscnn.evaluation import IoUMetric
 from mmseg_fastscnn.evaluation_report import without_nan
 from mmseg_fastscnn.models.decode_heads import FCNHead
 from mmseg_fastscnn.models.prediction import BaseSegmentor
@@ -54,8 +48,6 @@ PIXELS = 12_000  # over all images, for the calibration
 class Found(NamedTuple):
     """What one process found in a validation."""
 
-    counts: dict[str, np.ndarray]
-    matrix: np.ndarray
     outlines: np.ndarray
     losses: dict[str, float]  # sums over images
     images: int  # with labels
@@ -76,7 +68,7 @@ class ValidationRecordHook(Hook):
 
     def __init__(self):
         self.pictures = Pictures()
-        self.counts: ImageCounts | None = None
+        self.metric: IoUMetric | None = None
 
     def before_train(self, runner) -> None:
         if is_main_process():
@@ -87,7 +79,7 @@ class ValidationRecordHook(Hook):
         if not runner.trains or metric is None:
             return
         self.began = time.time()
-        self.counts = ImageCounts(metric)
+        self.metric = metric
         self.logits = None
         self.head = getattr(runner.model, 'decode_head', None)
         if isinstance(runner.model, BaseSegmentor) and isinstance(self.head, FCNHead):
@@ -95,7 +87,7 @@ class ValidationRecordHook(Hook):
         loader = runner.val_dataloader
         self.per_image = -(-PIXELS // len(loader.dataset))
         self.fixed = {len(loader) * k // SHOWN for k in range(SHOWN)}
-        self.outlines = np.zeros((3, len(self.counts.matrix)), np.int64)
+        self.outlines = np.zeros((3, len(metric.dataset_meta['classes'])), np.int64)
         self.losses: list[dict[str, Tensor]] = []
         self.pixels: list[AtLogits] = []
         self.waiting: list[tuple] = []
@@ -103,7 +95,7 @@ class ValidationRecordHook(Hook):
         self.shown: list[Result] = []
 
     def before_val_iter(self, runner, batch_idx: int, data_batch=None) -> None:
-        if self.counts is not None and self.logits is not None:
+        if self.metric is not None and self.logits is not None:
             self.logits.kept.clear()
 
     def after_val_iter(
@@ -113,21 +105,22 @@ class ValidationRecordHook(Hook):
         data_batch: dict | None = None,
         outputs: Sequence[SegDataSample] = (),
     ) -> None:
-        if self.counts is None:
+        if self.metric is None:
             return
         for image in self.logits.take(outputs) if self.logits else ():
             self.losses.append(losses_of(self.head, image))
             self.pixels.append(some_pixels(image, self.head, self.per_image))
-        matrices, is_fixed = self.counts.take(), batch_idx in self.fixed
+        is_fixed = batch_idx in self.fixed
         for sample in outputs:
-            if sample.get('rel_path') in matrices:
+            counts = self.metric.of_images.get(sample.get('rel_path'))
+            if counts is not None:
                 step = smaller(sample.pred_sem_seg.data.shape[1:])
                 maps = (
                     part.data[0, ::step, ::step].clone()
                     for part in (sample.gt_sem_seg, sample.pred_sem_seg)
                 )
                 about = (sample.rel_path, sample.get('img_path'))
-                self.waiting.append((about, matrices[sample.rel_path], *maps, is_fixed))
+                self.waiting.append((about, counts, *maps, is_fixed))
                 is_fixed = False  # one per batch
         if len(self.waiting) >= TOGETHER:
             self._read()
@@ -135,26 +128,25 @@ class ValidationRecordHook(Hook):
     def _read(self) -> None:
         """Read the results that are waiting on the device."""
         results = []
-        for (name, file), matrix, *maps, is_fixed in self.waiting:
-            counts = self.counts.add(name, matrix)
-            label, pred = (part.cpu().numpy() for part in maps)
-            self.outlines += boundary_counts(label, pred, len(matrix))
+        for (name, file), *tensors, is_fixed in self.waiting:
+            counts, label, pred = (part.cpu().numpy() for part in tensors)
+            self.outlines += boundary_counts(label, pred, counts.shape[1])
             results.append(Result(name, file, image_iou(counts), label, pred))
             self.shown += results[-1:] if is_fixed else []
         self.worst = worst_of([*self.worst, *results])
         self.waiting.clear()
 
     def after_val_epoch(self, runner, metrics: dict | None = None) -> None:
-        if self.counts is None:
+        if self.metric is None:
             return
         self._read()
         parts = all_gather_object(self._found())
         if is_main_process():
             line = self._line(runner, parts, metrics or {})
             runner.visualizer.add_scalars(scalars_of(line), step=runner.iter)
-            counts, pictures = self._counts(parts), self._pictures(runner, parts)
-            self._write(runner, add_validation, line, counts, pictures)
-        self.counts = None
+            pictures = self._pictures(runner, parts)
+            self._write(runner, add_validation, line, self._counts(), pictures)
+        self.metric = None
 
     def _found(self) -> Found:
         sums = {
@@ -163,8 +155,6 @@ class ValidationRecordHook(Hook):
         }
         columns = [torch.cat(part).cpu() for part in zip(*self.pixels, strict=True)]
         return Found(
-            self.counts.of_images,
-            self.counts.matrix,
             self.outlines,
             sums,
             len(self.losses),
@@ -175,7 +165,7 @@ class ValidationRecordHook(Hook):
 
     def _line(self, runner, parts: list[Found], metrics: dict) -> dict:
         """Return what is recorded of this validation besides arrays."""
-        metric = self.counts.metric
+        metric = self.metric
         outlines = class_iou(sum(part.outlines for part in parts))
         images = sum(part.images for part in parts)
         losses = {
@@ -198,10 +188,14 @@ class ValidationRecordHook(Hook):
             memory=memory_facts(),
         )
 
-    def _counts(self, parts: list[Found]) -> Arrays:
-        matrix = sum(part.matrix for part in parts)
-        paths, counts = stacked(joined(part.counts for part in parts), len(matrix))
-        return dict(matrix=matrix, paths=np.array(paths, np.str_), counts=counts)
+    def _counts(self) -> Arrays:
+        matrix, of_images = self.metric.confusion.numpy(), self.metric.image_counts
+        counts = np.array(list(of_images.values()), np.uint32)
+        return dict(
+            matrix=matrix,
+            paths=np.array(list(of_images), np.str_),
+            counts=counts.reshape(-1, 3, len(matrix)),  # also where there are none
+        )
 
     def _pictures(self, runner, parts: list[Found]) -> Arrays:
         worst = worst_of(result for part in parts for result in part.worst)
