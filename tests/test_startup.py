@@ -60,6 +60,23 @@ def start(streets, work_dir, options: dict) -> str:
         ),
         ({'train_dataloader.batch_size': 1}, 'The batch has one image'),
         (
+            {
+                'train_dataloader.sampler': IN_ORDER,
+                'train_dataloader.batch_size': 8,
+                'train_dataloader.drop_last': True,
+            },
+            'no batch: there are 6 images for each process, the batch has 8',
+        ),
+        (
+            {
+                'train_cfg': EPOCHS,
+                'train_dataloader.sampler': IN_ORDER,
+                'train_dataloader.batch_size': 8,
+                'train_dataloader.drop_last': True,
+            },
+            'no batch: there are 6 images for each process, the batch has 8',
+        ),
+        (
             {'model.auxiliary_head.0.num_classes': 3},
             r'model\.auxiliary_head\.0 has num_classes=3, the training data 19 classes',
         ),

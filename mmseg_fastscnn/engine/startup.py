@@ -29,13 +29,13 @@ from mmseg_fastscnn.engine.startup_data import (
     soft_labels_fit,
     validation_sizes,
 )
+from mmseg_fastscnn.engine.time_limit import NEVER, schedulers_of
 from mmseg_fastscnn.models.segmentor import unwrapped
 from mmseg_fastscnn.registry import HOOKS
 
 ENDLESS = (InfiniteSampler, InfiniteSamplerOfMMEngine)
 SECONDS = 3  # time limit for looking at the training images and labels
 SECONDS_FOR_SPLITS = 1  # for comparing validation files with training files
-NEVER = 10**9  # `end` of mmengine's schedulers where the config gives none
 
 
 @HOOKS.register_module()
@@ -77,12 +77,15 @@ def report(runner, findings: Iterable[Finding]) -> None:
 
 def training_findings(runner) -> Iterator[Finding]:
     """Compare loop, data, network, schedule and metric, without opening a file."""
-    model = unwrapped(runner.model)
+    model, loader = unwrapped(runner.model), runner.train_dataloader
+    if len(loader) == 0:  # nothing else can be said of such a run
+        yield no_batch(loader)
+        return
     yield from loop_and_sampler(runner)
     yield from scheduler_units(runner)
-    yield from last_batch(model, runner.train_dataloader)
-    yield from classes_fit(model, runner.train_dataloader, 'training')
-    yield from crop_sizes(model, runner.train_dataloader)
+    yield from last_batch(model, loader)
+    yield from classes_fit(model, loader, 'training')
+    yield from crop_sizes(model, loader)
     yield from soft_labels_fit(runner)
     yield from unmatched_patterns(runner)
     yield from ignored_ids(runner)
@@ -110,6 +113,17 @@ def findings_in_files(runner) -> Iterator[Finding]:
         yield from validation_sizes(runner.val_dataloader)
 
 
+def no_batch(loader: DataLoader) -> Finding:
+    """Say why a loader gives no batch, for which training would wait for ever."""
+    return Finding(
+        True,
+        f'Training has no batch: there are {len(loader.sampler)} images for each '
+        f'process, the batch has {loader.batch_size}, and a smaller one is left out '
+        f'(train_dataloader.drop_last=True). Lower train_dataloader.batch_size, or use '
+        f"sampler=dict(type='InfiniteSampler', shuffle=True).",
+    )
+
+
 def loop_and_sampler(runner) -> Iterator[Finding]:
     """Find a loop of epochs over a sampler that never ends."""
     if counts_epochs(runner) and isinstance(runner.train_dataloader.sampler, ENDLESS):
@@ -124,11 +138,8 @@ def loop_and_sampler(runner) -> Iterator[Finding]:
 
 def scheduler_units(runner) -> Iterator[Finding]:
     """Find schedulers that count in another unit than the run, or end elsewhere."""
-    schedulers = runner.param_schedulers or ()
-    if isinstance(schedulers, dict):  # one list per optimizer
-        schedulers = [s for several in schedulers.values() for s in several]
     ends = {}
-    for scheduler in schedulers:
+    for scheduler in schedulers_of(runner):
         unit = 'epochs' if scheduler.by_epoch else 'iterations'
         if scheduler.by_epoch and not counts_epochs(runner):
             yield Finding(
