@@ -35,7 +35,7 @@ OPTIM_WRAPPERS = _child(parent.OPTIM_WRAPPERS, 'engine.amp')
 LOOPS = _child(parent.LOOPS, 'engine.loops')
 RUNNERS = _child(parent.RUNNERS, 'engine.runner')
 VISBACKENDS = _child(parent.VISBACKENDS, 'engine.log_files', 'engine.log_backends')
-VISUALIZERS = _child(parent.VISUALIZERS, 'engine.visualizer')
+VISUALIZERS = _child(parent.VISUALIZERS, 'engine.predictions')
 WEIGHT_INITIALIZERS = _child(parent.WEIGHT_INITIALIZERS, 'checkpoint.load')
 
 # Nothing is added to the last eight, but mmengine warns if a scope lacks a kind.

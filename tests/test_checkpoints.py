@@ -218,6 +218,19 @@ def test_between_epochs_files_are_named_by_iterations(tmp_path):
     assert run.message_hub.get_info('keep_ckpt_ids') == ['iter_4.pth', 1]
 
 
+@pytest.mark.parametrize(
+    'save_best, score, better',
+    [('auto', 'mIoU', True), ('mFscore', 'mFscore', True), ('loss', 'loss', False)],
+)
+def test_which_score_is_better(save_best, score, better, tmp_path):
+    """Of 1 and then 2, the second is kept where a higher score is better."""
+    run = Training(tmp_path, hook(save_best=save_best))
+    for run.iter in (1, 2):
+        run.hook.after_val_epoch(run, {score: run.iter, 'aAcc': 0.0})
+    names = [f'best_{score}_iter_1.pth', f'best_{score}_iter_2.pth']
+    assert run.saves == names[: 1 + better]
+
+
 def test_rules_are_checked():
     for rule in ('higher', ['greater', 'less']):
         with pytest.raises(ValueError, match="must be 'greater' or 'less', or a list"):

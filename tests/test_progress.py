@@ -48,7 +48,7 @@ def test_a_terminal_has_a_bar_below_the_lines():
     terminal = Terminal(screen)
     terminal.say('loading the first batch')
     terminal.bar.refresh()
-    terminal.show('Iter(train) [3/8]  loss: 1.5', 3, 8)
+    terminal.show('Iter(train) [3/8]  loss: 1.5', completed=3, total=8)
     terminal.write('12:00:00 [a line] of the log\n')
     terminal.close()
     text = screen.getvalue()
@@ -59,7 +59,7 @@ def test_a_terminal_has_a_bar_below_the_lines():
     plain = io.StringIO()
     terminal = Terminal(plain)
     terminal.say('loading the first batch')
-    terminal.show('Iter(train) [3/8]  loss: 1.5', 3, 8)
+    terminal.show('Iter(train) [3/8]  loss: 1.5', completed=3, total=8)
     assert plain.getvalue() == (
         'Working: loading the first batch\nIter(train) [3/8]  loss: 1.5\n'
     )

@@ -9,9 +9,8 @@ from mmengine.logging import MessageHub
 from torch.utils.data import DataLoader, Dataset
 
 from mmseg_fastscnn.engine import hooks
-from mmseg_fastscnn.engine.checkpoints import CheckpointHook
+from mmseg_fastscnn.engine.log_files import MMENGINE, is_shown
 from mmseg_fastscnn.engine.starting_point import averages_weights
-from mmseg_fastscnn.engine.terminal import MMENGINE, is_shown
 from mmseg_fastscnn.machine import find_device, set_aside_broken_torchvision
 
 
@@ -113,30 +112,6 @@ def test_what_happens_between_epochs_is_no_waiting(monkeypatch, caplog):
 )
 def test_hooks_that_average_weights_are_known(hook, averages):
     assert averages_weights(hook) == averages
-
-
-@pytest.mark.parametrize(
-    'save_best, score, better',
-    [('auto', 'mIoU', True), ('mFscore', 'mFscore', True), ('loss', 'loss', False)],
-)
-def test_which_score_is_better(save_best, score, better, tmp_path):
-    """Of 1 and then 2, the second is kept where a higher score is better."""
-    hub = MessageHub(f'best {save_best}')
-    saved, model = [], torch.nn.Linear(1, 1)
-    runner = SimpleNamespace(
-        **dict(iter=0, epoch=0, work_dir=str(tmp_path), message_hub=hub),
-        **dict(resumes=False, cfg={}, logger=logging.getLogger('run'), hooks=[]),
-        **dict(max_iters=2, model=model),
-        optim_wrapper=SimpleNamespace(optimizer=torch.optim.SGD(model.parameters())),
-        save_checkpoint=lambda folder, name, **kwargs: saved.append(name),
-        gather_rank_states=lambda: None,
-    )
-    hook = CheckpointHook(by_epoch=False, save_best=save_best)
-    hook.before_train(runner)
-    for runner.iter in (1, 2):
-        hook.after_val_epoch(runner, {score: runner.iter, 'aAcc': 0.0})
-    names = [f'best_{score}_iter_1.pth', f'best_{score}_iter_2.pth']
-    assert saved == names[: 1 + better]
 
 
 def test_the_terminal_shows_a_users_lines():

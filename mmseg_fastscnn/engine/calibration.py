@@ -52,9 +52,7 @@ def calibration(logits: Tensor, label: Tensor, sigmoid: bool) -> dict:
         ece=expected_error(bins),
         temperature=temperature,
         mended_ece=expected_error(mended),
-        bins=dict(
-            pixels=bins.pixels, confidence=bins.confidence, accuracy=bins.accuracy
-        ),
+        bins=bins._asdict(),
     )
 
 

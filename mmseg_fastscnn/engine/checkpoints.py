@@ -46,6 +46,12 @@ def checkpoint_folder(work_dir: str, out_dir: str | None) -> Path:
     return Path(out_dir, work_dir.absolute().name)
 
 
+def checkpoint_hook(runner) -> 'CheckpointHook | None':
+    """Return the hook that writes a run's checkpoints, if it has one."""
+    hooks = (hook for hook in runner.hooks if isinstance(hook, CheckpointHook))
+    return next(hooks, None)
+
+
 @HOOKS.register_module()
 class CheckpointHook(Hook):
     """Write checkpoints during training; options and names are mmengine's.
@@ -137,9 +143,7 @@ class CheckpointHook(Hook):
         there = sum((folder / self.name(key)).exists() for key in self.kept)
         return count + len(self.best.names) - there
 
-    def after_train_iter(
-        self, runner, batch_idx: int, data_batch=None, outputs=None
-    ) -> None:
+    def after_train_iter(self, runner, batch_idx: int, **kwargs) -> None:
         due = self.every_n_train_iters(runner, self.interval, self.save_begin)
         last = self.save_last and self.is_last_train_iter(runner)
         if not self.by_epoch and (due or last):

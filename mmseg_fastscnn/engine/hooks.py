@@ -96,9 +96,7 @@ class DataWaitHook(Hook):
         if self.ended is not None:
             self.waited.append(time.perf_counter() - self.ended)
 
-    def after_train_iter(
-        self, runner, batch_idx: int, data_batch=None, outputs=None
-    ) -> None:
+    def after_train_iter(self, runner, batch_idx: int, **kwargs) -> None:
         now = time.perf_counter()
         if self.ended is not None:
             self.spent.append(now - self.ended)

@@ -18,7 +18,7 @@ from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
 from torch import distributed
 
-from mmseg_fastscnn.engine.checkpoints import POINTER, CheckpointHook
+from mmseg_fastscnn.engine.checkpoints import POINTER, checkpoint_hook
 from mmseg_fastscnn.stopping import StopSignals
 
 NAMES = ('SIGTERM', 'SIGINT', 'SIGHUP', 'SIGUSR1')
@@ -48,20 +48,17 @@ class InterruptionHook(Hook):
         self.save_every = save_every
 
     def before_train(self, runner) -> None:
-        hooks = [hook for hook in runner.hooks if isinstance(hook, CheckpointHook)]
-        if not hooks and self.save_every:
+        self.checkpoints = checkpoint_hook(runner)
+        if self.checkpoints is None and self.save_every:
             raise ValueError(
                 'The config has no CheckpointHook (default_hooks.checkpoint), which '
                 '--save-every needs.'
             )
-        self.checkpoints = hooks[0] if hooks else None
         several = get_world_size() > 1
         self.group = distributed.new_group(backend='gloo') if several else None
         self.asked: tuple[torch.Tensor, distributed.Work] | None = None
 
-    def after_train_iter(
-        self, runner, batch_idx: int, data_batch=None, outputs=None
-    ) -> None:
+    def after_train_iter(self, runner, batch_idx: int, **kwargs) -> None:
         number, is_time = self._known() if self.group is None else self._answer()
         if (number or is_time) and self.checkpoints:
             self.checkpoints.save(runner)

@@ -1,18 +1,38 @@
-"""The files of a run's log: one per run, and training goes on if they fail.
+"""A run's log: a file per run, without which training goes on, and the terminal.
 
 Logs that cannot be written, as on a full disk, lose lines. What could not be written of
-the text log is kept in memory until the disk takes it.
+the text log is kept in memory until the disk takes it. The file has every line, the
+terminal all but some lines of mmengine, which are named here.
 """
 
 import logging
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
+import mmengine
 from mmengine.logging import MMLogger
 from mmengine.visualization import LocalVisBackend as LocalVisBackendOfMMEngine
 
 from mmseg_fastscnn.registry import VISBACKENDS
+
+MMENGINE = Path(mmengine.__file__).parent
+LOGGER_HOOK = 'hooks/logger_hook.py'
+# Functions of mmengine whose lines are of no use to a user, or repeat what the header
+# of the run says.
+NOT_SHOWN = {
+    ('runner/runner.py', '__init__'),  # the order of all hooks
+    ('runner/runner.py', '_log_env'),  # versions, and the whole config
+    ('runner/runner.py', 'wrap_model'),  # SyncBN becomes BN in a single process
+    ('runner/runner.py', 'resume'),  # the header says at which iteration it goes on
+    ('model/base_module.py', '_dump_init_info'),  # how each weight was initialised
+}
+# Who called mmengine's `print_log` cannot be seen, so its lines are told by their text.
+NOT_PRINTED = (
+    '"FileClient" will be deprecated',  # mmengine's own call of its own class
+    '"HardDiskBackend" is the alias',
+)
 
 started: set[int] = set()  # seconds in which runs of this process began
 
@@ -74,3 +94,16 @@ class LocalVisBackend(LocalVisBackendOfMMEngine):
             write(*args, **kwargs)
         except OSError as error:
             self.say(str(error.filename or 'scalars.json'), error)
+
+
+def is_shown(record: logging.LogRecord) -> bool:
+    """Return whether a record of the log belongs on the terminal."""
+    path = Path(record.pathname)
+    if MMENGINE not in path.parents:
+        return True
+    module, message = path.relative_to(MMENGINE).as_posix(), record.getMessage()
+    if module == LOGGER_HOOK:
+        return False  # `ProgressHook` shows what matters of these lines
+    if record.funcName == 'print_log' and message.startswith(NOT_PRINTED):
+        return False
+    return (module, record.funcName) not in NOT_SHOWN

@@ -74,19 +74,20 @@ class Terminal:
 
     def say(self, state: str) -> None:
         """Say what is going on: in the bar, or else as a line."""
+        self.show(f'Working: {state}' if self.bar is None else state)
+
+    def show(self, line: str, **place: int) -> None:
+        """Show the state: in the bar, or else as a line.
+
+        Args:
+            line: The state.
+            place: Where the bar is, `completed` and `total`, if that has changed.
+        """
         if self.bar is None:
-            self.write(f'Working: {state}\n')
+            self.write(f'{line}\n')
             self.flush()
         else:
-            self.bar.update(self.task, description=state)
-
-    def show(self, line: str, done: int, total: int) -> None:
-        """Show the state: in the bar, or else as a line."""
-        if self.bar is None:
-            self.stream.write(line + '\n')
-            self.stream.flush()
-        else:
-            self.bar.update(self.task, description=line, completed=done, total=total)
+            self.bar.update(self.task, description=line, **place)
 
     def close(self) -> None:
         if self.bar is not None:
@@ -136,9 +137,7 @@ class ProgressHook(Hook):
         self.intervals = log_intervals(runner)
         self._begin('loading the first batch')
 
-    def after_train_iter(
-        self, runner, batch_idx: int, data_batch=None, outputs=None
-    ) -> None:
+    def after_train_iter(self, runner, batch_idx: int, **kwargs) -> None:
         self.state = f'training, iteration {runner.iter + 1} of {runner.max_iters}'
         due = any(self.every_n_inner_iters(batch_idx, n) for n in self.intervals)
         if self.has_bar or (self.terminal is not None and due):
@@ -146,7 +145,7 @@ class ProgressHook(Hook):
             self._show(line, runner.iter + 1, runner.max_iters)
 
     def _show(self, line: str, done: int, total: int) -> None:
-        self.terminal.show(line, done, total)
+        self.terminal.show(line, completed=done, total=total)
         self.heartbeat.said = time.monotonic()
 
     def before_val_epoch(self, runner) -> None:

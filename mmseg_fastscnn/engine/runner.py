@@ -32,7 +32,11 @@ from mmseg_fastscnn.engine.header import RunHeaderHook
 from mmseg_fastscnn.engine.hooks import DataWaitHook, PlainCheckpointHook
 from mmseg_fastscnn.engine.inference_form import InferenceFormHook
 from mmseg_fastscnn.engine.log_backends import complete_backends
-from mmseg_fastscnn.engine.log_files import wait_for_another_second, write_lines_or_warn
+from mmseg_fastscnn.engine.log_files import (
+    is_shown,
+    wait_for_another_second,
+    write_lines_or_warn,
+)
 from mmseg_fastscnn.engine.next_steps import NextStepsHook
 from mmseg_fastscnn.engine.predictions import ResultCheckHook
 from mmseg_fastscnn.engine.processes import (
@@ -52,7 +56,6 @@ from mmseg_fastscnn.engine.starting_point import (
     starting_point,
 )
 from mmseg_fastscnn.engine.startup import StartupCheckHook
-from mmseg_fastscnn.engine.terminal import is_shown
 from mmseg_fastscnn.engine.validation_record import ValidationRecordHook
 from mmseg_fastscnn.engine.work_dir import last_checkpoint
 from mmseg_fastscnn.machine import set_aside_broken_torchvision

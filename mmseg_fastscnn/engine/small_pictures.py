@@ -41,33 +41,17 @@ def worst_of(results: Iterable[Result]) -> list[Result]:
     return sorted(labelled, key=lambda result: (result.iou, result.name))[:WORST]
 
 
-class Pictures:
-    """Reads images once and keeps them small, as JPEG files in memory."""
+def small_jpeg(file: str | None, size: tuple[int, int]) -> bytes:
+    """Return an image, made as small as (w, h), as a JPEG file.
 
-    def __init__(self):
-        self.files: dict[str, bytes] = {}
-
-    def of(self, result: Result) -> bytes:
-        """Return the JPEG file of an image at the size of its label.
-
-        Raises:
-            OSError, ValueError: The image cannot be read.
-        """
-        if result.file is None:
-            raise ValueError(f'the data set names no file of {result.name}')
-        if result.file not in self.files:
-            size = result.label.shape[::-1]
-            image = cv2.resize(
-                read_picture(result.file), size, interpolation=cv2.INTER_AREA
-            )
-            jpeg = cv2.imencode('.jpg', image, [cv2.IMWRITE_JPEG_QUALITY, 85])[1]
-            self.files[result.file] = jpeg.tobytes()
-        return self.files[result.file]
-
-    def keep_only(self, results: Iterable[Result]) -> None:
-        """Forget the other images."""
-        files = {result.file for result in results}
-        self.files = {k: v for k, v in self.files.items() if k in files}
+    Raises:
+        OSError, ValueError: The image cannot be read.
+    """
+    if file is None:
+        raise ValueError('the data set names no file of it')
+    image = cv2.resize(read_picture(file), size, interpolation=cv2.INTER_AREA)
+    jpeg = cv2.imencode('.jpg', image, [cv2.IMWRITE_JPEG_QUALITY, 85])[1]
+    return jpeg.tobytes()
 
 
 def as_arrays(kind: str, results: list[Result], images: list[bytes]) -> dict:

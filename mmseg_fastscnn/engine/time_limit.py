@@ -7,7 +7,6 @@ the end of the run: mmengine's schedulers compute each value from the one before
 steps that are left, so it goes on without a jump.
 """
 
-import math
 import os
 import sys
 import time
@@ -20,7 +19,7 @@ import torch
 from mmengine.dist import broadcast_object_list
 from mmengine.hooks import Hook
 
-from mmseg_fastscnn.engine.checkpoints import CheckpointHook
+from mmseg_fastscnn.engine.checkpoints import CheckpointHook, checkpoint_hook
 from mmseg_fastscnn.engine.loops import IterBasedTrainLoop
 from mmseg_fastscnn.registry import HOOKS
 
@@ -116,9 +115,7 @@ class TimeLimitHook(Hook):
             self.next, self.end = self.first + 1, max(self.end, self.first + 1)
         self.set_plan(runner)
 
-    def after_train_iter(
-        self, runner, batch_idx: int, data_batch=None, outputs=None
-    ) -> None:
+    def after_train_iter(self, runner, batch_idx: int, **kwargs) -> None:
         now, done = time.monotonic(), runner.iter + 1
         if self.ended is not None and done > self.first - FIRST + SKIPPED:
             self.steps.append(now - self.ended)
@@ -225,12 +222,12 @@ def checked_parts(runner) -> CheckpointHook:
                 f'--minutes cannot fit {type(scheduler).__name__} in param_scheduler. '
                 f'Use PolyLR, CosineAnnealingLR or LinearLR, with by_epoch=False.'
             )
-    hooks = [hook for hook in runner.hooks if isinstance(hook, CheckpointHook)]
-    if not hooks:
+    hook = checkpoint_hook(runner)
+    if hook is None:
         raise ValueError(
             '--minutes needs default_hooks.checkpoint, which the config does not have.'
         )
-    return hooks[0]
+    return hook
 
 
 def schedulers_of(runner) -> Iterator:
@@ -268,4 +265,4 @@ def validation_seconds(runner) -> float:
             taken = time.monotonic()
     model.train()
     # the first one waits for the workers to start
-    return times[0] + median(times[1:] or times) * math.ceil(len(loader) - 1)
+    return times[0] + median(times[1:] or times) * (len(loader) - 1)

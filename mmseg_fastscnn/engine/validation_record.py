@@ -6,6 +6,7 @@ scores, nor random numbers, nor the model that is trained.
 
 import time
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -21,9 +22,10 @@ from mmseg_fastscnn.engine.record import Arrays, add_validation, begin_record
 from mmseg_fastscnn.engine.run_facts import memory_facts, start_facts
 from mmseg_fastscnn.engine.small_pictures import (
     SHOWN,
-    Pictures,
+    WORST,
     Result,
     as_arrays,
+    small_jpeg,
     smaller,
     worst_of,
 )
@@ -67,7 +69,9 @@ class ValidationRecordHook(Hook):
     priority = 'LOWEST'  # after InferenceFormHook has made the copy that validates
 
     def __init__(self):
-        self.pictures = Pictures()
+        # most of the worst images are the worst ones of the next validation, too: room
+        # for those of two
+        self.small_jpeg = lru_cache(2 * (WORST + SHOWN))(small_jpeg)
         self.metric: IoUMetric | None = None
 
     def before_train(self, runner) -> None:
@@ -102,7 +106,7 @@ class ValidationRecordHook(Hook):
         self,
         runner,
         batch_idx: int,
-        data_batch: dict | None = None,
+        data_batch=None,
         outputs: Sequence[SegDataSample] = (),
     ) -> None:
         if self.metric is None:
@@ -201,7 +205,6 @@ class ValidationRecordHook(Hook):
         worst = worst_of(result for part in parts for result in part.worst)
         shown = [result for part in parts for result in part.shown][:SHOWN]
         images = [self._image(runner, result) for result in [*worst, *shown]]
-        self.pictures.keep_only([*worst, *shown])
         return {
             **as_arrays('worst', worst, images[: len(worst)]),
             **as_arrays('shown', shown, images[len(worst) :]),
@@ -216,7 +219,7 @@ class ValidationRecordHook(Hook):
 
     def _image(self, runner, result: Result) -> bytes:
         try:
-            return self.pictures.of(result)
+            return self.small_jpeg(result.file, result.label.shape[::-1])
         except (OSError, ValueError) as error:
             runner.logger.warning(f'No picture of {result.name}: {error}')
             return b''
