@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Collection, Mapping
+from numbers import Real
 from pathlib import Path
 from typing import NoReturn
 
@@ -87,6 +88,16 @@ def as_json(
         return {}
     rows = {name: without_nan(row) for name, row in per_class.items()}
     return dict(without_nan(means), per_class=rows, num_images=num_images)
+
+
+def numbers_in(metrics: Mapping[str, object]) -> dict[str, float]:
+    """Return the results that are one number; a user's metric may give others, too."""
+    return {
+        name: float(value)
+        for name, value in metrics.items()
+        if isinstance(value, Real)
+        or (isinstance(value, Tensor | np.ndarray) and len(value.reshape(-1)) == 1)
+    }
 
 
 def without_nan(row: Mapping[str, float]) -> dict[str, float | None]:

@@ -3,7 +3,9 @@
 import json
 import math
 import shutil
+from argparse import Namespace
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -12,8 +14,10 @@ import torch
 import torch.nn.functional as F
 from conftest import ROOT, TOY
 from mmengine.config import Config
+from mmengine.evaluator import BaseMetric
 from mmengine.hooks import Hook
 
+from mmseg_fastscnn.commands.test import write_metrics
 from mmseg_fastscnn.config import load_config
 from mmseg_fastscnn.datasets import CityscapesDataset
 from mmseg_fastscnn.datasets.loading import read_label
@@ -24,6 +28,7 @@ from mmseg_fastscnn.engine.record import read_arrays, read_lines
 from mmseg_fastscnn.engine.runner import SegRunner
 from mmseg_fastscnn.engine.small_pictures import from_arrays
 from mmseg_fastscnn.engine.validation_record import ValidationRecordHook
+from mmseg_fastscnn.registry import METRICS
 
 OPTIONS = {
     'train_cfg.max_iters': 4,
@@ -192,6 +197,47 @@ def test_a_record_that_cannot_be_written_stops_nothing(streets, tmp_path):
     (log,) = tmp_path.rglob('*.log')
     assert 'The record of this run is not written' in log.read_text()
     assert (tmp_path / 'record').read_text() == 'a file in its place'
+
+
+@METRICS.register_module()
+class Mixed(BaseMetric):
+    """A user's own metric, whose results are of many kinds."""
+
+    def process(self, data_batch, data_samples):
+        self.results += data_samples
+
+    def compute_metrics(self, results):
+        numbers = dict(half=np.float32(0.5), third=torch.tensor([3.0]), none=np.nan)
+        return dict(**numbers, size=len(results), rows=[1, 2], text='of a user')
+
+
+def test_a_metric_may_give_other_things_than_numbers(streets, tmp_path):
+    options = {
+        'train_cfg.max_iters': 2,
+        'val_evaluator': [dict(type='IoUMetric'), dict(type='Mixed')],
+        'default_hooks.checkpoint.save_best': 'third',
+    }
+    trained_run(streets, tmp_path, **options)
+    (line,) = read_lines(tmp_path / 'record/validations.jsonl')
+    scores = {k: line['scores'][k] for k in list(line['scores'])[3:]}
+    assert scores == dict(half=0.5, third=3.0, none=None, size=5.0)
+    info = torch.load(tmp_path / 'iter_2.pth')['message_hub']['runtime_info']
+    assert type(info['best_score']) is float and info['best_score'] == 3
+    (log,) = tmp_path.rglob('*.log')
+    assert 'best third so far: 3.0000' in log.read_text()
+
+
+def test_a_test_writes_what_such_a_metric_gives(tmp_path):
+    runner = SimpleNamespace(
+        test_evaluator=SimpleNamespace(metrics=[]),
+        test_dataloader=SimpleNamespace(dataset=range(3)),
+        test_dtype=torch.float32,
+    )
+    args = Namespace(tta=False, weights='ema', config='a.py', checkpoint='a.pth')
+    means = dict(half=np.float32(0.5), third=torch.tensor([3.0]), rows=[1, 2])
+    write_metrics(tmp_path / 'metrics.json', runner, means, None, args)
+    written = json.loads((tmp_path / 'metrics.json').read_text())
+    assert (written['half'], written['third'], written['rows']) == (0.5, [3], [1, 2])
 
 
 def test_boundary_iou_counts_as_its_definition():

@@ -200,7 +200,9 @@ def write_metrics(
     )
     if metric is not None:
         report['confusion_matrix'] = metric.confusion.tolist()
-    write_file(path, (json.dumps(report, indent=2) + '\n').encode())
+    # a user's metric may give tensors or values of NumPy
+    text = json.dumps(report, indent=2, default=lambda value: value.tolist())
+    write_file(path, (text + '\n').encode())
     print(f'Written: {path}')
     if metric is not None:
         page = path.with_suffix('.html')

@@ -195,7 +195,7 @@ class CheckpointHook(Hook):
             names.append(self.name(self.last[1]))
         for key, suffix in self.best.better(before, metrics or {}):
             best = f'best_{key}_{self.template.format(count)}'.replace('/', '_')
-            hub.update_info(f'best_score{suffix}', metrics[key])
+            hub.update_info(f'best_score{suffix}', float(metrics[key]))
             hub.update_info(f'best_ckpt{suffix}', str(self.folder(runner) / best))
             names.append(best)
             runner.logger.info('The best %s so far: %.4f, %s.', key, metrics[key], best)

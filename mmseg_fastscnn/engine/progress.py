@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from mmseg_fastscnn.engine.hooks import log_intervals
+from mmseg_fastscnn.evaluation_report import numbers_in
 from mmseg_fastscnn.registry import HOOKS
 
 QUIET = 10  # seconds after which a line says that the run still works
@@ -171,7 +172,8 @@ class ProgressHook(Hook):
 
     def _say_scores(self, mode: str, count: int, metrics: dict | None) -> None:
         if self.terminal is not None and metrics:
-            parts = [f'{name}: {value:.4f}' for name, value in metrics.items()]
+            scores = numbers_in(metrics).items()
+            parts = [f'{name}: {value:.4f}' for name, value in scores]
             line = fitting([f'Iter({mode}) [{count}/{count}]', *parts])
             self.terminal.write(line + '\n')
             self.terminal.flush()

@@ -37,7 +37,7 @@ from mmseg_fastscnn.engine.validation_loss import (
     some_pixels,
 )
 from mmseg_fastscnn.evaluation import IoUMetric
-from mmseg_fastscnn.evaluation_report import without_nan
+from mmseg_fastscnn.evaluation_report import numbers_in, without_nan
 from mmseg_fastscnn.models.decode_heads import FCNHead
 from mmseg_fastscnn.models.prediction import BaseSegmentor
 from mmseg_fastscnn.registry import HOOKS
@@ -184,7 +184,7 @@ class ValidationRecordHook(Hook):
             epoch=runner.epoch,
             seconds=time.time() - self.began,
             images=metric.num_images,
-            scores=without_nan(metrics),
+            scores=without_nan(numbers_in(metrics)),
             losses=losses,
             per_class={k: without_nan(row) for k, row in metric.per_class.items()},
             boundary_iou=without_nan(dict(zip(classes, outlines, strict=True))),
