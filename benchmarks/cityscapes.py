@@ -29,8 +29,8 @@ from types import SimpleNamespace
 
 from mmseg_fastscnn.commands import options
 from mmseg_fastscnn.config import load_config
-from mmseg_fastscnn.engine.sweep import forwarded_signals
-from mmseg_fastscnn.engine.work_dir import last_checkpoint
+from mmseg_fastscnn.engine.resume.work_dir import last_checkpoint
+from mmseg_fastscnn.engine.sweep.runs import forwarded_signals
 from mmseg_fastscnn.registry import DATASETS
 from mmseg_fastscnn.report.comparison import spread_of
 from mmseg_fastscnn.report.run_files import json_lines, read_run

@@ -44,8 +44,8 @@ from mmseg_fastscnn.checkpoint.weights_hash import hashes_of
 from mmseg_fastscnn.commands.entrance import mistake
 from mmseg_fastscnn.datasets.label_map import LabelMap
 from mmseg_fastscnn.datasets.loading import LoadImageFromFile, read_label
-from mmseg_fastscnn.engine.resume import resumable
-from mmseg_fastscnn.engine.resume_state import check_state
+from mmseg_fastscnn.engine.resume.check import check_state
+from mmseg_fastscnn.engine.resume.parts import resumable
 
 FAULTS = ('executed', 'crashed', 'hung', 'unnamed', 'different')
 OUTCOMES = ('refused', 'same', 'other', *FAULTS)

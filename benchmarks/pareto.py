@@ -33,7 +33,7 @@ from mmseg_fastscnn.deploy.backends import Predictor
 from mmseg_fastscnn.deploy.export import PACKAGES, export
 from mmseg_fastscnn.deploy.speed import frame_seconds
 from mmseg_fastscnn.deploy.torch_runtime import describe
-from mmseg_fastscnn.engine.work_dir import last_checkpoint
+from mmseg_fastscnn.engine.resume.work_dir import last_checkpoint
 from mmseg_fastscnn.report.comparison import Spread, spread_of
 from mmseg_fastscnn.report.sweep_table import NUMBERS
 

@@ -26,15 +26,14 @@ DATA_SAMPLERS = _child(parent.DATA_SAMPLERS, 'datasets')
 METRICS = _child(parent.METRICS, 'evaluation')
 HOOKS = _child(
     parent.HOOKS,
-    *('engine.hooks', 'engine.header', 'engine.startup', 'engine.predictions'),
+    *('engine.hooks', 'engine.log.header', 'engine.startup', 'engine.predictions'),
     *('engine.class_weights', 'engine.inference_form', 'engine.checkpoints'),
-    'engine.run_state',
-    'engine.time_limit',
+    *('engine.resume.run_state', 'engine.time_limit'),
 )
 OPTIM_WRAPPERS = _child(parent.OPTIM_WRAPPERS, 'engine.amp')
 LOOPS = _child(parent.LOOPS, 'engine.loops')
 RUNNERS = _child(parent.RUNNERS, 'engine.runner')
-VISBACKENDS = _child(parent.VISBACKENDS, 'engine.log_files', 'engine.log_backends')
+VISBACKENDS = _child(parent.VISBACKENDS, 'engine.log.files', 'engine.log.backends')
 VISUALIZERS = _child(parent.VISUALIZERS, 'engine.predictions')
 WEIGHT_INITIALIZERS = _child(parent.WEIGHT_INITIALIZERS, 'checkpoint.load')
 

@@ -17,7 +17,7 @@ from mmengine.registry import init_default_scope
 from safetensors.torch import save_file
 
 from mmseg_fastscnn.checkpoint import load_weights, read_checkpoint
-from mmseg_fastscnn.engine.resume import plain_hub
+from mmseg_fastscnn.engine.resume.parts import plain_hub
 from mmseg_fastscnn.registry import MODELS
 
 ROOT = Path(__file__).parents[1]

@@ -17,9 +17,9 @@ from mmseg_fastscnn.config import load_config
 from mmseg_fastscnn.engine import disk
 from mmseg_fastscnn.engine.checkpoints import CheckpointHook
 from mmseg_fastscnn.engine.disk import WHOLE_FILES, WholeFileBackend
-from mmseg_fastscnn.engine.log_files import write_lines_or_warn
+from mmseg_fastscnn.engine.log.files import write_lines_or_warn
+from mmseg_fastscnn.engine.resume.work_dir import check_work_dir
 from mmseg_fastscnn.engine.runner import SegRunner
-from mmseg_fastscnn.engine.work_dir import check_work_dir
 from mmseg_fastscnn.registry import HOOKS, VISBACKENDS
 
 

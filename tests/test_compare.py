@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from conftest import run
 
-from mmseg_fastscnn.engine.record import add_validation, begin_record
+from mmseg_fastscnn.engine.record.files import add_validation, begin_record
 from mmseg_fastscnn.report.comparison import compared, groups_of
 from mmseg_fastscnn.report.run_files import read_run
 

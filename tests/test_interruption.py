@@ -23,7 +23,7 @@ from mmseg_fastscnn.engine.interruption import (
     Stopped,
     stop_on_signals,
 )
-from mmseg_fastscnn.engine.work_dir import last_checkpoint
+from mmseg_fastscnn.engine.resume.work_dir import last_checkpoint
 from mmseg_fastscnn.stopping import StopSignals
 
 EPOCHS = f"""

@@ -8,8 +8,8 @@ from conftest import TOY, run, small_run
 from mmengine.config import Config
 
 from mmseg_fastscnn.commands.entrance import run_command
-from mmseg_fastscnn.engine import log_backends
-from mmseg_fastscnn.engine.log_backends import (
+from mmseg_fastscnn.engine.log import backends as log_backends
+from mmseg_fastscnn.engine.log.backends import (
     MLflowVisBackend,
     WandbVisBackend,
     complete_backends,

@@ -4,8 +4,8 @@ import io
 import re
 import time
 
-from mmseg_fastscnn.engine import progress
-from mmseg_fastscnn.engine.progress import Heartbeat, Terminal, fitting, hours
+from mmseg_fastscnn.engine.log import progress
+from mmseg_fastscnn.engine.log.progress import Heartbeat, Terminal, fitting, hours
 
 
 def test_lines_are_short_and_the_log_keeps_all(trained):

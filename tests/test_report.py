@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from conftest import run
 
-from mmseg_fastscnn.engine.record import read_lines
+from mmseg_fastscnn.engine.record.files import read_lines
 from mmseg_fastscnn.report.confusion import confused_pairs
 from mmseg_fastscnn.report.live import ReportHook
 from mmseg_fastscnn.report.run_files import read_run

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 from mmseg_fastscnn.checkpoint import read_checkpoint
 from mmseg_fastscnn.config import load_config
 from mmseg_fastscnn.engine.loops import EpochBasedTrainLoop, IterBasedTrainLoop
-from mmseg_fastscnn.engine.resume import kept_checkpoints, resumable
+from mmseg_fastscnn.engine.resume.parts import kept_checkpoints, resumable
 from mmseg_fastscnn.engine.runner import SegRunner
 
 

@@ -9,8 +9,8 @@ from mmengine.logging import MessageHub
 from torch.utils.data import DataLoader, Dataset
 
 from mmseg_fastscnn.engine import hooks
-from mmseg_fastscnn.engine.log_files import MMENGINE, is_shown
-from mmseg_fastscnn.engine.starting_point import averages_weights
+from mmseg_fastscnn.engine.log.files import MMENGINE, is_shown
+from mmseg_fastscnn.engine.resume.starting_point import averages_weights
 from mmseg_fastscnn.machine import find_device, set_aside_broken_torchvision
 
 

@@ -16,7 +16,7 @@ from mmseg_fastscnn.apis import inference_model, init_model
 from mmseg_fastscnn.checkpoint import read_checkpoint, write_weights
 from mmseg_fastscnn.config import load_config
 from mmseg_fastscnn.config.only_data import parse_config
-from mmseg_fastscnn.engine.resume_state import check_state
+from mmseg_fastscnn.engine.resume.check import check_state
 
 sys.path.insert(0, str(ROOT / 'benchmarks'))
 

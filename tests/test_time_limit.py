@@ -11,7 +11,7 @@ from mmengine.optim.scheduler import CosineAnnealingLR, LinearLR, MultiStepLR, P
 from mmseg_fastscnn.engine import time_limit
 from mmseg_fastscnn.engine.checkpoints import CheckpointHook
 from mmseg_fastscnn.engine.loops import IterBasedTrainLoop
-from mmseg_fastscnn.engine.resume import known_meta
+from mmseg_fastscnn.engine.resume.parts import known_meta
 from mmseg_fastscnn.engine.time_limit import TimeLimitHook
 
 VALIDATION = 7.0  # seconds

@@ -11,13 +11,13 @@ from mmengine.config import Config
 
 from mmseg_fastscnn.config import load_config
 from mmseg_fastscnn.engine.checkpoints import checkpoint_folder
-from mmseg_fastscnn.engine.runner import SegRunner
-from mmseg_fastscnn.engine.work_dir import (
+from mmseg_fastscnn.engine.resume.work_dir import (
     RemoveEarlierRun,
     check_work_dir,
     checkpoint_to_resume,
     last_checkpoint,
 )
+from mmseg_fastscnn.engine.runner import SegRunner
 
 
 def write(path: Path, iterations: int, **parts) -> Path:

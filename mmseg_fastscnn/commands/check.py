@@ -117,14 +117,14 @@ def check_folder(args: Namespace) -> Report:
     """Find out how a folder is to be read, write its config, and examine the data."""
     from mmseg_fastscnn.config import load_config
     from mmseg_fastscnn.datasets.doctor.examine import Report
-    from mmseg_fastscnn.engine.choices import choose
-    from mmseg_fastscnn.engine.folder_config import (
+    from mmseg_fastscnn.engine.folder.choices import choose
+    from mmseg_fastscnn.engine.folder.config import (
         config_name,
         folder_config,
         sizes_of,
         write_config,
     )
-    from mmseg_fastscnn.engine.own_data import read_own_data
+    from mmseg_fastscnn.engine.folder.own_data import read_own_data
     from mmseg_fastscnn.report.dataset_text import printable
     from mmseg_fastscnn.report.folder_picture import write_picture_of
 

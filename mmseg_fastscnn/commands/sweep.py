@@ -77,9 +77,9 @@ def main(args: Namespace) -> None:
     from pathlib import Path
 
     from mmseg_fastscnn.config import load_config
-    from mmseg_fastscnn.engine.run_facts import hash_of
-    from mmseg_fastscnn.engine.sweep import do_runs, planned_runs, recipes_of
-    from mmseg_fastscnn.engine.sweep_lock import locked
+    from mmseg_fastscnn.engine.record.facts import hash_of
+    from mmseg_fastscnn.engine.sweep.lock import locked
+    from mmseg_fastscnn.engine.sweep.runs import do_runs, planned_runs, recipes_of
     from mmseg_fastscnn.report.sweep_table import NUMBERS, TABLE, write_table
     from mmseg_fastscnn.results import check_may_write
 

@@ -75,8 +75,8 @@ def main(args: Namespace) -> None:
 
     from mmseg_fastscnn.apis import config_in
     from mmseg_fastscnn.config import load_config, require, use_tta
-    from mmseg_fastscnn.engine.image_counts import metric_of
     from mmseg_fastscnn.engine.predictions import PredictionHook
+    from mmseg_fastscnn.engine.record.image_scores import metric_of
     from mmseg_fastscnn.engine.runner import SegRunner
     from mmseg_fastscnn.machine import low_precision, warn_of_slow_bfloat16
     from mmseg_fastscnn.results import check_may_write
@@ -181,7 +181,7 @@ def write_metrics(
     Args:
         metric: The one that counted the pixels of each image, if there is one.
     """
-    from mmseg_fastscnn.engine.image_counts import image_scores
+    from mmseg_fastscnn.engine.record.image_scores import image_scores
     from mmseg_fastscnn.report.scores_page import write_scores_page
     from mmseg_fastscnn.writing import write_file
 

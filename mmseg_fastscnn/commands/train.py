@@ -163,9 +163,9 @@ def main(args: Namespace) -> None:
     from mmseg_fastscnn.config import load_config, require
     from mmseg_fastscnn.engine.dry_run import dry_run
     from mmseg_fastscnn.engine.interruption import stop_on_signals
+    from mmseg_fastscnn.engine.resume.work_dir import RemoveEarlierRun, check_work_dir
     from mmseg_fastscnn.engine.runner import SegRunner
     from mmseg_fastscnn.engine.skipped_samples import skip_bad_samples
-    from mmseg_fastscnn.engine.work_dir import RemoveEarlierRun, check_work_dir
     from mmseg_fastscnn.report.live import ReportHook
 
     is_folder = Path(args.config).is_dir()
@@ -200,13 +200,13 @@ def config_of_folder(args: Namespace) -> Config | Path:
     from mmengine.config import Config
 
     from mmseg_fastscnn.config.text import config_text
-    from mmseg_fastscnn.engine.choices import choose
-    from mmseg_fastscnn.engine.folder_config import (
+    from mmseg_fastscnn.engine.folder.choices import choose
+    from mmseg_fastscnn.engine.folder.config import (
         config_name,
         folder_config,
         sizes_of,
     )
-    from mmseg_fastscnn.engine.own_data import read_own_data
+    from mmseg_fastscnn.engine.folder.own_data import read_own_data
     from mmseg_fastscnn.report.dataset_text import printable
 
     name = config_name(Path(args.config).resolve())
@@ -239,7 +239,7 @@ def choose_checkpoint(config: Config, args: Namespace) -> None:
     """
     from mmseg_fastscnn.checkpoint.classes import read_classes
     from mmseg_fastscnn.engine.processes import is_first, restarts
-    from mmseg_fastscnn.engine.work_dir import checkpoint_to_resume
+    from mmseg_fastscnn.engine.resume.work_dir import checkpoint_to_resume
 
     if args.load_from:
         config.load_from = args.load_from

@@ -8,8 +8,8 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 
 from mmseg_fastscnn.config import all_datasets
+from mmseg_fastscnn.engine.resume.work_dir import check_work_dir
 from mmseg_fastscnn.engine.runner import SegRunner
-from mmseg_fastscnn.engine.work_dir import check_work_dir
 
 
 class DryRunOver(Exception):

@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader
 from mmseg_fastscnn.checkpoint.weights_hash import hashes_of
 from mmseg_fastscnn.cores import cores_per_process
 from mmseg_fastscnn.datasets.parts import parts_of
-from mmseg_fastscnn.engine.resume import plain_hub
+from mmseg_fastscnn.engine.resume.parts import plain_hub
 from mmseg_fastscnn.models.segmentor import unwrapped
 from mmseg_fastscnn.registry import HOOKS
 

@@ -11,7 +11,7 @@ from mmengine.visualization import Visualizer
 
 from mmseg_fastscnn.datasets.parts import infos_of
 from mmseg_fastscnn.datasets.picture import read_picture
-from mmseg_fastscnn.engine.image_counts import iou_of_image
+from mmseg_fastscnn.engine.record.image_scores import iou_of_image
 from mmseg_fastscnn.picture_text import titled, with_legend
 from mmseg_fastscnn.pictures import hatched, overlay, panel
 from mmseg_fastscnn.registry import HOOKS, VISUALIZERS

@@ -28,36 +28,36 @@ from mmseg_fastscnn.engine.data_loaders import (
     shielded,
     with_workers_that_fit,
 )
-from mmseg_fastscnn.engine.header import RunHeaderHook
 from mmseg_fastscnn.engine.hooks import DataWaitHook, PlainCheckpointHook
 from mmseg_fastscnn.engine.inference_form import InferenceFormHook
-from mmseg_fastscnn.engine.log_backends import complete_backends
-from mmseg_fastscnn.engine.log_files import (
+from mmseg_fastscnn.engine.log.backends import complete_backends
+from mmseg_fastscnn.engine.log.files import (
     is_shown,
     wait_for_another_second,
     write_lines_or_warn,
 )
-from mmseg_fastscnn.engine.next_steps import NextStepsHook
+from mmseg_fastscnn.engine.log.header import RunHeaderHook
+from mmseg_fastscnn.engine.log.next_steps import NextStepsHook
+from mmseg_fastscnn.engine.log.progress import ProgressHook
 from mmseg_fastscnn.engine.predictions import ResultCheckHook
 from mmseg_fastscnn.engine.processes import (
     check_launcher,
     data_parallel_settings,
     join_on_cpus,
 )
-from mmseg_fastscnn.engine.progress import ProgressHook
-from mmseg_fastscnn.engine.run_state import (
+from mmseg_fastscnn.engine.record.hook import ValidationRecordHook
+from mmseg_fastscnn.engine.resume.run_state import (
     RankState,
     RunStateHook,
     gather_rank_states,
 )
-from mmseg_fastscnn.engine.starting_point import (
+from mmseg_fastscnn.engine.resume.starting_point import (
     averages_weights,
     set_starting_point,
     starting_point,
 )
+from mmseg_fastscnn.engine.resume.work_dir import last_checkpoint
 from mmseg_fastscnn.engine.startup import StartupCheckHook
-from mmseg_fastscnn.engine.validation_record import ValidationRecordHook
-from mmseg_fastscnn.engine.work_dir import last_checkpoint
 from mmseg_fastscnn.machine import set_aside_broken_torchvision
 from mmseg_fastscnn.models.segmentor import EncoderDecoder, unwrapped
 from mmseg_fastscnn.registry import RUNNERS

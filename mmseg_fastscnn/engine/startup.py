@@ -19,7 +19,7 @@ from mmseg_fastscnn.datasets.doctor.splits import equal_files
 from mmseg_fastscnn.datasets.doctor.survey import occurring_classes
 from mmseg_fastscnn.datasets.sampler import InfiniteSampler
 from mmseg_fastscnn.engine.checkpoints import CheckpointHook
-from mmseg_fastscnn.engine.header import counts_epochs
+from mmseg_fastscnn.engine.log.header import counts_epochs
 from mmseg_fastscnn.engine.startup_data import (
     classes_fit,
     crop_sizes,

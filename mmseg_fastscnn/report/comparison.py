@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from mmseg_fastscnn.engine.image_counts import image_iou
+from mmseg_fastscnn.engine.record.image_scores import image_iou
 from mmseg_fastscnn.report.run_files import Run, score
 
 

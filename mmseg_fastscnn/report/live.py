@@ -5,7 +5,7 @@ from pathlib import Path
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 
-from mmseg_fastscnn.engine.next_steps import from_here
+from mmseg_fastscnn.engine.log.next_steps import from_here
 from mmseg_fastscnn.report.run_page import NAME, write_report
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from mmseg_fastscnn.checkpoint import read_checkpoint
 from mmseg_fastscnn.datasets.bad_samples import read_list
-from mmseg_fastscnn.engine.record import (
+from mmseg_fastscnn.engine.record.files import (
     COUNTS,
     FOLDER,
     PICTURES,
@@ -20,8 +20,8 @@ from mmseg_fastscnn.engine.record import (
     read_arrays,
     read_lines,
 )
+from mmseg_fastscnn.engine.record.pictures import Result, from_arrays
 from mmseg_fastscnn.engine.skipped_samples import NAME as SKIPPED
-from mmseg_fastscnn.engine.small_pictures import Result, from_arrays
 
 Curve = list[tuple[int, float]]
 
@@ -32,8 +32,8 @@ class Run:
 
     Attributes:
         folder: The work dir.
-        starts: One dict per start of the run, see `run_facts.py`.
-        validations: One dict per validation, see `validation_record.py`.
+        starts: One dict per start of the run, see `engine/record/facts.py`.
+        validations: One dict per validation, see `engine/record/hook.py`.
         training: The logged lines of training, in the order of iterations.
         evaluations: What `metrics*.json` in the folder, or one level below, say.
         skipped: The samples that training left out.

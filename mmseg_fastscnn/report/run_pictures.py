@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from mmseg_fastscnn.engine.small_pictures import Result
+from mmseg_fastscnn.engine.record.pictures import Result
 from mmseg_fastscnn.pictures import hatched, overlay, shrunk
 from mmseg_fastscnn.report.page import figure, jpeg, legend, text
 from mmseg_fastscnn.report.run_files import Run

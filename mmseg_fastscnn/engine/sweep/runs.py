@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mmseg_fastscnn.engine.interruption import SIGNALS
-from mmseg_fastscnn.engine.sweep_lock import named_files
+from mmseg_fastscnn.engine.sweep.lock import named_files
 from mmseg_fastscnn.writing import write_file
 
 STATE = 'sweep_run.json'

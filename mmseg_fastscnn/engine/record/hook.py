@@ -15,12 +15,19 @@ from mmengine.dist import all_gather_object, is_main_process
 from mmengine.hooks import Hook
 from torch import Tensor
 
-from mmseg_fastscnn.engine.boundaries import boundary_counts
-from mmseg_fastscnn.engine.calibration import calibration
-from mmseg_fastscnn.engine.image_counts import class_iou, image_iou, metric_of
-from mmseg_fastscnn.engine.record import Arrays, add_validation, begin_record
-from mmseg_fastscnn.engine.run_facts import memory_facts, start_facts
-from mmseg_fastscnn.engine.small_pictures import (
+from mmseg_fastscnn.engine.record.boundaries import boundary_counts
+from mmseg_fastscnn.engine.record.calibration import calibration
+from mmseg_fastscnn.engine.record.facts import memory_facts, start_facts
+from mmseg_fastscnn.engine.record.files import Arrays, add_validation, begin_record
+from mmseg_fastscnn.engine.record.image_scores import class_iou, image_iou, metric_of
+from mmseg_fastscnn.engine.record.losses import (
+    AtLogits,
+    LogitsKept,
+    has_sigmoid,
+    losses_of,
+    some_pixels,
+)
+from mmseg_fastscnn.engine.record.pictures import (
     SHOWN,
     WORST,
     Result,
@@ -28,13 +35,6 @@ from mmseg_fastscnn.engine.small_pictures import (
     small_jpeg,
     smaller,
     worst_of,
-)
-from mmseg_fastscnn.engine.validation_loss import (
-    AtLogits,
-    LogitsKept,
-    has_sigmoid,
-    losses_of,
-    some_pixels,
 )
 from mmseg_fastscnn.evaluation import IoUMetric
 from mmseg_fastscnn.evaluation_report import numbers_in, without_nan
@@ -62,7 +62,7 @@ class Found(NamedTuple):
 class ValidationRecordHook(Hook):
     """Record losses, scores per class and image, outlines, calibration and pictures.
 
-    The files are described in `record.py`. One that cannot be written is a warning:
+    The files are described in `files.py`. One that cannot be written is a warning:
     training goes on without it.
     """
 

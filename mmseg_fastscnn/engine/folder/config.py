@@ -10,8 +10,8 @@ from mmseg_fastscnn.checkpoint.shipped import SHIPPED_WEIGHTS
 from mmseg_fastscnn.config.read import read_config
 from mmseg_fastscnn.config.text import config_text
 from mmseg_fastscnn.datasets.image_header import header_of
-from mmseg_fastscnn.engine.choices import SMALLEST, Choices
-from mmseg_fastscnn.engine.own_data import OwnData, write_text
+from mmseg_fastscnn.engine.folder.choices import SMALLEST, Choices
+from mmseg_fastscnn.engine.folder.own_data import OwnData, write_text
 from mmseg_fastscnn.results import CONFIG
 
 FROM_SCRATCH, FROM_WEIGHTS = 'fast_scnn_camvid.py', 'fast_scnn_finetune_folder.py'

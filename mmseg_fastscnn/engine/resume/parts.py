@@ -111,7 +111,7 @@ def known_meta(meta: Mapping, path: str | Path) -> dict:
 def rank_states(
     checkpoint: Mapping, path: str | Path, model: nn.Module
 ) -> list[Mapping]:
-    """Return what each process had for itself; see `run_state.py`.
+    """Return what each process had for itself; see `resume/run_state.py`.
 
     Raises:
         ValueError: It is not of this model.

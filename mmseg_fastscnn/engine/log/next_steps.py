@@ -5,7 +5,7 @@ from pathlib import Path
 
 from mmengine.hooks import Hook
 
-from mmseg_fastscnn.engine.work_dir import last_checkpoint
+from mmseg_fastscnn.engine.resume.work_dir import last_checkpoint
 from mmseg_fastscnn.registry import HOOKS
 
 

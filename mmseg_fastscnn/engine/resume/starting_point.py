@@ -7,9 +7,9 @@ from torch import Tensor
 from mmseg_fastscnn.checkpoint import read_checkpoint
 from mmseg_fastscnn.checkpoint.classes import carry_over_classes
 from mmseg_fastscnn.checkpoint.load import inflate_first_convolution
-from mmseg_fastscnn.engine.resume import resumable, seed_of
-from mmseg_fastscnn.engine.resume_state import check_state
-from mmseg_fastscnn.engine.work_dir import checkpoint_to_resume, folder_in
+from mmseg_fastscnn.engine.resume.check import check_state
+from mmseg_fastscnn.engine.resume.parts import resumable, seed_of
+from mmseg_fastscnn.engine.resume.work_dir import checkpoint_to_resume, folder_in
 from mmseg_fastscnn.models.other_width import fit_width
 from mmseg_fastscnn.models.segmentor import unwrapped
 from mmseg_fastscnn.registry import HOOKS

@@ -1,0 +1,1 @@
+"""From a user's folder to the config of a run on it."""

@@ -1,0 +1,1 @@
+"""What a run says: first and last lines, progress, files, TensorBoard and others."""

@@ -1,0 +1,1 @@
+"""Recipes over seeds and folds, one process per run."""
