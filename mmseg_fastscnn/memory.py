@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 SHARED, GIB = '/dev/shm', 2**30
+MEMINFO = Path('/proc/meminfo')
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 
 
@@ -25,13 +26,19 @@ def peak_memory() -> float | None:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
 
+def meminfo() -> dict[str, int]:
+    """Return Linux's account of its memory, in KiB by name; {} on other systems."""
+    if not MEMINFO.exists():
+        return {}
+    found = re.findall(r'(\w+): +(\d+) kB', MEMINFO.read_text())
+    return {name: int(kib) for name, kib in found}
+
+
 def available_memory() -> str:
     """Return how much memory and shared memory there is, as text."""
-    parts = []
-    facts = Path('/proc/meminfo')
-    if facts.exists():
-        kib = dict(re.findall(r'(\w+): +(\d+) kB', facts.read_text()))
-        free, total = (int(kib[key]) / 2**20 for key in ('MemAvailable', 'MemTotal'))
+    parts, kib = [], meminfo()
+    if kib:
+        free, total = (kib[key] / 2**20 for key in ('MemAvailable', 'MemTotal'))
         parts.append(f'{free:.2f} of {total:.2f} GiB are available now')
     limit = Path('/sys/fs/cgroup/memory.max')
     if limit.exists() and limit.read_text().strip().isdigit():

@@ -11,9 +11,11 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import pytest
+from mmengine.device import get_device
 from mmengine.registry import init_default_scope
 from PIL import Image, ImageOps
 
+from mmseg_fastscnn import memory
 from mmseg_fastscnn.commands import check as command
 from mmseg_fastscnn.commands.entrance import mistake
 from mmseg_fastscnn.config import load_config
@@ -24,6 +26,7 @@ from mmseg_fastscnn.datasets.annotations.palette import told_apart
 from mmseg_fastscnn.datasets.annotations.places import match
 from mmseg_fastscnn.datasets.annotations.shapes import as_stored, run_lengths
 from mmseg_fastscnn.datasets.loading import read_raw_label
+from mmseg_fastscnn.engine.folder.choices import choose
 from mmseg_fastscnn.registry import DATASETS
 from mmseg_fastscnn.report.folder_picture import write_picture_of
 
@@ -385,6 +388,18 @@ def test_labels_of_turned_photos_lie_on_the_stored_pixels(orientation, tmp_path)
         upright = np.asarray(ImageOps.exif_transpose(image))
     np.testing.assert_array_equal(as_stored(upright, orientation), stored)
     assert shown_size(path) == (upright.shape, orientation)
+
+
+@pytest.mark.skipif(get_device() == 'cuda', reason='the memory of a GPU counts')
+@pytest.mark.parametrize(('available', 'batch'), [(16 << 20, 8), (1 << 20, 3)])
+def test_files_that_the_system_keeps_in_memory_leave_room(
+    available, batch, tmp_path, monkeypatch
+):
+    """Linux gives up its copies of files as soon as a program needs the memory."""
+    facts = tmp_path / 'meminfo'
+    facts.write_text(f'MemFree: 300000 kB\nMemAvailable: {available} kB\n')
+    monkeypatch.setattr(memory, 'MEMINFO', facts)
+    assert choose({(480, 640): 100}).batch == batch
 
 
 def test_compressed_run_lengths():

@@ -1,7 +1,6 @@
 """Choose sizes, batch and schedule from the images and the machine, with reasons."""
 
 import math
-import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ import torch
 from mmengine.device import get_device
 
 from mmseg_fastscnn.cores import cores_per_process
+from mmseg_fastscnn.memory import meminfo
 
 STRIDE = 32  # of the network's coarsest level
 LONGEST_ON_CPU, LONGEST_ON_GPU = 640, 2048  # longer side that images are resized to
@@ -141,10 +141,7 @@ def choose_batch(choices: Choices, count: int) -> None:
 
 
 def free_memory() -> int:
-    """Return the bytes of memory that the device has free, or has at all."""
+    """Return the bytes of memory that a program can have on the device."""
     if get_device() == 'cuda':
         return torch.cuda.mem_get_info()[0]
-    names = os.sysconf_names if hasattr(os, 'sysconf') else {}
-    if 'SC_AVPHYS_PAGES' in names:
-        return os.sysconf('SC_AVPHYS_PAGES') * os.sysconf('SC_PAGE_SIZE')
-    return 4 << 30  # where the system does not say
+    return 1024 * meminfo().get('MemAvailable', 4 << 20)  # where no system says, 4 GiB
