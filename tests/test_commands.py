@@ -106,20 +106,22 @@ def test_help_imports_nothing_heavy():
 
 
 @pytest.mark.parametrize(
-    'verb, before, policy',
+    'words, before, policy',
     [
-        ('train', None, 'passive'),
-        ('train', 'active', 'active'),
-        ('print_config', None, None),
+        ('train config.py', None, 'passive'),
+        ('train config.py', 'active', 'active'),
+        ('test model.pth', None, 'passive'),
+        ('predict model.pth street.png', None, None),
     ],
 )
-def test_threads_of_training_sleep_while_they_wait(verb, before, policy, monkeypatch):
+def test_threads_sleep_while_they_wait(words, before, policy, monkeypatch):
+    verb, *words = words.split()
     monkeypatch.setattr(command(verb), 'main', lambda args: None)
     monkeypatch.setattr(os, 'environ', {**os.environ})
     os.environ.pop('OMP_WAIT_POLICY', None)
     if before is not None:
         os.environ['OMP_WAIT_POLICY'] = before
-    commands.run(verb, ['config.py'])
+    commands.run(verb, words)
     assert os.environ.get('OMP_WAIT_POLICY') == policy
 
 

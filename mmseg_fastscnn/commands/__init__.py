@@ -21,6 +21,7 @@ VERBS = (
     *('browse_dataset', 'pack_dataset', 'soft_labels', 'make_toy_streets'),
     *('print_config', 'convert_config', 'convert_checkpoint', 'publish_model'),
 )
+SPINNING = ('predict', 'demo', 'benchmark', 'export')  # they say what a frame takes
 MISTAKE = 2  # exit status after a user's mistake, as argparse's
 
 
@@ -55,7 +56,7 @@ def run(verb: str, words: Sequence[str] | None = None, name: str | None = None) 
         formatter_class=RawDescriptionHelpFormatter,
     )
     args = module.parse_args(parser, words)
-    if verb == 'train':
+    if verb not in SPINNING:
         # Threads sleep while they wait: spinning ones take the cores from loading
         # workers and other programs. It must be set before torch is imported.
         os.environ.setdefault('OMP_WAIT_POLICY', 'passive')
