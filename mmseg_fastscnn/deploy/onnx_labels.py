@@ -6,7 +6,6 @@ only the cells whose corners differ are interpolated. Sizes may be dynamic.
 
 from typing import NamedTuple
 
-import numpy as np
 from onnxscript import opset20 as op
 from onnxscript.onnx_types import TensorType
 
@@ -34,17 +33,11 @@ class Axis(NamedTuple):
 
 
 def one(value: int) -> TensorType:
-    return op.Constant(value=constant(np.array([value], np.int64)))
+    return op.Constant(value_ints=[value])
 
 
-def constant(array: np.ndarray):
-    from onnx.numpy_helper import from_array
-
-    return from_array(array)
-
-
-def scalar(value: float, kind=np.int64) -> TensorType:
-    return op.Constant(value=constant(np.array(value, kind)))
+def number(value: float) -> TensorType:
+    return op.Constant(value_float=value)
 
 
 def label_map(logits, height, width, align_corners: bool):
@@ -118,29 +111,28 @@ def axis_cells(size, out, align_corners: bool) -> Axis:
         out: (1,) int64, number of output pixels.
         align_corners: As in `torch.nn.functional.interpolate`.
     """
-    zero, step = scalar(0), scalar(1)
-    k = op.Cast(op.Range(zero, op.Squeeze(out), step), to=FLOAT)
+    k = op.Cast(op.Range(0, op.Squeeze(out), 1), to=FLOAT)
     inputs, outputs = op.Cast(size, to=FLOAT), op.Cast(out, to=FLOAT)
     if align_corners:
-        unit = scalar(1.0, np.float32)
+        unit = number(1.0)
         spaces = op.Max(op.Sub(outputs, unit), unit)
         source = op.Mul(k, op.Div(op.Sub(inputs, unit), spaces))
     else:
-        half = scalar(0.5, np.float32)
+        half = number(0.5)
         source = op.Sub(op.Mul(op.Add(k, half), op.Div(inputs, outputs)), half)
     cell = op.Add(op.Cast(op.Floor(source), to=INT), one(1))
-    index = op.Range(zero, op.Squeeze(op.Add(size, one(1))), step)
+    index = op.Range(0, op.Squeeze(op.Add(size, one(1))), 1)
     is_earlier = op.Less(op.Unsqueeze(cell, one(0)), op.Unsqueeze(index, one(1)))
     first = op.ReduceSum(op.Cast(is_earlier, to=INT), one(1), keepdims=0)
     after = op.Concat(op.Slice(first, one(1), op.Add(size, one(1))), out, axis=0)
     count = op.Sub(after, first)
-    steps = op.Range(zero, op.ReduceMax(count, keepdims=0), step)
+    steps = op.Range(0, op.ReduceMax(count, keepdims=0), 1)
     pixels = op.Add(op.Unsqueeze(first, one(1)), op.Unsqueeze(steps, one(0)))
     pixels = op.Min(pixels, op.Unsqueeze(op.Sub(after, one(1)), one(1)))
     pixels = op.Max(pixels, one(0))
-    inside = op.Max(source, scalar(0.0, np.float32))
+    inside = op.Max(source, number(0.0))
     share = op.Gather(op.Sub(inside, op.Floor(inside)), pixels)
-    rest = op.Sub(scalar(1.0, np.float32), share)
+    rest = op.Sub(number(1.0), share)
     weights = op.Concat(op.Unsqueeze(rest, one(2)), op.Unsqueeze(share, one(2)), axis=2)
     low = op.Max(op.Sub(index, one(1)), one(0))
     high = op.Min(index, op.Sub(size, one(1)))
