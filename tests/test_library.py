@@ -98,6 +98,20 @@ def test_every_form_of_an_image_gives_the_same_labels(checkpoint, street, tmp_pa
         found.save(street)
     with pytest.raises(ValueError, match='trainable=True'):
         model.loss(rgb[None], torch.zeros(1, 64, 128))
+    for other in (image[..., 0], rgb[None, None]):
+        with pytest.raises(ValueError, match=r'give an array \(H, W, 3\) or a tensor'):
+            model.predict(other)
+
+
+def test_labels_that_are_no_classes_are_refused():
+    model, images = FastSCNN(3), torch.rand(2, 3, 64, 64)
+    labels = torch.zeros(2, 64, 64, dtype=torch.long)
+    labels[0] = 255
+    assert model.loss(images, labels).isfinite()
+    for value in (-100, 3, 256):  # 256 was class 0
+        labels[0, 0, 0] = value
+        with pytest.raises(ValueError, match='give integers 0 to 2, and 255 where'):
+            model.loss(images, labels)
 
 
 def test_a_loaded_model_trains_further(checkpoint, streets):

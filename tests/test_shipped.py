@@ -93,3 +93,13 @@ def test_small_files_have_half_the_bytes(trained, tmp_path):
     for name, value in small.items():
         half = state[name].half() if state[name].dim() > 1 else state[name]
         assert torch.equal(value, half), name
+
+
+def test_a_plain_module_starts_from_other_channels(tmp_path):
+    """The first convolution of a network of four channels."""
+    name = 'backbone.learning_to_downsample.conv.conv.weight'
+    state = FastSCNN(3).segmentor.state_dict()
+    state[name] = torch.randn(32, 4, 3, 3)
+    torch.save(dict(state_dict=state), tmp_path / 'four.pth')
+    model = FastSCNN(3, weights=tmp_path / 'four.pth').segmentor
+    torch.testing.assert_close(model.state_dict()[name], state[name][:, :3] * 4 / 3)

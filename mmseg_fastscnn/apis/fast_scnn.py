@@ -25,15 +25,15 @@ from mmseg_fastscnn.apis.inference import inference_model
 from mmseg_fastscnn.apis.loading import init_model, load_model
 from mmseg_fastscnn.apis.segmentation import Image, Segmentation, bgr_array
 from mmseg_fastscnn.checkpoint import read_checkpoint
-from mmseg_fastscnn.checkpoint.classes import carry_over_classes
-from mmseg_fastscnn.checkpoint.load import load_weights
+from mmseg_fastscnn.checkpoint.load import fitted_to_task, load_weights
 from mmseg_fastscnn.config.read import read_config
 from mmseg_fastscnn.config.shipped import SHIPPED
 from mmseg_fastscnn.datasets.metainfo import complete_metainfo
 from mmseg_fastscnn.datasets.seg_dataset import SegDataset
+from mmseg_fastscnn.models.other_width import fit_width
 from mmseg_fastscnn.packages import needed
 from mmseg_fastscnn.registry import MODELS
-from mmseg_fastscnn.structures import SegDataSample
+from mmseg_fastscnn.structures import IGNORED, SegDataSample
 
 REPOSITORY = re.compile(r'[\w.\-]+/[\w.\-]+')  # USER/NAME on the hub
 NETWORK = SHIPPED / '_base_/models/fast_scnn.py'
@@ -77,16 +77,10 @@ class FastSCNN(nn.Module):
         given = dict(classes=names) | ({} if palette is None else dict(palette=palette))
         self._meta = complete_metainfo(SegDataset, given)
         if weights is not None:
-            self._start_from(weights)
-
-    def _start_from(self, weights: str | Path) -> None:
-        content = read_checkpoint(weights)
-        state = content['state_dict']
-        old = (content['meta'].get('dataset_meta') or {}).get('classes')
-        if old is not None:
-            new = list(self.classes)
-            state, _ = carry_over_classes(self.segmentor, state, new, list(old), {})
-        load_weights(self.segmentor, state, strict=False, name=weights)
+            model, content = self.segmentor, read_checkpoint(weights)
+            content['state_dict'], _ = fit_width(model, content['state_dict'])
+            state, _ = fitted_to_task(model, content, self.classes)
+            load_weights(model, state, strict=False, name=weights)
 
     @classmethod
     def load(
@@ -169,10 +163,13 @@ class FastSCNN(nn.Module):
                 it is not known.
 
         Raises:
-            ValueError: The model was loaded to predict only.
+            ValueError: The model was loaded to predict only; or labels on the CPU are
+                none of these.
         """
         if self.segmentor.for_inference_only:
             raise ValueError('Load the model with trainable=True to train it.')
+        if labels.device.type == 'cpu':  # a GPU would be waited for
+            check_labels(labels, len(self.classes))
         samples = [
             SegDataSample(gt_sem_seg=PixelData(data=label[None].to(torch.uint8)))
             for label in labels.to(self.device)
@@ -221,6 +218,17 @@ class FastSCNN(nn.Module):
             )
         images = images.to(self.device).flip(1)  # the preprocessor takes BGR
         return self.segmentor.data_preprocessor(dict(inputs=list(images)))['inputs']
+
+
+def check_labels(labels: Tensor, num_classes: int) -> None:
+    """Raise ValueError unless each label is that of a class, or 255."""
+    known = (labels >= 0) & (labels < num_classes) | (labels == IGNORED)
+    if labels.is_floating_point() or not known.all():
+        raise ValueError(
+            f'The labels are {labels.dtype} from {labels.min()} to {labels.max()}; '
+            f'give integers 0 to {num_classes - 1}, and {IGNORED} where the class is '
+            f'not known.'
+        )
 
 
 @contextmanager

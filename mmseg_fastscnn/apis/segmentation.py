@@ -18,11 +18,20 @@ Image = str | Path | np.ndarray | Tensor | PIL.Image.Image
 
 
 def bgr_array(image: Image, channel_order: str) -> np.ndarray:
-    """Return an image in any of the forms that `predict` takes, (H, W, 3) uint8 BGR."""
+    """Return an image in any of the forms that `predict` takes, (H, W, 3) uint8 BGR.
+
+    Raises:
+        FileNotFoundError, ValueError: It cannot be read, or has another shape.
+    """
     if channel_order not in ('bgr', 'rgb'):
         raise ValueError(f"channel_order is {channel_order!r}; use 'bgr' or 'rgb'.")
     if isinstance(image, str | Path):
         return read_picture(str(image))
+    if isinstance(image, Tensor | np.ndarray) and image.ndim != 3:
+        raise ValueError(
+            f'The image is of shape {tuple(image.shape)}; give an array (H, W, 3) or a '
+            f'tensor (3, H, W).'
+        )
     if isinstance(image, Tensor):
         if image.is_floating_point():
             image = (image * 255).round().clamp(0, 255).to(torch.uint8)

@@ -1,12 +1,13 @@
 """Load a file's tensors into a model, with a report of what was loaded."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from mmengine.logging import MMLogger
 from torch import Tensor, nn
 
+from mmseg_fastscnn.checkpoint.classes import carry_over_classes
 from mmseg_fastscnn.checkpoint.files import read_checkpoint
 from mmseg_fastscnn.registry import WEIGHT_INITIALIZERS
 
@@ -128,6 +129,40 @@ class PretrainedInit:
         report = load_weights(module, state_dict, False, self.checkpoint)
         logger = MMLogger.get_current_instance()
         logger.info('%s, into %s: %s.', self.checkpoint, type(module).__name__, report)
+
+
+def fitted_to_task(
+    model: nn.Module,
+    checkpoint: Mapping,
+    new: Sequence[str],
+    old: Sequence[str] | None = None,
+    aliases: Mapping[str, str] | None = None,
+) -> tuple[dict[str, Tensor], str]:
+    """Fit the classifiers and the first convolution of a checkpoint to a model.
+
+    Args:
+        model: The segmentor.
+        checkpoint: What `read_checkpoint` returned.
+        new: The model's classes.
+        old: The checkpoint's classes; by default those that it names.
+        aliases: See `carry_over_classes`.
+
+    Returns:
+        The tensors, and what was done about other classes, in words.
+    """
+    old = old or (checkpoint['meta'].get('dataset_meta') or {}).get('classes')
+    state_dict, done = checkpoint['state_dict'], ''
+    if old is None:
+        done = (
+            'The checkpoint names no classes, so they cannot be carried over by '
+            'name; --classes-from says which it has.'
+        )
+    elif list(old) != list(new):
+        state_dict, report = carry_over_classes(
+            model, state_dict, list(new), list(old), aliases or {}
+        )
+        done = f'{report}.'
+    return inflate_first_convolution(model, state_dict), done
 
 
 def inflate_first_convolution(

@@ -5,8 +5,7 @@ from mmengine.hooks import EMAHook, Hook
 from torch import Tensor
 
 from mmseg_fastscnn.checkpoint import read_checkpoint
-from mmseg_fastscnn.checkpoint.classes import carry_over_classes
-from mmseg_fastscnn.checkpoint.load import inflate_first_convolution
+from mmseg_fastscnn.checkpoint.load import fitted_to_task
 from mmseg_fastscnn.engine.resume.check import check_state
 from mmseg_fastscnn.engine.resume.parts import resumable, seed_of
 from mmseg_fastscnn.engine.resume.work_dir import checkpoint_to_resume, folder_in
@@ -45,7 +44,7 @@ def starting_point(runner, filename: str) -> dict:
     if runner.resumes:
         return state_to_resume(runner, checkpoint, filename)
     if runner.trains:
-        checkpoint['state_dict'] = fitted_to_task(runner, checkpoint, filename)
+        checkpoint['state_dict'] = fitted_to_run(runner, checkpoint, filename)
     return checkpoint
 
 
@@ -88,25 +87,15 @@ def averages_weights(hook: Hook | dict) -> bool:
     return isinstance(kind, type) and issubclass(kind, EMAHook)
 
 
-def fitted_to_task(runner, checkpoint: dict, filename: str) -> dict[str, Tensor]:
+def fitted_to_run(runner, checkpoint: dict, filename: str) -> dict[str, Tensor]:
     """Fit a checkpoint's width, classifiers and first convolution to the model."""
-    model, meta = unwrapped(runner.model), checkpoint['meta']
-    state_dict, done = fit_width(model, checkpoint['state_dict'])
+    model = unwrapped(runner.model)
+    checkpoint['state_dict'], done = fit_width(model, checkpoint['state_dict'])
     if done is not None:
         runner.logger.warning('%s: %s.', filename, done)
-    new = list(runner.train_dataloader.dataset.metainfo['classes'])
-    old = runner.cfg.get('checkpoint_classes') or (
-        (meta.get('dataset_meta') or {}).get('classes')
-    )
-    if old is None:
-        runner.logger.info(
-            'The checkpoint names no classes, so they cannot be carried over by '
-            'name; --classes-from says which it has.'
-        )
-    elif list(old) != new:
-        aliases = runner.cfg.get('class_aliases') or {}
-        state_dict, report = carry_over_classes(
-            model, state_dict, new, list(old), aliases
-        )
-        runner.logger.info('%s.', report)
-    return inflate_first_convolution(model, state_dict)
+    classes, settings = runner.train_dataloader.dataset.metainfo['classes'], runner.cfg
+    known = settings.get('checkpoint_classes'), settings.get('class_aliases')
+    state_dict, done = fitted_to_task(model, checkpoint, classes, *known)
+    if done:
+        runner.logger.info(done)
+    return state_dict
