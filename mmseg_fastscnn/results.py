@@ -27,19 +27,21 @@ def png_chunk(kind: bytes, content: bytes) -> bytes:
 
 # What tells our files from a user's: a PNG ends in a text chunk, an array in our name,
 # a video in a box that players skip; a JPEG begins with a comment, a config with this
-# line, a sweep's table with these columns; a page has this mark near its beginning;
-# metrics, the index of soft labels, and each run in the numbers of a sweep have these
-# keys.
+# line, a sweep's table with these columns; a page has one of two marks near its
+# beginning; metrics, the index of soft labels, what `check` found, and each run in the
+# numbers of a sweep have these keys.
 NAME = b'mmseg_fastscnn'
 END = png_chunk(b'IEND', b'')
 SIGNATURE = png_chunk(b'tEXt', b'Software\0' + NAME) + END
 VIDEO_MARK = struct.pack('>I', 8 + len(NAME)) + b'free' + NAME
 COMMENT = b'\xff\xd8' + b'\xff\xfe\0\x10' + NAME
 PAGE = 'a report written by mmseg_fastscnn'
+DATA_PAGE = 'written by check_dataset of mmseg_fastscnn'
 CONFIG = b'# The whole config of a run, written by mmseg_fastscnn.\n'
 METRICS = {'num_images', 'config', 'checkpoint'}
 SWEEP_RUN = {'recipe', 'fold', 'seed', 'miou'}
 SOFT_LABELS = {'classes', 'temperature', 'teachers'}
+DATA_REPORT = {'origin', 'findings', 'splits'}
 SWEEP_TABLE = b'| recipe | runs | mIoU | of each run |'
 FIRST_BYTES = {'.jpg': COMMENT, '.jpeg': COMMENT, '.py': CONFIG, '.md': SWEEP_TABLE}
 LAST_BYTES = {'.png': SIGNATURE, '.mp4': VIDEO_MARK, '.npy': NAME}
@@ -52,16 +54,15 @@ def is_ours(path: Path) -> bool:
             content = json.loads(path.read_bytes())
             if isinstance(content, list):
                 return bool(content) and all(set(one) >= SWEEP_RUN for one in content)
-            return set(content) >= METRICS or set(content) >= SOFT_LABELS
+            kinds = (METRICS, SOFT_LABELS, DATA_REPORT)
+            return any(set(content) >= keys for keys in kinds)
         except (ValueError, TypeError):  # no JSON, or one number
             return False
-    if path.suffix == '.html':
-        with path.open('rb') as file:
-            return PAGE.encode() in file.read(200)
     mark = FIRST_BYTES.get(path.suffix) or LAST_BYTES.get(path.suffix)
-    if mark is None:
-        return False
     with path.open('rb') as file:  # which may be a video of gigabytes
+        if mark is None:
+            start = file.read(200)
+            return any(words.encode() in start for words in (PAGE, DATA_PAGE))
         if path.suffix in LAST_BYTES:
             file.seek(max(0, path.stat().st_size - len(mark)))
         return file.read(len(mark)) == mark

@@ -529,7 +529,7 @@ def test_names_and_files_of_strangers(folder, tmp_path, capsys):
     label = folder / 'labels/train/0.png'
     before = label.read_bytes()
     for option in ('--json', '--html'):
-        assert 'exists and is no report of' in refused(folder, option, label)
+        assert 'exists and is not a result' in refused(folder, option, label)
     assert label.read_bytes() == before
 
 

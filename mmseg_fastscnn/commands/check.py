@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from mmseg_fastscnn.datasets.doctor.examine import Report
 
 CANNOT_WORK = 1  # exit status
-MARK = 'written by check_dataset of mmseg_fastscnn'  # near the beginning of our files
-WRAPPING = ('dataset', 'datasets')  # keys of data sets that hold others
 
 
 def parse_args(parser: ArgumentParser, words: Sequence[str] | None) -> Namespace:
@@ -84,19 +82,25 @@ def main(args: Namespace) -> None:
         ValueError, FileNotFoundError: The config or the folder cannot be used, or a
             file would be written over that this command did not write.
     """
-    from mmseg_fastscnn.report.dataset_page import page_of
+    from mmseg_fastscnn.report.dataset_page import parts_of_page
     from mmseg_fastscnn.report.dataset_text import as_json, lines_of
+    from mmseg_fastscnn.report.page import write_page
+    from mmseg_fastscnn.results import DATA_PAGE, check_may_write
+    from mmseg_fastscnn.writing import write_file
 
-    for path in filter(None, (args.json, args.html)):
-        refuse_foreign_file(Path(path))
+    written = list(filter(None, (args.json, args.html)))
+    for path in written:
+        check_may_write(Path(path))
     report = check(args)
     for line in lines_of(report):
         print(line)
     if args.json:
-        content = json.dumps({'origin': MARK} | as_json(report), indent=1)
-        write(args.json, content + '\n')
+        content = json.dumps({'origin': DATA_PAGE} | as_json(report), indent=1)
+        write_file(args.json, f'{content}\n'.encode())
     if args.html:
-        write(args.html, page_of(report, MARK))
+        write_page(args.html, parts_of_page(report))
+    for path in written:
+        print(f'Written: {path}')
     if not report.works:
         sys.exit(CANNOT_WORK)
     if Path(args.source).is_dir():
@@ -186,17 +190,13 @@ def splits_of(config: Config) -> dict[str, list]:
     Raises:
         ValueError: The config has no data set, or a setting of one does not fit it.
     """
-    from mmengine.config import Config
+    from mmseg_fastscnn.config import file_datasets
 
-    from mmseg_fastscnn.config import all_datasets
-
-    splits: dict[str, list] = {}
-    settings: dict[str, list] = {}
-    for name in ('train', 'val', 'test'):
-        loader = config.get(f'{name}_dataloader')
-        if loader:
-            found = all_datasets(Config({f'{name}_dataloader': loader}))
-            settings[name] = [d for d in found if not any(key in d for key in WRAPPING)]
+    settings = {
+        name: list(file_datasets(config, [f'{name}_dataloader']))
+        for name in ('train', 'val', 'test')
+        if config.get(f'{name}_dataloader')
+    }
     if not settings:
         raise ValueError(
             f'{config.filename} has no train_dataloader, val_dataloader or '
@@ -204,9 +204,7 @@ def splits_of(config: Config) -> dict[str, list]:
         )
     if files_of(settings.get('test')) == files_of(settings.get('val')):
         settings.pop('test', None)
-    for name, several in settings.items():
-        splits[name] = [build(one) for one in several]
-    return splits
+    return {name: [build(one) for one in several] for name, several in settings.items()}
 
 
 def files_of(settings: list | None) -> list | None:
@@ -236,23 +234,3 @@ def mean_and_std_of(config: Config) -> tuple[list, list] | None:
     if settings.get('bgr_to_rgb') and len(values[0]) == 3:
         values = (values[0][::-1], values[1][::-1])
     return values
-
-
-def refuse_foreign_file(path: Path) -> None:
-    """Raise ValueError for a file that exists and that this command did not write."""
-    if path.is_dir():
-        raise ValueError(f'{path} is a folder; name a file to write the report to.')
-    if path.exists() and MARK.encode() not in path.read_bytes()[:200]:
-        raise ValueError(
-            f'{path} exists and is no report of this command. Choose another name, or '
-            f'remove the file.'
-        )
-
-
-def write(path: str, content: str) -> None:
-    from mmseg_fastscnn.writing import whole_file
-
-    # names that are not UTF-8 hold half characters, which are written as \\udcff
-    with whole_file(path) as file:
-        file.write(content.encode('utf-8', 'backslashreplace'))
-    print(f'Written: {path}')

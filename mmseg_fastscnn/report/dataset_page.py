@@ -21,6 +21,7 @@ from mmseg_fastscnn.report.dataset_text import (
     verdict,
 )
 from mmseg_fastscnn.report.page import figure, head, jpeg, legend, text
+from mmseg_fastscnn.results import DATA_PAGE
 from mmseg_fastscnn.structures import IGNORED
 
 SHOWN = 3  # images per split
@@ -28,19 +29,9 @@ WIDTH = 320  # of a picture, in pixels
 ANY_ID = voc_palette(256)  # colours of ids that no class has
 
 
-def page_of(report: Report, mark: str) -> str:
-    """Return the page.
-
-    Args:
-        report: What was found.
-        mark: Words near its beginning that tell it from other files.
-    """
-    return '\n'.join(parts_of_page(report, mark))
-
-
-def parts_of_page(report: Report, mark: str) -> Iterator[str]:
+def parts_of_page(report: Report) -> Iterator[str]:
     title = f'Data of {report.source}'
-    yield head(title, mark)
+    yield head(title, DATA_PAGE)
     yield f'<h1>{text(title)}</h1><p>{text(verdict(report))}</p><ul class="findings">'
     for finding in report.findings:
         kind = 'stops' if finding.stops else 'doubtful'
@@ -60,9 +51,8 @@ def parts_of_page(report: Report, mark: str) -> Iterator[str]:
 def legend_of(report: Report) -> Iterator[str]:
     """Yield the names of the classes, each beside its colour."""
     parts = [part for facts in report.facts.values() for part in facts.parts]
-    named = [part.metainfo for part in parts]
-    if named:
-        yield legend(named[0])
+    if parts:
+        yield legend(parts[0].metainfo)
 
 
 def figures(report: Report, pairs: Sequence[PairFacts]) -> Iterator[str]:
