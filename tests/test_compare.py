@@ -68,6 +68,13 @@ def test_a_difference_has_the_spread_of_seeds(runs, tmp_path):
     assert curves[3] == ['new_1', [[2, 63.0], [4, 1.0]]]
 
 
+def test_a_run_without_counts_is_compared_by_its_scores(runs):
+    for file in (runs[0] / 'record').glob('*.npz'):
+        file.unlink()  # as the message on a damaged one says
+    (group,) = compared([read_run(runs[0])])
+    assert group.miou().mean == 50 and group.of_images() == {}
+
+
 def test_runs_of_one_recipe_alone_are_compared_one_by_one(runs):
     found = [read_run(folder) for folder in runs]
     assert [len(group.runs) for group in groups_of(found)] == [2, 2]

@@ -103,7 +103,13 @@ def test_lines_of_all_starts_are_joined(trained, tmp_path):
         lines.append(dict(mIoU=3.0, step=last))
         text = '\n'.join(json.dumps(line) for line in lines)
         (folder / 'scalars.json').write_text(text + '\n{"loss": 1, "it')
-    assert read_run(tmp_path).curve('loss') == [(1, 6), (2, 6), (3, 6), (4, 5), (5, 5)]
+    (tmp_path / 'metrics.json').write_text('{"checkpoint": "a.pth", "mIo')
+    (tmp_path / 'metrics_b.json').write_text('{"checkpoint": "b.pth"}')  # not ours
+    scores = dict(checkpoint='c.pth', config=None, num_images=3)
+    (tmp_path / 'metrics_c.json').write_text(json.dumps(scores))
+    found = read_run(tmp_path)
+    assert found.curve('loss') == [(1, 6), (2, 6), (3, 6), (4, 5), (5, 5)]
+    assert found.evaluations == {'metrics_c.json': scores}
 
 
 def test_the_most_confused_pairs():

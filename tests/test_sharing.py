@@ -13,6 +13,7 @@ from mmseg_fastscnn import FastSCNN, commands
 from mmseg_fastscnn.checkpoint import read_checkpoint
 from mmseg_fastscnn.commands.entrance import mistake
 from mmseg_fastscnn.config.publishable import without_paths
+from mmseg_fastscnn.report.model_card import accuracy_table
 
 
 def refused(capsys, *words: object) -> str:
@@ -58,6 +59,14 @@ def test_a_shared_folder_is_loaded_as_the_checkpoint_was(
     metrics.write_text(json.dumps(scores))
     said = refused(capsys, checkpoint, other, *options, '--metrics', metrics)
     assert 'other classes' in said and not other.exists()
+
+
+def test_a_class_that_does_not_occur_has_no_iou():
+    per_class = dict(cat=dict(IoU=40.126), dog=dict(IoU=None))
+    metrics = dict(num_images=3, mIoU=40.126, per_class=per_class)
+    _, _, *rows = accuracy_table(['cat', 'dog'], metrics).splitlines()
+    assert rows[0].endswith('3 images** | 40.13 |')
+    assert rows[1:] == ['| cat | 40.13 |', '| dog | - |']
 
 
 def test_a_published_checkpoint_has_no_path(trained, streets, tmp_path):

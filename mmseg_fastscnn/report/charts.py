@@ -42,12 +42,11 @@ Point = tuple[float, float]
 
 
 class Line(NamedTuple):
-    """A line of a chart, or dots where `dots`; its colour is `--cN` of the page."""
+    """A line of a chart; its colour is `--cN` of the page."""
 
     name: str
     points: Sequence[Point]
     colour: int = 0
-    dots: bool = False
 
 
 def line_chart(title: str, lines: Sequence[Line], limits: Point | None = None) -> str:
@@ -100,14 +99,12 @@ class Place(NamedTuple):
 
 
 def drawn(line: Line, place: Place) -> str:
-    """Return a line of a chart; single points are dots."""
+    """Return a line of a chart; a single point is a dot."""
     colour = f'var(--c{line.colour % COLOURS})'
     spots = [(place.x(x), place.y(y)) for x, y in line.points]
-    if line.dots or len(spots) == 1:
-        return ''.join(
-            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.5" fill="{colour}"/>'
-            for x, y in spots
-        )
+    if len(spots) == 1:
+        ((x, y),) = spots
+        return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.5" fill="{colour}"/>'
     path = ' '.join(f'{x:.1f},{y:.1f}' for x, y in spots)
     return (
         f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.6"/>'

@@ -49,7 +49,7 @@ class Group:
         """Return the mean IoU of each labelled image over the runs."""
         sums: dict[str, list[float]] = {}
         for run in self.runs:
-            arrays = run.counts(run.best)
+            arrays = run.counts(run.best) or dict(paths=(), counts=())
             for path, counts in zip(arrays['paths'], arrays['counts'], strict=True):
                 sums.setdefault(str(path), []).append(image_iou(counts))
         means = {path: statistics.fmean(values) for path, values in sums.items()}
@@ -121,12 +121,12 @@ def signed(value: Spread) -> str:
     return ('+' if value.mean >= 0 else '') + str(value)
 
 
-def worse_images(first: Group, second: Group, count: int = 10) -> list[tuple]:
-    """Return path and both IoUs of the images where the second is worse."""
+def worse_images(first: Group, second: Group) -> list[tuple]:
+    """Return path and both IoUs of the ten images where the second is worse by most."""
     before, after = first.of_images(), second.of_images()
     both = [(path, before[path], after[path]) for path in before if path in after]
     worse = [entry for entry in both if entry[2] < entry[1]]
-    return sorted(worse, key=lambda entry: entry[2] - entry[1])[:count]
+    return sorted(worse, key=lambda entry: entry[2] - entry[1])[:10]
 
 
 def lines_of(groups: Sequence[Group], classes: Sequence[str]) -> Iterator[str]:

@@ -54,12 +54,12 @@ def model_card(facts: Mapping, metrics: Mapping | None) -> str:
 
 
 def accuracy_table(classes: Sequence[str], metrics: Mapping | None) -> str:
-    """Return mIoU and the IoU of each class as a table in Markdown."""
+    """Return mIoU and the IoU of each class that occurs as a table in Markdown."""
     if metrics is None:
         return f'Not measured. Classes: {", ".join(classes)}.'
     how = 'with ms+flip' if metrics.get('tta') else 'single scale'
     mean = f'**mean, {how}, {metrics["num_images"]} images**'
-    rows = [f'| {mean} | {metrics["mIoU"]:.2f} |']
-    for name, ratios in metrics['per_class'].items():
-        rows.append(f'| {name} | {ratios["IoU"]:.2f} |')
-    return '\n'.join(['| class | IoU |', '|---|---|', *rows])
+    rows = {mean: metrics['mIoU']}
+    rows |= {name: ratios['IoU'] for name, ratios in metrics['per_class'].items()}
+    lines = [f'| {k} | {"-" if v is None else f"{v:.2f}"} |' for k, v in rows.items()]
+    return '\n'.join(['| class | IoU |', '|---|---|', *lines])

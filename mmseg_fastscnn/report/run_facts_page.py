@@ -67,16 +67,13 @@ def repeat_parts(run: Run) -> Iterator[str]:
         'loading workers': f'{start["workers"]} per process',
         **start['versions'],
     }
-    best = best_checkpoint(run.folder)
-    if best is not None:
-        path, meta = best
+    path, meta = best_checkpoint(run.folder) or (None, {})
+    if path is not None:
         facts['checkpoint'] = path.name
         for kind, digest in (meta.get('sha256') or {}).items():
             facts[f'sha256 of its {kind}'] = digest
-        yield facts_table(facts)
-        yield from config_parts(meta.get('cfg'))
-        return
     yield facts_table(facts)
+    yield from config_parts(meta.get('cfg'))
 
 
 def config_parts(config: str | None) -> Iterator[str]:

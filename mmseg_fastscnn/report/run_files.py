@@ -1,7 +1,6 @@
 """Everything that a run left in its folder, read for reports."""
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +21,7 @@ from mmseg_fastscnn.engine.record.files import (
 )
 from mmseg_fastscnn.engine.record.pictures import Result, from_arrays
 from mmseg_fastscnn.engine.skipped_samples import NAME as SKIPPED
+from mmseg_fastscnn.results import is_ours
 
 Curve = list[tuple[int, float]]
 
@@ -168,15 +168,17 @@ def json_lines(path: Path) -> list[dict]:
 
 
 def evaluations(folder: Path) -> dict[str, dict]:
-    """Return the content of each `metrics*.json` by its path within the folder."""
-    found = {}
-    for path in sorted(
-        [*folder.glob('metrics*.json'), *folder.glob('*/metrics*.json')]
-    ):
-        content = json.loads(path.read_bytes())
-        if isinstance(content, dict) and 'checkpoint' in content:
-            found[path.relative_to(folder).as_posix()] = content
-    return found
+    """Return the content of each `metrics*.json` by its path within the folder.
+
+    Files of this name that `fastscnn test` did not write are left out.
+    """
+    files = [*folder.glob('metrics*.json'), *folder.glob('*/metrics*.json')]
+    contents = {path: json.loads(path.read_bytes()) for path in filter(is_ours, files)}
+    return {
+        path.relative_to(folder).as_posix(): contents[path]
+        for path in sorted(contents)
+        if 'checkpoint' in contents[path]
+    }
 
 
 def best_checkpoint(folder: Path) -> tuple[Path, dict] | None:
@@ -187,8 +189,3 @@ def best_checkpoint(folder: Path) -> tuple[Path, dict] | None:
     if not files:
         return None
     return files[-1], read_checkpoint(files[-1])['meta']
-
-
-def mean_of(values: Curve) -> float:
-    """Return the mean of a curve's values; nan where there are none."""
-    return sum(v for _, v in values) / len(values) if values else math.nan

@@ -1,5 +1,7 @@
 """`report.html`: how a run goes, as one page, made from the files in its folder."""
 
+import math
+import statistics
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,7 +9,7 @@ from mmseg_fastscnn.report.charts import SCRIPT, Line, line_chart, reliability_c
 from mmseg_fastscnn.report.confusion import confusion_parts
 from mmseg_fastscnn.report.page import facts_table, head, table, text, write_page
 from mmseg_fastscnn.report.run_facts_page import facts_parts
-from mmseg_fastscnn.report.run_files import Run, mean_of, read_run, score
+from mmseg_fastscnn.report.run_files import Run, read_run, score
 from mmseg_fastscnn.report.run_pictures import picture_parts
 from mmseg_fastscnn.results import PAGE
 
@@ -146,7 +148,8 @@ def speed_parts(run: Run) -> Iterator[str]:
     yield line_chart('Time spent waiting for data, %', [Line('waiting', share)])
     yield line_chart('Peak memory, MiB', memory)
     yield '</div>'
-    facts = {'waiting for data': f'{mean_of(share):.1f} % of the time, on average'}
+    mean = statistics.fmean([value for _, value in share] or [math.nan])
+    facts = {'waiting for data': f'{mean:.1f} % of the time, on average'}
     if run.validations:
         facts['last validation'] = f'{run.validations[-1]["seconds"]:.1f} s'
     yield facts_table(facts)

@@ -41,20 +41,17 @@ def result_row(
     run: Run, result: Result, image: np.ndarray | None, before: Result | None = None
 ) -> str:
     """Return image, truth, prediction before (if known) and now, side by side."""
-    height, width = result.label.shape
+    note = ''
     if image is None:
-        image = np.full((height, width, 3), 128, np.uint8)
+        image = np.full((*result.label.shape, 3), 128, np.uint8)
         note = 'The image could not be read; grey stands in its place.'
-    else:
-        note = ''
-    metainfo = run.metainfo
-    cells = [figure(jpeg(shrunk(image, WIDTH)), 'image')]
-    cells.append(figure(jpeg(coloured(image, result.label, metainfo)), 'truth'))
+    shown = {'truth': result.label}
     if before is not None:
-        picture = jpeg(coloured(image, before.pred, metainfo))
-        cells.append(figure(picture, f'before: IoU {before.iou:.1f} %'))
-    picture = jpeg(coloured(image, result.pred, metainfo))
-    cells.append(figure(picture, f'now: IoU {result.iou:.1f} %'))
+        shown[f'before: IoU {before.iou:.1f} %'] = before.pred
+    shown[f'now: IoU {result.iou:.1f} %'] = result.pred
+    cells = [figure(jpeg(shrunk(image, WIDTH)), 'image')]
+    for words, seg_map in shown.items():
+        cells.append(figure(jpeg(coloured(image, seg_map, run.metainfo)), words))
     caption = f'<p class="soft">{text(result.name)} {note}</p>'
     return f'{caption}<div class="row">{"".join(cells)}</div>'
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mmseg_fastscnn.engine.sweep.runs import PlannedRun
-from mmseg_fastscnn.report.comparison import Spread, spread_of
+from mmseg_fastscnn.report.comparison import Spread, signed, spread_of
 from mmseg_fastscnn.report.run_files import read_run, score
 from mmseg_fastscnn.writing import write_file
 
@@ -92,9 +92,8 @@ def compared_with(first: Scores, other: Scores) -> list[str]:
     if not pairs:
         return ['', '']
     spread = spread_of(pairs)
-    sign = '+' if spread.mean >= 0 else ''
     p = paired_p(spread, len(pairs))
-    return [f'{sign}{spread}', '' if math.isnan(p) else f'{p:.3f}']
+    return [signed(spread), '' if math.isnan(p) else f'{p:.3f}']
 
 
 def paired_p(spread: Spread, count: int) -> float:
