@@ -1,4 +1,6 @@
-"""Kinds of files by their suffixes. Nothing is imported here, so all may import it."""
+"""Kinds of files by their suffixes. Nothing of ours is imported: all may import it."""
+
+from pathlib import Path
 
 CONFIG_FILES = ('.py', '.yaml', '.yml', '.json')
 IMAGES = ('.png', '.jpg', '.jpeg', '.bmp', '.webp', '.tif', '.tiff')
@@ -12,3 +14,8 @@ SUFFIXES = dict(
     torch_export='.pt2',
     executorch='.pte',
 )
+
+
+def is_exported(file: str | Path) -> bool:
+    """Return whether a file is, by its name, one that `export` wrote."""
+    return Path(file).suffix in SUFFIXES.values()

@@ -14,6 +14,7 @@ from mmseg_fastscnn import commands
 from mmseg_fastscnn.checkpoint import read_checkpoint
 from mmseg_fastscnn.commands import VERBS, command
 from mmseg_fastscnn.commands.entrance import mistake, run_command
+from mmseg_fastscnn.commands.options import names_of
 from mmseg_fastscnn.config import load_config
 from mmseg_fastscnn.engine.runner import SegRunner
 from mmseg_fastscnn.pictures import panel
@@ -123,6 +124,14 @@ def test_threads_sleep_while_they_wait(words, before, policy, monkeypatch):
         os.environ['OMP_WAIT_POLICY'] = before
     commands.run(verb, words)
     assert os.environ.get('OMP_WAIT_POLICY') == policy
+
+
+def test_files_of_one_name_are_told_apart():
+    assert names_of(['a/model.onnx', 'a/wide.onnx']) == ['model.onnx', 'wide.onnx']
+    assert names_of(['a/model.onnx', 'b/model.onnx']) == [
+        'a/model.onnx',
+        'b/model.onnx',
+    ]
 
 
 def test_an_unknown_verb_is_a_mistake():

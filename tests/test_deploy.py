@@ -252,7 +252,7 @@ def test_what_a_file_and_a_config_see_differently(exported, config, streets):
     description = Predictor(exported['.onnx']).description
     assert differences(config, description) == []
     other = replace(description, classes=description.classes[::-1])
-    with pytest.raises(ValueError, match='Test it with the config'):
+    with pytest.raises(ValueError, match='Give the config of this model'):
         differences(config, other)
     other = replace(description, scale=(64, 32), keep_ratio=True)
     said = differences(config, other)

@@ -18,8 +18,8 @@ from mmseg_fastscnn.cores import cores_per_process
 from mmseg_fastscnn.deploy import export as exporting
 from mmseg_fastscnn.deploy.backends import Predictor
 from mmseg_fastscnn.deploy.export import PACKAGES, PARTS, export, files_of
-from mmseg_fastscnn.deploy.formats import SUFFIXES
 from mmseg_fastscnn.deploy.torch_runtime import describe
+from mmseg_fastscnn.file_kinds import SUFFIXES
 from mmseg_fastscnn.writing import whole_file
 
 # Two networks have all that exporters could take for granted.

@@ -2,14 +2,13 @@
 
 import json
 import re
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from conftest import run
 
 from mmseg_fastscnn.datasets.corruptions import CORRUPTIONS, STRENGTHS, corrupted
-from mmseg_fastscnn.deploy.robustness import check_classes
+from mmseg_fastscnn.deploy.description import check_classes
 
 
 @pytest.mark.parametrize('kind', CORRUPTIONS)
@@ -47,10 +46,9 @@ def test_the_table_and_the_numbers(streets, shallow, tmp_path):
 
 
 def test_a_model_with_other_classes_is_refused():
-    model = SimpleNamespace(classes=('road', 'car'))
-    images = SimpleNamespace(dataset=SimpleNamespace(metainfo=dict(classes=['road'])))
-    with pytest.raises(ValueError, match=r'a\.pth has the classes road, car'):
-        check_classes('a.pth', model, images)
+    with pytest.raises(ValueError, match=r'a\.pth has the classes road, car, and the'):
+        check_classes('a.pth', ('road', 'car'), ['road'], 'test')
+    check_classes('a.pth', ('road', 'car'), ['road', 'car'], 'test')
 
 
 def test_what_is_no_photograph_is_refused():

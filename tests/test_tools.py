@@ -277,6 +277,8 @@ def test_fine_tuning_on_a_folder_with_other_classes(streets, trained, tmp_path):
         ),
         (['tools/train.py', TOY, '--resume', 'a', '--load-from', 'b'], 'give one'),
         (['tools/train.py', TOY, '--seed', '-1'], '--seed is -1; it must be from 0'),
+        (['tools/export.py', 'a.pth', '--images', '0'], '--images is 0; it must be at'),
+        (['tools/export.py', 'a.pth', '--max-drop', 'nan'], '--max-drop is nan; it mu'),
         (
             ['tools/train.py', TOY, '--cfg-options', 'train_cfg=None'],
             'fast_scnn_toy_streets.py defines no train_cfg, which training needs',

@@ -14,7 +14,7 @@ from mmseg_fastscnn.config import load_config
 from mmseg_fastscnn.config.only_data import parse_config
 from mmseg_fastscnn.datasets import SegDataset
 from mmseg_fastscnn.datasets.metainfo import complete_metainfo
-from mmseg_fastscnn.file_kinds import CHECKPOINTS, SUFFIXES
+from mmseg_fastscnn.file_kinds import CHECKPOINTS, is_exported
 from mmseg_fastscnn.machine import find_device, warn_of_slow_bfloat16
 from mmseg_fastscnn.registry import DATASETS, MODELS
 
@@ -102,7 +102,7 @@ def is_checkpoint(source: str | Path | Config) -> bool:
 def refuse_exported(*sources: str | Path | Config | None) -> None:
     """Raise ValueError if `init_model` got an exported file: they are no modules."""
     for source in sources:
-        if isinstance(source, str | Path) and Path(source).suffix in SUFFIXES.values():
+        if isinstance(source, str | Path) and is_exported(source):
             raise ValueError(
                 f'{source} is an exported file, which needs no config and no torch: '
                 f'mmseg_fastscnn.deploy.backends.Predictor({str(source)!r}) predicts '

@@ -13,11 +13,10 @@ import subprocess
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmseg_fastscnn.commands import options
-from mmseg_fastscnn.deploy.formats import is_exported
+from mmseg_fastscnn.file_kinds import is_exported
 from mmseg_fastscnn.memory import peak_memory
 
 if TYPE_CHECKING:
@@ -85,13 +84,13 @@ def main(args: Namespace) -> None:
     require(config, ['test_dataloader'], 'timing its test images')
     paths = image_paths(config) if any(map(is_exported, args.files)) else []
     timings = {}
-    for file in args.files or ['random weights']:
+    names = options.names_of(args.files) or ['random weights']
+    for name, file in zip(names, args.files or [None], strict=True):
         with ProcessPoolExecutor(1, get_context('spawn')) as process:
-            given = file if args.files else None
-            timing = process.submit(timing_or_mistake, given, args, paths).result()
+            timing = process.submit(timing_or_mistake, file, args, paths).result()
         if isinstance(timing, str):
             raise ValueError(timing)
-        timings[Path(file).name] = timing
+        timings[name] = timing
     print(table(timings))
     for line in dict.fromkeys(line for t in timings.values() for line in t.machine):
         print(line)

@@ -10,6 +10,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
+from mmseg_fastscnn.commands import options
 from mmseg_fastscnn.file_kinds import CHECKPOINTS, CONFIG_FILES
 
 
@@ -61,10 +62,7 @@ def open_models(files: Sequence[Path], config: Path | None) -> list:
     """
     from mmseg_fastscnn.deploy.demo import DemoModel
 
-    names = [file.name for file in files]
-    if len({*names}) < len(files):
-        names = [str(file) for file in files]
     return [
         DemoModel(name, file, config if file.suffix in CHECKPOINTS else None)
-        for name, file in zip(names, files, strict=True)
+        for name, file in zip(options.names_of(files), files, strict=True)
     ]

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmseg_fastscnn.commands import options
-from mmseg_fastscnn.deploy.formats import OUTPUTS, SUFFIXES, check_form
+from mmseg_fastscnn.deploy.formats import OUTPUTS, check_form
+from mmseg_fastscnn.file_kinds import SUFFIXES
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -72,6 +73,10 @@ def parse_args(parser: ArgumentParser, words: Sequence[str] | None) -> Namespace
         check_form(args.format, args.precision, args.output, args.size is not None)
     except ValueError as error:
         parser.error(str(error))
+    if args.images < 1:
+        parser.error(f'--images is {args.images}; it must be at least 1.')
+    if not args.max_drop >= 0:
+        parser.error(f'--max-drop is {args.max_drop}; it must be 0 or more.')
     if args.calibrate is not None and (args.precision != 'int8' or args.calibrate < 1):
         parser.error('--calibrate takes a number of images, for --precision int8.')
     return args

@@ -1,6 +1,8 @@
 """Command-line options that several commands share."""
 
 from argparse import Action, ArgumentParser
+from collections.abc import Sequence
+from pathlib import Path
 
 
 class KeysAndValues(Action):
@@ -78,3 +80,9 @@ def add_run(
     parser.add_argument(
         '--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none'
     )
+
+
+def names_of(files: Sequence[str | Path]) -> list[str]:
+    """Return the names of files, or their paths if two have the same name."""
+    names = [Path(file).name for file in files]
+    return names if len({*names}) == len(names) else [str(file) for file in files]

@@ -8,8 +8,10 @@ Example: fastscnn robustness fast_scnn_camvid.py plain.pth new.pth
 
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
+from pathlib import Path
 
 from mmseg_fastscnn.commands import options
+from mmseg_fastscnn.file_kinds import is_exported
 
 
 def parse_args(parser: ArgumentParser, words: Sequence[str] | None) -> Namespace:
@@ -31,13 +33,11 @@ def parse_args(parser: ArgumentParser, words: Sequence[str] | None) -> Namespace
 
 
 def main(args: Namespace) -> None:
-    from pathlib import Path
-
     from mmseg_fastscnn.config import load_config
     from mmseg_fastscnn.deploy.backends import Predictor
-    from mmseg_fastscnn.deploy.formats import is_exported
+    from mmseg_fastscnn.deploy.description import check_classes
     from mmseg_fastscnn.deploy.labelled_images import LabelledImages
-    from mmseg_fastscnn.deploy.robustness import all_mious, check_classes
+    from mmseg_fastscnn.deploy.robustness import all_mious
     from mmseg_fastscnn.report.robustness_page import table_lines, write_robustness
     from mmseg_fastscnn.results import check_may_write
 
@@ -48,11 +48,12 @@ def main(args: Namespace) -> None:
     images = LabelledImages(
         config, 'test_dataloader', args.images or 10**9, 'measuring robustness'
     )
+    classes = images.dataset.metainfo['classes']
     predictors = {}  # all of them first: a wrong name must not cost an hour
     for file in args.models:
         own = None if is_exported(file) else args.config
         predictors[file] = Predictor(file, own, device=args.device)
-        check_classes(file, predictors[file], images)
+        check_classes(file, predictors[file].classes, classes, 'test')
     mious = {}
     for file, predictor in predictors.items():
         print(file)

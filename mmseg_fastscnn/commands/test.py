@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmseg_fastscnn.commands import options
-from mmseg_fastscnn.deploy.formats import is_exported
+from mmseg_fastscnn.file_kinds import is_exported
 
 if TYPE_CHECKING:
     import torch

@@ -78,12 +78,25 @@ class Description:
         return cls(**{name: frozen(value) for name, value in content.items()})
 
 
+def check_classes(
+    file: str | Path, found: Sequence[str], needed: Sequence[str], data: str
+) -> None:
+    """Raise ValueError unless a model has the classes of some data, in their order."""
+    if tuple(found) != tuple(needed):
+        raise ValueError(
+            f'{file} has the classes {", ".join(found)}, and the {data} data of the '
+            f'config has {", ".join(needed)}. Give the config of this model, or a '
+            f'model of these classes.'
+        )
+
+
 def digests(path: Path, suffixes: Sequence[str]) -> tuple[tuple[str, str], ...]:
     """Return (suffix, sha256) of the files beside a path with other suffixes."""
-    files = [(suffix, path.with_suffix(suffix)) for suffix in suffixes]
-    return tuple(
-        (s, hashlib.sha256(file.read_bytes()).hexdigest()) for s, file in files
-    )
+    return tuple((suffix, sha256_of(path.with_suffix(suffix))) for suffix in suffixes)
+
+
+def sha256_of(file: str | Path) -> str:
+    return hashlib.sha256(Path(file).read_bytes()).hexdigest()
 
 
 def needed_beside(path: Path, suffix: str) -> Path:
@@ -111,7 +124,7 @@ def check_parts(description: Description, path: Path) -> None:
     """
     for suffix, digest in description.parts:
         part = needed_beside(path, suffix)
-        if digests(path, [suffix]) != ((suffix, digest),):
+        if sha256_of(part) != digest:
             raise ValueError(
                 f'{part} is damaged, cut short or of another export than what stands '
                 f'beside it. Export the checkpoint again with tools/export.py.'

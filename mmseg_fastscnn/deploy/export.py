@@ -16,9 +16,10 @@ from torch.export import Dim
 
 from mmseg_fastscnn.deploy.backends import SMALLEST
 from mmseg_fastscnn.deploy.description import KEY, Description, digests
-from mmseg_fastscnn.deploy.formats import SUFFIXES, check_form
+from mmseg_fastscnn.deploy.formats import check_form
 from mmseg_fastscnn.deploy.frame_model import FrameModel
-from mmseg_fastscnn.writing import whole_file
+from mmseg_fastscnn.file_kinds import SUFFIXES
+from mmseg_fastscnn.writing import write_file
 
 PACKAGES = {
     '.onnx': ('onnx', 'onnxscript', 'onnxruntime'),
@@ -77,10 +78,9 @@ def write_whole(draft: Path, path: Path) -> None:
     """
     begun = []
     try:
-        for suffix in (*PARTS.get(path.suffix, ()), path.suffix):
-            begun.append(path.with_suffix(suffix))
-            with whole_file(begun[-1]) as file:
-                file.write(draft.with_suffix(suffix).read_bytes())
+        for file in reversed(files_of(path)):
+            begun.append(file)
+            write_file(file, draft.with_suffix(file.suffix).read_bytes())
     except BaseException:
         for part in begun:
             part.unlink(missing_ok=True)

@@ -9,7 +9,7 @@ from torch import nn
 from mmseg_fastscnn.apis import init_model
 from mmseg_fastscnn.config import change_test_pipelines
 from mmseg_fastscnn.deploy.backends import Predictor
-from mmseg_fastscnn.deploy.description import Description
+from mmseg_fastscnn.deploy.description import Description, check_classes
 from mmseg_fastscnn.deploy.torch_runtime import describe
 from mmseg_fastscnn.structures import SegDataSample
 
@@ -48,12 +48,7 @@ def differences(config: Config, found: Description) -> list[str]:
     """
     model = init_model(config, device='cpu')
     expected = describe(model, found.output, found.precision)
-    if found.classes != expected.classes:
-        raise ValueError(
-            f'The file has the classes {", ".join(found.classes)}, the test data '
-            f'{", ".join(expected.classes)}. Test it with the config that it was '
-            f'exported with.'
-        )
+    check_classes('The file', found.classes, expected.classes, 'test')
     return [
         f'{name} is {getattr(found, name)}, in the config {getattr(expected, name)}'
         for name in OWN

@@ -1,9 +1,5 @@
 """Which files are exported, and what is saved of predictions: names alone."""
 
-from pathlib import Path
-
-from mmseg_fastscnn.file_kinds import SUFFIXES
-
 PRECISIONS = dict(
     onnx=('fp32', 'fp16', 'int8'),
     openvino=('fp32', 'bf16', 'fp16', 'int8'),
@@ -21,11 +17,6 @@ OUTPUTS = dict(
 )
 FIXED = ('executorch',)  # formats whose files are for one size of frames
 SAVED = ('overlay', 'labels', 'probabilities')
-
-
-def is_exported(file: str | Path) -> bool:
-    """Return whether a file is, by its name, one that `export` wrote."""
-    return Path(file).suffix in SUFFIXES.values()
 
 
 def check_form(kind: str, precision: str, output: str, has_size: bool) -> None:

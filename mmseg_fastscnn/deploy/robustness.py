@@ -12,16 +12,6 @@ CLEAN = 'clean'
 Mious = dict[str, list[float]]
 
 
-def check_classes(file: str, predictor: Predictor, images: LabelledImages) -> None:
-    """Raise ValueError unless a model has the classes of the images' labels."""
-    found, needed = predictor.classes, images.dataset.metainfo['classes']
-    if tuple(found) != tuple(needed):
-        raise ValueError(
-            f'{file} has the classes {", ".join(found)}; the test data of the config '
-            f'has {", ".join(needed)}. Give the config of this model.'
-        )
-
-
 def all_mious(
     predictor: Predictor, images: LabelledImages, seed: int, say: Callable[[str], None]
 ) -> Mious:

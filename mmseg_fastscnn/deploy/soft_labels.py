@@ -18,6 +18,7 @@ from mmseg_fastscnn.datasets.soft_layout import (
     packed_cells,
 )
 from mmseg_fastscnn.deploy.backends import Predictor
+from mmseg_fastscnn.deploy.description import check_classes
 from mmseg_fastscnn.ops.sampled import cells, centres, sampled
 from mmseg_fastscnn.results import check_may_write
 from mmseg_fastscnn.structures import STRIDE
@@ -73,12 +74,7 @@ class Teachers:
 def check_teacher(file: str, predictor: Predictor, classes: Sequence[str]) -> None:
     """Raise ValueError unless a model gives logits of each of these classes."""
     description = predictor.description
-    if tuple(description.classes) != tuple(classes):
-        raise ValueError(
-            f'{file} has the classes {", ".join(description.classes)}, and the '
-            f'training data of the config has {", ".join(classes)}. A teacher needs '
-            f'the same ones.'
-        )
+    check_classes(file, description.classes, classes, 'training')
     if description.output != 'logits':
         raise ValueError(
             f'{file} gives {description.output}, and soft labels are made of logits. '

@@ -1,6 +1,5 @@
 """A checkpoint as a runtime, by PyTorch; and what its config says to exported files."""
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from torch import nn
 
 from mmseg_fastscnn import __version__
 from mmseg_fastscnn.apis import init_model, loaded_dtypes, test_data_of
-from mmseg_fastscnn.deploy.description import Description
+from mmseg_fastscnn.deploy.description import Description, sha256_of
 from mmseg_fastscnn.deploy.frame_model import FrameModel
 from mmseg_fastscnn.ops.cuda_graphs import CudaGraphs, check_cuda_graph
 
@@ -80,9 +79,6 @@ def describe(
             'frames as they are; remove these settings.'
         )
     resize = resize_step(steps)
-    digest = None
-    if checkpoint is not None:
-        digest = hashlib.sha256(Path(checkpoint).read_bytes()).hexdigest()
     return Description(
         classes=tuple(model.dataset_meta['classes']),
         palette=tuple(tuple(map(int, c)) for c in model.dataset_meta['palette']),
@@ -94,7 +90,7 @@ def describe(
         keep_ratio=bool(resize.get('keep_ratio', False)),
         align_corners=model.align_corners,
         threshold=model.decode_head.threshold if model.out_channels == 1 else None,
-        checkpoint_sha256=digest,
+        checkpoint_sha256=None if checkpoint is None else sha256_of(checkpoint),
         version=__version__,
     )
 
