@@ -23,6 +23,7 @@ VERBS = (
 )
 SPINNING = ('predict', 'demo', 'benchmark', 'export')  # they say what a frame takes
 MISTAKE = 2  # exit status after a user's mistake, as argparse's
+INTERRUPTED = 130  # after Ctrl-C, as the shell's
 
 
 class Parser(ArgumentParser):

@@ -10,14 +10,12 @@ from pathlib import Path
 from mmengine.dist import is_distributed, is_main_process
 from mmengine.logging import MMLogger
 
-from mmseg_fastscnn.commands import MISTAKE
+from mmseg_fastscnn.commands import INTERRUPTED, MISTAKE
 from mmseg_fastscnn.commands.mistakes import mistake
 from mmseg_fastscnn.engine.missing_ranks import lost_others, report_missing
 from mmseg_fastscnn.engine.processes import ProcessesDiffer
 from mmseg_fastscnn.machine import end_at_once, leave_process_group
 from mmseg_fastscnn.memory import reuse_large_blocks
-
-INTERRUPTED = 130  # exit status after Ctrl-C, as the shell's
 
 
 def run_command(main: Callable[[], None], name: str | None = None) -> None:

@@ -10,13 +10,15 @@ Example: fastscnn pack_dataset fast_scnn_camvid.py packed/camvid
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from mmseg_fastscnn.commands import options
 
 if TYPE_CHECKING:
+    from mmengine.config import Config
+
     from mmseg_fastscnn.datasets import SegDataset
 
 
@@ -29,27 +31,41 @@ def parse_args(parser: ArgumentParser, words: Sequence[str] | None) -> Namespace
 
 
 def main(args: Namespace) -> None:
-    from mmengine.registry import init_default_scope
-
-    from mmseg_fastscnn.config import file_datasets, load_config, require
-    from mmseg_fastscnn.datasets import SegDataset
-    from mmseg_fastscnn.registry import DATASETS
+    from mmseg_fastscnn.config import load_config, require
 
     config = load_config(args.config, args.cfg_options, args.data_root)
-    init_default_scope(config.get('default_scope', 'mmseg_fastscnn'))
     name = f'{args.split}_dataloader'
     require(config, [name], f'--split {args.split}')
-    for settings in file_datasets(config, [name]):
-        if not issubclass(DATASETS.get(settings['type']), SegDataset):
-            raise ValueError(
-                f'{settings["type"]} cannot be packed; only data sets of image and '
-                f'label files can.'
-            )
-        pack(DATASETS.build(dict(settings, packed=args.folder)))
+    for dataset in file_data(config, name, 'be packed', args.folder):
+        pack(dataset)
     print(
         f'To train from it: packed={args.folder!r} in the data set of the config, or '
         f'--cfg-options {name}.dataset.packed={args.folder}.'
     )
+
+
+def file_data(
+    config: Config, loader: str, purpose: str, packed: str | None
+) -> Iterator[SegDataset]:
+    """Build the data sets of a loader for a purpose that needs image files.
+
+    Raises:
+        ValueError: There is a data set of another kind.
+    """
+    from mmengine.registry import init_default_scope
+
+    from mmseg_fastscnn.config import file_datasets
+    from mmseg_fastscnn.datasets import SegDataset
+    from mmseg_fastscnn.registry import DATASETS
+
+    init_default_scope(config.get('default_scope', 'mmseg_fastscnn'))
+    for settings in file_datasets(config, [loader]):
+        if not issubclass(DATASETS.get(settings['type']), SegDataset):
+            raise ValueError(
+                f'{settings["type"]} cannot {purpose}; only data sets of image and '
+                f'label files can.'
+            )
+        yield DATASETS.build(dict(settings, packed=packed))
 
 
 def pack(dataset: SegDataset) -> None:

@@ -158,7 +158,7 @@ def main(args: Namespace) -> None:
         saving = Saving(
             args.out, sources, predictor, args.save, args.alpha, progress.note
         )
-        stages = Stages(ahead=1 if is_live else 3)
+        stages = Stages()
         options = dict(every=args.every, smooth=args.smooth, rate=args.keep_rate)
         predictions = stream(
             predictor, sources, progress.problem, stages=stages, **options

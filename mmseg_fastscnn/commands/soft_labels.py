@@ -16,8 +16,6 @@ from typing import TYPE_CHECKING
 from mmseg_fastscnn.commands import options
 
 if TYPE_CHECKING:
-    from mmengine.config import Config
-
     from mmseg_fastscnn.datasets import SegDataset
 
 
@@ -52,12 +50,14 @@ def parse_args(parser: ArgumentParser, words: Sequence[str] | None) -> Namespace
 
 
 def main(args: Namespace) -> None:
-    from mmseg_fastscnn.config import load_config
+    from mmseg_fastscnn.commands.pack_dataset import file_data
+    from mmseg_fastscnn.config import load_config, require
     from mmseg_fastscnn.deploy.backends import Predictor
     from mmseg_fastscnn.deploy.soft_labels import Teachers, write_soft_labels
 
     config = load_config(args.config, args.cfg_options, args.data_root)
-    datasets = training_data(config)
+    require(config, ['train_dataloader'], 'writing soft labels')
+    datasets = [*file_data(config, 'train_dataloader', 'have soft labels', None)]
     classes = list(datasets[0].metainfo['classes'])
     predictors = {file: Predictor(file, device=args.device) for file in args.teachers}
     teachers = Teachers(predictors, classes, args.temperature)
@@ -69,31 +69,6 @@ def main(args: Namespace) -> None:
         f'train_dataloader.dataset.soft_labels={args.out}, and a DistillationLoss in '
         f'model.decode_head.loss_decode.'
     )
-
-
-def training_data(config: Config) -> list[SegDataset]:
-    """Return the data sets of image files that a config trains on.
-
-    Raises:
-        ValueError: There is one of another kind.
-    """
-    from mmengine.registry import init_default_scope
-
-    from mmseg_fastscnn.config import file_datasets, require
-    from mmseg_fastscnn.datasets import SegDataset
-    from mmseg_fastscnn.registry import DATASETS
-
-    init_default_scope(config.get('default_scope', 'mmseg_fastscnn'))
-    require(config, ['train_dataloader'], 'writing soft labels')
-    datasets = []
-    for settings in file_datasets(config, ['train_dataloader']):
-        if not issubclass(DATASETS.get(settings['type']), SegDataset):
-            raise ValueError(
-                f'{settings["type"]} can have no soft labels; only data sets of image '
-                f'and label files can.'
-            )
-        datasets.append(DATASETS.build(dict(settings, packed=None)))
-    return datasets
 
 
 def infos_by_name(datasets: Sequence[SegDataset]) -> dict[str, dict]:

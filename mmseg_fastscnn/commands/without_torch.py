@@ -4,11 +4,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from mmseg_fastscnn.commands import MISTAKE
+from mmseg_fastscnn.commands import INTERRUPTED, MISTAKE
 from mmseg_fastscnn.commands.mistakes import mistake
 from mmseg_fastscnn.memory import reuse_large_blocks
-
-INTERRUPTED = 130  # exit status after Ctrl-C, as the shell's
 
 
 def run_command(main: Callable[[], None], name: str | None = None) -> None:

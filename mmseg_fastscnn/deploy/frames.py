@@ -28,13 +28,11 @@ class Video:
         rate: Frames per second.
         every: Of how many frames one is taken.
         frames: Number of frames, as the file says it; 0 if it does not.
-        is_live: Whether frames come as time passes.
     """
 
     rate: float
     every: int
     frames: int
-    is_live: bool
 
 
 @dataclass(frozen=True)
@@ -110,9 +108,7 @@ def decode_image(content: np.ndarray, channels: int) -> np.ndarray | str:
         image = cv2.imdecode(content, flag)
     except cv2.error as error:  # it is larger than OpenCV's limit
         return f'cannot be read as an image ({error.err})'
-    if image is None:
-        return NO_IMAGE
-    return image
+    return NO_IMAGE if image is None else image
 
 
 def video_frames(
@@ -126,12 +122,13 @@ def video_frames(
             return
         video = describe(capture, source, every)
         frames = captured(capture, source, video, problem)
-        if video.is_live:
+        if source.is_live:
             frames = (replace(frame, skipped=n) for frame, n in newest(frames))
         for frame in frames:
-            gray = channels == 1
-            image = cv2.cvtColor(frame.image, cv2.COLOR_BGR2GRAY) if gray else None
-            yield replace(frame, image=image) if gray else frame
+            if channels == 1:
+                gray = cv2.cvtColor(frame.image, cv2.COLOR_BGR2GRAY)
+                frame = replace(frame, image=gray)
+            yield frame
     finally:
         capture.release()
 
@@ -142,10 +139,9 @@ def open_capture(source: Source) -> cv2.VideoCapture:
         return cv2.VideoCapture(int(source.place))
     if not source.is_live:
         return cv2.VideoCapture(source.place)
-    milliseconds = 1000 * SECONDS
     limits = [
-        *(cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, milliseconds),
-        *(cv2.CAP_PROP_READ_TIMEOUT_MSEC, milliseconds),
+        *(cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, 1000 * SECONDS),
+        *(cv2.CAP_PROP_READ_TIMEOUT_MSEC, 1000 * SECONDS),
     ]
     return cv2.VideoCapture(source.place, cv2.CAP_FFMPEG, limits)
 
@@ -177,9 +173,7 @@ def describe(capture: cv2.VideoCapture, source: Source, every: int) -> Video:
     rate = capture.get(cv2.CAP_PROP_FPS)
     frames = 0 if source.is_live else int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
     is_rate = 1 <= rate <= 1000  # some streams say 0 or 90000
-    return Video(
-        rate if is_rate else UNKNOWN_RATE, every, max(frames, 0), source.is_live
-    )
+    return Video(rate if is_rate else UNKNOWN_RATE, every, max(frames, 0))
 
 
 def captured(
@@ -203,14 +197,14 @@ def captured(
         if count % video.every:
             continue
         by_clock = int((time.monotonic() - began) * video.rate)
-        number = max(number + 1, by_clock) if video.is_live else count
+        number = max(number + 1, by_clock) if source.is_live else count
         ok, image = capture.retrieve()
         if ok:
             yield Frame(image, source.place, source.name, number, video)
         else:
             problem(damaged(source, count, count))
     lacking = video.frames - good - 1
-    if video.is_live:
+    if source.is_live:
         problem(f'{source.place} gives no more frames after {good + 1}.')
     elif good < 0:
         problem(f'{source.place} has no frame that can be decoded; it is skipped.')

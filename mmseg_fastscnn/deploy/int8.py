@@ -21,6 +21,7 @@ from mmseg_fastscnn.deploy.export import WRITERS
 from mmseg_fastscnn.deploy.int8_onnx import OnnxQuantiser
 from mmseg_fastscnn.deploy.int8_openvino import OpenVinoQuantiser
 from mmseg_fastscnn.deploy.labelled_images import LabelledImages, miou_of
+from mmseg_fastscnn.deploy.openvino_core import new_core
 
 RUNS = 7  # of which the fastest counts
 
@@ -51,7 +52,6 @@ def write_int8(
     description: Description,
     images: LabelledImages,
     max_drop: float,
-    say: Callable[[str], None] = print,
 ) -> None:
     """Write an INT8 file; a writer for `export`.
 
@@ -59,7 +59,6 @@ def write_int8(
         model, path, description: See `export`.
         images: Training images: they calibrate, and say what INT8 loses.
         max_drop: Points of mIoU that INT8 may lose on these images.
-        say: Takes a line on what was found.
 
     Raises:
         ValueError: mIoU falls by more than `max_drop` unless all layers are in float.
@@ -79,10 +78,10 @@ def write_int8(
             return miou_of(Predictor(draft), images)
 
         whole = miou_of(before, images)
-        kept = layers_in_float(quantiser.layers, miou, whole, max_drop, say)
+        kept = layers_in_float(quantiser.layers, miou, whole, max_drop)
         quantiser.write(path, [n for n in quantiser.layers if n not in kept])
-        say(f'in float stay: {", ".join(kept) or "no layers"}')
-        say_speed(float_file, path, next(iter(frames)), say)
+        print(f'in float stay: {", ".join(kept) or "no layers"}')
+        print_speed(float_file, path, next(iter(frames)))
 
 
 def float_precision(suffix: str) -> str:
@@ -91,7 +90,7 @@ def float_precision(suffix: str) -> str:
         return 'fp32'
     import openvino
 
-    capabilities = openvino.Core().get_property('CPU', 'OPTIMIZATION_CAPABILITIES')
+    capabilities = new_core(openvino).get_property('CPU', 'OPTIMIZATION_CAPABILITIES')
     return 'bf16' if 'BF16' in capabilities else 'fp32'
 
 
@@ -115,7 +114,6 @@ def layers_in_float(
     miou: Callable[[Collection[str]], float],
     whole: float,
     max_drop: float,
-    say: Callable[[str], None],
 ) -> list[str]:
     """Return the layers to leave in float so that mIoU falls by `max_drop` at most.
 
@@ -127,21 +125,20 @@ def layers_in_float(
         miou: Gives mIoU with the layers in INT8 that it is given.
         whole: mIoU with all layers in float.
         max_drop: How many points of mIoU may be lost.
-        say: Takes a line on what was found.
 
     Raises:
         ValueError: All layers would be in float.
     """
     found = miou(layers)
-    say(f'mIoU on the training images: {whole:.3f}, {found:.3f} with all in INT8')
+    print(f'mIoU on the training images: {whole:.3f}, {found:.3f} with all in INT8')
     if whole - found <= max_drop:
         return []
-    say(f'That is over {max_drop}: each of {len(layers)} layers is measured alone')
+    print(f'That is over {max_drop}: each of {len(layers)} layers is measured alone')
     alone = {layer: miou([layer]) for layer in layers}
     order = sorted(layers, key=alone.__getitem__)
     for k, layer in enumerate(order[:-1], 1):
         found = miou([name for name in layers if name not in order[:k]])
-        say(
+        print(
             f'{layer} in float: {found:.3f} (alone in INT8 it loses '
             f'{whole - alone[layer]:.3f})'
         )
@@ -154,10 +151,8 @@ def layers_in_float(
     )
 
 
-def say_speed(
-    float_file: Path, int8_file: Path, frame: np.ndarray, say: Callable[[str], None]
-) -> None:
-    """Say how long both take, and warn if INT8 is not faster on this machine.
+def print_speed(float_file: Path, int8_file: Path, frame: np.ndarray) -> None:
+    """Print how long both take, and warn if INT8 is not faster on this machine.
 
     It is the CPU time of one thread, which other processes hardly change.
     """
@@ -169,12 +164,12 @@ def say_speed(
             predictor.runtime(frame)
             fastest[k] = min(fastest[k], 1e3 * (time.process_time() - began))
     precision = predictors[0].description.precision
-    say(
+    print(
         'CPU time per frame of {2}x{3}, one thread: {0:.1f} ms in {4}, {1:.1f} in '
         'INT8'.format(*fastest, *frame.shape[1:3], precision)
     )
     if fastest[1] >= fastest[0]:
-        say(
+        print(
             f'WARNING: INT8 is not faster than {precision} on this machine. CPUs with '
             f'instructions for it (VNNI or AMX on x86, dot products on Arm) are faster.'
         )

@@ -4,6 +4,7 @@ import copy
 from collections.abc import Collection, Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import SimpleNamespace
 
 import numpy as np
 
@@ -64,7 +65,8 @@ class OnnxQuantiser:
                 extra_options=calibration,
             )
             for frame in frames:  # one by one: some methods keep all maps of a call
-                calibrator.collect_data(Reader([frame]))
+                inputs = iter([{'frame': frame}, None])
+                calibrator.collect_data(SimpleNamespace(get_next=inputs.__next__))
             self.ranges = calibrator.compute_data()
         read_byte_rows(self.model.graph)
         self.nodes = nodes_before_classifier(self.model.graph)
@@ -118,17 +120,6 @@ class OnnxQuantiser:
                 found.append(node.name)
                 results.update(node.output)
         return found
-
-
-class Reader:
-    """Gives frames to a calibrator, which asks for one after the other."""
-
-    def __init__(self, frames: Iterable[np.ndarray]):
-        self.frames = iter(frames)
-
-    def get_next(self) -> dict[str, np.ndarray] | None:
-        frame = next(self.frames, None)
-        return None if frame is None else {'frame': frame}
 
 
 def nodes_before_classifier(graph) -> list:

@@ -1,6 +1,5 @@
 """Say how far the prediction of a stream is, and in the end how long it took."""
 
-import sys
 import time
 
 from rich.console import Console
@@ -68,12 +67,9 @@ class FrameProgress:
         self.skipped += frame.skipped
         rate = self.count / self.seconds
         total = frame.video.frames // frame.video.every if self.is_one_video else None
+        known = dict(total=total) if total else {}
         self.bar.update(
-            self.task,
-            advance=1,
-            rate=rate,
-            description=frame.source,
-            **(dict(total=total) if total else {}),
+            self.task, advance=1, rate=rate, description=frame.source, **known
         )
         now = time.perf_counter()
         if self.bar.disable and now - self.said > SECONDS:
@@ -83,13 +79,11 @@ class FrameProgress:
     def report(self, stages: Stages) -> None:
         """Print frames per second, and how long each stage has worked per frame."""
         seconds = self.seconds
-        sys.stdout.write(
+        print(
             f'{self.count} frames in {seconds:.1f} s: {self.count / seconds:.1f} per '
-            f'second. Each stage has a thread of its own:\n'
+            f'second. Each stage has a thread of its own:'
         )
         for name, spent in stages.seconds.items():
-            sys.stdout.write(
-                f'  {name:<20}{1e3 * spent / self.count:8.1f} ms per frame\n'
-            )
+            print(f'  {name:<20}{1e3 * spent / self.count:8.1f} ms per frame')
         if self.skipped:
-            sys.stdout.write(f'{self.skipped} frames were skipped so as not to lag.\n')
+            print(f'{self.skipped} frames were skipped so as not to lag.')

@@ -28,17 +28,11 @@ class OnnxRuntime:
     Args:
         path: The file.
         device: 'cpu', 'cuda' or 'cuda:1'.
-        threads: Number of CPU threads.
+        threads: Number of CPU threads; None for the runtime's own choice.
         at_once: How many threads may call it at the same time.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        device: str = 'cpu',
-        threads: int | None = None,
-        at_once: int = 1,
-    ):
+    def __init__(self, path: Path, device: str, threads: int | None, at_once: int = 1):
         onnxruntime = needed('onnxruntime', str(path))
         options = onnxruntime.SessionOptions()
         if at_once > 1:  # the threads that call it compute, beside those of the session
@@ -76,13 +70,7 @@ class OpenVino:
 
     HINTS = dict(fp32='f32', bf16='bf16', fp16='f16', int8='bf16')
 
-    def __init__(
-        self,
-        path: Path,
-        device: str = 'cpu',
-        threads: int | None = None,
-        at_once: int = 1,
-    ):
+    def __init__(self, path: Path, device: str, threads: int | None, at_once: int = 1):
         openvino = needed('openvino', str(path))
         core = new_core(openvino)
         weights = needed_beside(path, '.bin')
@@ -126,7 +114,7 @@ class OpenVino:
 class Ncnn:
     """A `.param` file (with its `.bin` and `.json`) in ncnn, in float32."""
 
-    def __init__(self, path: Path, device: str = 'cpu', threads: int | None = None):
+    def __init__(self, path: Path, device: str, threads: int | None):
         ncnn = needed('ncnn', str(path))
         refuse_other_devices(path, device)
         self.description = described_beside(path)
@@ -163,7 +151,7 @@ class TorchExport:
         threads: Number of CPU threads, of all that PyTorch does in this process.
     """
 
-    def __init__(self, path: Path, device: str = 'cpu', threads: int | None = None):
+    def __init__(self, path: Path, device: str, threads: int | None):
         self.torch = needed('torch', str(path))
         needed('torch.export.passes', str(path))
         extra = {KEY: ''}
@@ -193,7 +181,7 @@ class TorchExport:
 class ExecuTorch:
     """A `.pte` file (with its `.json`) in ExecuTorch, on the CPU."""
 
-    def __init__(self, path: Path, device: str = 'cpu', threads: int | None = None):
+    def __init__(self, path: Path, device: str, threads: int | None):
         self.torch = needed('torch', str(path))
         runtime = needed('executorch.runtime', str(path)).Runtime.get()
         refuse_other_devices(path, device)

@@ -18,16 +18,14 @@ class Stages:
 
     OpenCV and the runtimes let other threads work meanwhile.
 
-    Args:
-        ahead: How many items a stage may be ahead.
-
     Attributes:
+        ahead: How many items a stage may be ahead; set it before the first stage.
         seconds: How long each stage has worked, by its name, without waiting; where
             it works on several items at once, the sum over them.
     """
 
-    def __init__(self, ahead: int = 3):
-        self.ahead = ahead
+    def __init__(self):
+        self.ahead = 3
         self.seconds: defaultdict[str, float] = defaultdict(float)
         self.lock = threading.Lock()
 

@@ -70,7 +70,8 @@ def stream(
         every: Take only every Nth frame of a video.
         smooth: Weight of the frames before in the logits of a video, 0 to under 1.
         rate: Frames per second for which the network's resolution is lowered.
-        stages: Where the time of each stage is counted.
+        stages: Where the time of each stage is counted; of a live source, they are set
+            to be one item ahead only.
 
     Raises:
         FileNotFoundError, ValueError: See `find_sources`; or the options need another
@@ -88,7 +89,9 @@ def stream(
         )
     found = find_sources(sources, problem)
     is_live = any(source.is_live for source in found)
-    stages = stages or Stages(ahead=1 if is_live else 3)
+    stages = stages or Stages()
+    if is_live:
+        stages.ahead = 1
     channels = predictor.description.channels
     frames = read_frames(found, problem, every, channels)
     frames = stages.read('decode', fitting(predictor, frames, problem))
