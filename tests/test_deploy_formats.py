@@ -20,7 +20,7 @@ from mmseg_fastscnn.deploy.backends import Predictor
 from mmseg_fastscnn.deploy.export import PACKAGES, PARTS, export, files_of
 from mmseg_fastscnn.deploy.torch_runtime import describe
 from mmseg_fastscnn.file_kinds import SUFFIXES
-from mmseg_fastscnn.writing import whole_file
+from mmseg_fastscnn.writing import write_file
 
 # Two networks have all that exporters could take for granted.
 NETWORKS = dict(
@@ -188,16 +188,16 @@ def test_an_export_that_cannot_be_written_leaves_nothing(tmp_path, monkeypatch):
         (drafts / f'model{suffix}').write_bytes(b'content')
     path, begun = tmp_path / 'model.param', []
 
-    def full(part: Path):
+    def full(part: Path, content: bytes):
         begun.append(part.suffix)
         if part == path:
             raise OSError(28, 'No space left on device', str(part))
-        return whole_file(part)
+        write_file(part, content)
 
-    monkeypatch.setattr(exporting, 'whole_file', full)
+    monkeypatch.setattr(exporting, 'write_file', full)
     with pytest.raises(OSError, match=r'model\.param'):
         exporting.write_whole(drafts / 'model.param', path)
-    assert begun == ['.bin', '.json', '.param']
+    assert begun == ['.json', '.bin', '.param']
     assert [file.name for file in tmp_path.iterdir()] == ['drafts']
 
 

@@ -169,7 +169,8 @@ class FastSCNN(nn.Module):
         if self.segmentor.for_inference_only:
             raise ValueError('Load the model with trainable=True to train it.')
         if labels.device.type == 'cpu':  # a GPU would be waited for
-            check_labels(labels, len(self.classes))
+            ignored = getattr(self.segmentor.decode_head, 'ignore_index', IGNORED)
+            check_labels(labels, len(self.classes), ignored)
         samples = [
             SegDataSample(gt_sem_seg=PixelData(data=label[None].to(torch.uint8)))
             for label in labels.to(self.device)
@@ -220,9 +221,10 @@ class FastSCNN(nn.Module):
         return self.segmentor.data_preprocessor(dict(inputs=list(images)))['inputs']
 
 
-def check_labels(labels: Tensor, num_classes: int) -> None:
-    """Raise ValueError unless each label is that of a class, or 255."""
-    known = (labels >= 0) & (labels < num_classes) | (labels == IGNORED)
+def check_labels(labels: Tensor, num_classes: int, ignored: int) -> None:
+    """Raise ValueError unless each label is that of a class, 255 or `ignored`."""
+    known = (labels >= 0) & (labels < num_classes)
+    known |= (labels == IGNORED) | (labels == ignored)
     if labels.is_floating_point() or not known.all():
         raise ValueError(
             f'The labels are {labels.dtype} from {labels.min()} to {labels.max()}; '

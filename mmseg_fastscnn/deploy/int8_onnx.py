@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Collection, Iterable
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import SimpleNamespace
@@ -65,8 +66,8 @@ class OnnxQuantiser:
                 extra_options=calibration,
             )
             for frame in frames:  # one by one: some methods keep all maps of a call
-                inputs = iter([{'frame': frame}, None])
-                calibrator.collect_data(SimpleNamespace(get_next=inputs.__next__))
+                get_next = partial(next, iter([{'frame': frame}]), None)
+                calibrator.collect_data(SimpleNamespace(get_next=get_next))
             self.ranges = calibrator.compute_data()
         read_byte_rows(self.model.graph)
         self.nodes = nodes_before_classifier(self.model.graph)
