@@ -22,7 +22,7 @@ def test_they_are_what_the_config_beside_them_makes():
     file = SHIPPED_WEIGHTS['streets']
     assert file.stat().st_size < 3e6
     content = read_checkpoint('streets')
-    assert content['meta']['iter'] == 4000
+    assert content['meta']['iter'] == 12000
     found = Config.fromstring(content['meta']['cfg'], '.py')
     config = load_config(ROOT / MADE_BY)
     config.optim_wrapper.type = 'AmpOptimWrapper'  # of --amp
