@@ -94,8 +94,8 @@ def test_steps_that_time_nothing_run_beside_each_other(tmp_path, monkeypatch):
     place = f'{__name__}:meet'
     steps = [
         gpu.Step('test/alone', f'{__name__}:count_calls'),
-        gpu.Step('test/one', place, dict(me='1', other='2'), 60, beside=True),
-        gpu.Step('test/two', place, dict(me='2', other='1'), 60, beside=True),
+        gpu.Step('test/one', place, dict(me='1', other='2'), 20, beside=True),
+        gpu.Step('test/two', place, dict(me='2', other='1'), 20, beside=True),
         gpu.Step('test/last', f'{__name__}:count_calls'),
     ]
     gpu.main([*CPU, '--out', str(tmp_path)], steps)
@@ -118,7 +118,7 @@ def test_a_kill_ends_the_step_too(tmp_path):
 
 
 def until(true) -> None:
-    end = time.monotonic() + 60  # beside other programs imports take long
+    end = time.monotonic() + 30
     while not true():
         assert time.monotonic() < end
         time.sleep(0.05)
