@@ -44,9 +44,8 @@ def test_a_folder_is_trained_from_them_by_name(streets, tmp_path):
     config = load_config(config)
     assert config.optim_wrapper.optimizer.lr == 2e-3
     assert 'paramwise_cfg' not in config.optim_wrapper  # the backbone learns as fast
-    with pytest.raises(
-        FileNotFoundError, match=r'street does not exist\. With the package come: streets'
-    ):
+    told = r'street does not exist\. With the package come: streets'
+    with pytest.raises(FileNotFoundError, match=told):
         read_checkpoint('street')
 
 
