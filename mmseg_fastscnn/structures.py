@@ -1,10 +1,11 @@
-"""What data, model, metric and picture share: one type, and two numbers."""
+"""What data, model, metric and picture share: one type, and three numbers."""
 
 from mmengine.structures import BaseDataElement, PixelData
 from torch import Tensor
 
 IGNORED = 255  # the train id that no crop, loss, accuracy or metric counts
 STRIDE = 8  # pixels of the network's input from one logit to the next
+COARSEST = 32  # pixels of a cell of the network's coarsest map
 
 
 def with_ignored(label: Tensor, ignore_index: int) -> Tensor:

@@ -21,12 +21,13 @@ from mmseg_fastscnn.config import load_config
 from mmseg_fastscnn.deploy.backends import Predictor
 from mmseg_fastscnn.deploy.export import PACKAGES, check_free, export
 from mmseg_fastscnn.deploy.exported_model import differences, whole_images
+from mmseg_fastscnn.deploy.soft_labels import at_cells
 from mmseg_fastscnn.deploy.torch_runtime import describe
 from mmseg_fastscnn.ops.cell_argmax import cell_argmax
 from mmseg_fastscnn.ops.interpolated import interpolated
 from mmseg_fastscnn.ops.tile_argmax import interpolated_argmax
 
-SIZES = [(33, 33), (97, 131), (128, 256)]
+SIZES = [(61, 93), (125, 191), (128, 256)]  # two of them are padded a little
 
 
 @pytest.fixture(scope='module')
@@ -45,7 +46,8 @@ def exported(shallow, config, checkpoint, tmp_path_factory) -> dict[str, Path]:
         pytest.importorskip(package)
     path = tmp_path_factory.mktemp('exported files') / 'model.param'
     model = init_model(config, checkpoint, 'cpu')
-    export(model, path, describe(model, 'logits', 'fp32', checkpoint=checkpoint))
+    size = SIZES[1]  # ncnn pads to a multiple of 32 at one size only
+    export(model, path, describe(model, 'logits', 'fp32', size, checkpoint))
     return {'.onnx': shallow / 'model.onnx', '.param': path}
 
 
@@ -59,13 +61,41 @@ def test_exported_files_predict_what_the_checkpoint_does(
 ):
     model = init_model(config, checkpoint, 'cpu')
     predictor = Predictor(exported[suffix])
-    for frame in frames_of(SIZES):
+    for frame in frames_of([predictor.size] if predictor.size else SIZES):
         expected = inference_model(model, frame).pred_sem_seg.data[0].numpy()
         assert len(np.unique(expected)) > 4
         found = predictor(frame)
         assert found.dtype == np.uint8
         assert (found == expected).mean() > 0.995
     assert predictor.classes == tuple(model.dataset_meta['classes'])
+
+
+@pytest.mark.parametrize('resized', [False, True])
+def test_frames_are_padded_as_test_images_are(config, checkpoint, resized, tmp_path):
+    settings = load_config(config)
+    assert settings.model.data_preprocessor.test_cfg == dict(size_divisor=32)
+    if resized:
+        step = dict(type='Resize', scale=(125, 90), keep_ratio=True)
+        settings.test_dataloader.dataset.pipeline.insert(1, step)
+    settings.dump(tmp_path / 'config.py')
+    model = init_model(tmp_path / 'config.py', checkpoint, 'cpu')
+    predictor = Predictor(checkpoint, config=tmp_path / 'config.py', device='cpu')
+    frame = frame_of((125, 191))
+    sample = inference_model(model, frame, with_logits=True)
+    logits = predictor.run(frame)
+    assert logits.shape[1:] == ((12, 16) if resized else (16, 24))
+    labels = predictor.labels(logits, (125, 191))
+    assert (labels == sample.pred_sem_seg.data[0].numpy()).mean() > 0.999
+    expected = sample.seg_logits.data.softmax(0).numpy()
+    found = predictor.probabilities(logits, (125, 191))
+    np.testing.assert_allclose(found, expected, atol=1e-3)
+    soft = at_cells(predictor, frame)
+    if resized:  # the four pixels in the middle of each whole cell
+        middle = F.avg_pool2d(sample.seg_logits.data[:, 3:, 3:], 2, stride=8)
+        difference = (soft[:, :15, :23] - middle[:, :15, :23]).abs()
+        assert difference.max() < 0.15 * middle.std()
+    else:  # each logit is in the middle of a cell
+        np.testing.assert_allclose(soft, logits, atol=1e-5)
 
 
 def test_a_batch_in_onnx(exported):
@@ -190,6 +220,9 @@ def test_export_command_checks_what_it_wrote(config, checkpoint, streets, tmp_pa
     pytest.importorskip('pnnx')
     out = tmp_path / 'model.param'
     command = ['tools/export.py', config, checkpoint, '--format', 'ncnn', '--out', out]
+    said = run(*command, '--data-root', streets, ok=False)
+    assert 'multiple of 32' in said and 'Give it: --size H W' in said
+    command += ['--size', 64, 128]
     said = run(*command, '--data-root', streets, '--images', 2)
     assert 'equal labels: 100.0' in said
     description = json.loads(out.with_suffix('.json').read_text())

@@ -97,7 +97,11 @@ class Ramps:
         threshold=None,
         align_corners=False,
         parts=(),
+        padded=lambda size: size,
     )
+
+    def network_size(self, shape: tuple[int, int]) -> tuple[int, int]:
+        return shape
 
     def run(self, frame: np.ndarray) -> np.ndarray:
         x, y = cv2.resize(
@@ -225,7 +229,11 @@ def test_the_mean_of_teachers():
 
     def model(values):
         values = np.tile(np.float32(values)[:, None, None], (1, 2, 3))
-        return SimpleNamespace(description=Ramps.description, run=lambda _: values)
+        return SimpleNamespace(
+            description=Ramps.description,
+            network_size=lambda shape: shape,
+            run=lambda _: values,
+        )
 
     models = dict(a=model(logits), b=model(logits[::-1]))
     found = Teachers(models, classes, temperature=2.0)(frame)

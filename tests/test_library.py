@@ -8,6 +8,7 @@ import numpy as np
 import PIL.Image
 import pytest
 import torch
+import torch.nn.functional as F
 from conftest import ROOT, run
 from torch.utils.data import DataLoader
 
@@ -127,6 +128,23 @@ def test_a_loaded_model_trains_further(checkpoint, streets):
     )
     same = labels_before == expected.pred_sem_seg.data[0].numpy()
     assert same.mean() > 0.999  # batch normalisation is folded in one of them
+
+
+def test_images_of_any_size_where_a_config_pads_them(checkpoint):
+    model = FastSCNN.load(checkpoint, device='cpu', trainable=True).eval()
+    random = torch.Generator().manual_seed(0)
+    image = torch.randint(256, (1, 3, 50, 70), dtype=torch.uint8, generator=random)
+    labels = torch.randint(19, (1, 50, 70), generator=random)
+    logits = model(image)
+    assert logits.shape == (1, 19, 50, 70)
+    found = model.predict(image[0]).labels
+    np.testing.assert_array_equal(found, logits[0].argmax(0))
+    expected = F.cross_entropy(logits, labels)
+    features = model.segmentor.extract_feat(model._inputs(image))
+    for head in model.segmentor.auxiliary_head:
+        padded = F.interpolate(head(features), (64, 96), mode='bilinear')
+        expected = expected + 0.4 * F.cross_entropy(padded[..., :50, :70], labels)
+    torch.testing.assert_close(model.loss(image, labels), expected)
 
 
 def test_the_notebook_runs(tmp_path):

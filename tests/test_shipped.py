@@ -26,6 +26,8 @@ def test_they_are_what_the_config_beside_them_makes():
     found = Config.fromstring(content['meta']['cfg'], '.py')
     config = load_config(ROOT / MADE_BY)
     config.optim_wrapper.type = 'AmpOptimWrapper'  # of --amp
+    padding = config.model.data_preprocessor.pop('test_cfg')  # came later
+    assert padding == dict(size_divisor=32)  # of which its scenes are a multiple
     for part in ('model', 'train_pipeline', 'optim_wrapper', 'param_scheduler'):
         assert found[part] == config[part]
     assert found.custom_hooks == config.custom_hooks

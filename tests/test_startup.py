@@ -275,3 +275,25 @@ def test_a_dry_run_takes_one_step_and_leaves_nothing(streets, tmp_path):
     assert 'One step: loss ' in printed and 'decode.loss_ce ' in printed
     assert 'One validation batch: 1 images' in printed
     assert 'Nothing was written' in printed and not work_dir.exists()
+
+
+@pytest.mark.parametrize(
+    'scale, padding, said',
+    [
+        ((90, 45), None, True),
+        ((96, 32), None, False),
+        ((90, 45), dict(size_divisor=32), False),
+    ],
+)
+def test_validation_images_that_stretch_the_coarse_maps(
+    streets, tmp_path, scale, padding, said
+):
+    steps = [dict(type='LoadImageFromFile'), dict(type='Resize', scale=scale)]
+    steps += [dict(type='LoadAnnotations'), dict(type='PackSegInputs')]
+    options = {
+        'val_dataloader.dataset.pipeline': steps,
+        'model.data_preprocessor.test_cfg': padding,
+    }
+    log = start(streets, tmp_path, options)
+    line = 'Validation images such as the first, 45x90 (h x w), are no multiple of 32'
+    assert (line in log) == said

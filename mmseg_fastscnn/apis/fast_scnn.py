@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from mmengine.logging import MMLogger
 from mmengine.model import revert_sync_batchnorm
 from mmengine.structures import PixelData
@@ -151,7 +152,9 @@ class FastSCNN(nn.Module):
             (N, num_classes, H, W) float32.
         """
         if isinstance(images, Tensor) and images.ndim == 4:
-            return self.segmentor.inference(self._inputs(images))
+            height, width = images.shape[2:]  # a config may pad them
+            logits = self.segmentor.inference(self._inputs(images))
+            return logits[..., :height, :width]
         return self.predict(images)
 
     def loss(self, images: Tensor, labels: Tensor) -> Tensor:
@@ -168,14 +171,17 @@ class FastSCNN(nn.Module):
         """
         if self.segmentor.for_inference_only:
             raise ValueError('Load the model with trainable=True to train it.')
+        ignored = getattr(self.segmentor.decode_head, 'ignore_index', IGNORED)
         if labels.device.type == 'cpu':  # a GPU would be waited for
-            ignored = getattr(self.segmentor.decode_head, 'ignore_index', IGNORED)
             check_labels(labels, len(self.classes), ignored)
+        inputs = self._inputs(images)  # a config may pad them
+        below, right = (inputs.shape[k] - images.shape[k] for k in (2, 3))
+        labels = F.pad(labels, (0, right, 0, below), value=ignored)
         samples = [
             SegDataSample(gt_sem_seg=PixelData(data=label[None].to(torch.uint8)))
             for label in labels.to(self.device)
         ]
-        losses = self.segmentor.loss(self._inputs(images), samples)
+        losses = self.segmentor.loss(inputs, samples)
         return sum(value for name, value in losses.items() if 'loss' in name)
 
     @torch.no_grad()

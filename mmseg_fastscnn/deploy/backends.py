@@ -173,8 +173,13 @@ class Predictor:
             return result
         if self.description.threshold is not None:
             result = self._with_background(result)
-        steps = [size or self.network_size(shape), shape]  # as in PyTorch
-        return interpolated_argmax(result, steps, self.description.align_corners)
+        size = size or self.network_size(shape)
+        align_corners = self.description.align_corners
+        if size == shape:  # labels are cropped faster than scores
+            labels = interpolated_argmax(result, [self._covered(size)], align_corners)
+            return labels[: shape[0], : shape[1]]
+        result = self._without_padding(result, size)
+        return interpolated_argmax(result, [size, shape], align_corners)  # as PyTorch
 
     def stream(self, sources: str | Sequence[str], **options) -> Iterator:
         """Predict the frames of images, folders, videos or cameras; see `stream`."""
@@ -199,8 +204,9 @@ class Predictor:
                 'This file gives labels only. Export the checkpoint with --output '
                 'logits (or probabilities).'
             )
-        steps = [self.network_size(shape), shape]
-        scores = interpolated(result, steps, description.align_corners)
+        size = self.network_size(shape)
+        result = self._without_padding(result, size)
+        scores = interpolated(result, [size, shape], description.align_corners)
         if description.output == 'probabilities':
             return scores
         if description.threshold is not None:
@@ -233,6 +239,18 @@ class Predictor:
                 f'at least {SMALLEST} pixels each way.'
             )
         return None
+
+    def _covered(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Return the (h, w) that scores of a frame of a size are of."""
+        is_padded = self.description.output == 'logits'
+        return self.description.padded(size) if is_padded else size
+
+    def _without_padding(self, scores: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+        """Crop scores to a frame of a size, at which they then are if it is padded."""
+        if (covered := self._covered(size)) == size:
+            return scores
+        scores = interpolated(scores, [covered], self.description.align_corners)
+        return scores[:, : size[0], : size[1]]
 
     def _with_background(self, scores: np.ndarray) -> np.ndarray:
         """Give the scores (1, h, w) a first channel that wins below the threshold."""

@@ -13,13 +13,23 @@ PADDED_ROWS = """
 padded_rows (uint8[n, h, w, c] frame) => (float[n, one, rows, columns] byte_rows) {
   byte_n = Shape <start = 0, end = 1> (frame)
   byte_w = Shape <start = 2, end = 3> (frame)
-  byte_row_shape = Concat <axis = 0> (byte_n, byte_padding, byte_w, byte_channels)
-  byte_row = Expand (byte_mean, byte_row_shape)
-  byte_tall = Concat <axis = 1> (byte_row, frame, byte_row)
+  byte_size = Shape <start = 1, end = 3> (frame)
+  byte_over = Mod (byte_size, byte_divisor)
+  byte_lacking = Sub (byte_divisor, byte_over)
+  byte_beyond = Mod (byte_lacking, byte_divisor)
+  byte_last = Add (byte_beyond, byte_padding)
+  byte_below, byte_right = Split <axis = 0, num_outputs = 2> (byte_last)
+  byte_top_shape = Concat <axis = 0> (byte_n, byte_padding, byte_w, byte_channels)
+  byte_top = Expand (byte_mean, byte_top_shape)
+  byte_bottom_shape = Concat <axis = 0> (byte_n, byte_below, byte_w, byte_channels)
+  byte_bottom = Expand (byte_mean, byte_bottom_shape)
+  byte_tall = Concat <axis = 1> (byte_top, frame, byte_bottom)
   byte_h = Shape <start = 1, end = 2> (byte_tall)
-  byte_side_shape = Concat <axis = 0> (byte_n, byte_h, byte_padding, byte_channels)
-  byte_side = Expand (byte_mean, byte_side_shape)
-  byte_whole = Concat <axis = 2> (byte_side, byte_tall, byte_side)
+  byte_before_shape = Concat <axis = 0> (byte_n, byte_h, byte_padding, byte_channels)
+  byte_before = Expand (byte_mean, byte_before_shape)
+  byte_after_shape = Concat <axis = 0> (byte_n, byte_h, byte_right, byte_channels)
+  byte_after = Expand (byte_mean, byte_after_shape)
+  byte_whole = Concat <axis = 2> (byte_before, byte_tall, byte_after)
   byte_shape = Concat <axis = 0> (byte_n, byte_one, byte_h, byte_rest)
   byte_plane = Reshape (byte_whole, byte_shape)
   byte_rows = Cast <to = 1> (byte_plane)
@@ -27,7 +37,7 @@ padded_rows (uint8[n, h, w, c] frame) => (float[n, one, rows, columns] byte_rows
 """
 
 
-def read_byte_rows(graph) -> None:
+def read_byte_rows(graph, size_divisor: int) -> None:
     """Change an ONNX graph so that its first convolution reads rows of bytes.
 
     The mean moves from the pixels into the bias and the padding. In the padding it is
@@ -35,6 +45,7 @@ def read_byte_rows(graph) -> None:
 
     Args:
         graph: `onnx.GraphProto` of a `FrameModel`.
+        size_divisor: Frames are padded to a multiple of it.
     """
     from onnx import helper, numpy_helper, parser
 
@@ -44,7 +55,7 @@ def read_byte_rows(graph) -> None:
     _, channels, height, width = weight.shape
     mean = np.zeros(channels, np.float32)
     for node in nodes_to(graph, conv.input[0]):
-        assert node.op_type in ('Cast', 'Transpose', 'Sub'), node.op_type
+        assert node.op_type in ('Cast', 'Transpose', 'Sub', 'Pad'), node.op_type
         if node.op_type == 'Sub':
             mean = numpy_helper.to_array(values[node.input[1]]).reshape(channels)
         graph.node.remove(node)
@@ -55,6 +66,7 @@ def read_byte_rows(graph) -> None:
         conv.input[2]: bias - weight.sum((2, 3)) @ mean,
         'byte_mean': mean.round().clip(0, 255).astype(np.uint8).reshape(1, 1, 1, -1),
         'byte_padding': np.array(options['pads'][:1], np.int64),
+        'byte_divisor': np.array([size_divisor], np.int64),
         'byte_channels': np.array([channels], np.int64),
         'byte_one': np.array([1], np.int64),
         'byte_rest': np.array([-1], np.int64),

@@ -25,6 +25,8 @@ class Description:
         scale: (w, h) that frames are fitted into first, as `Resize` of the test
             pipeline does, or None.
         keep_ratio: Whether their aspect ratio is kept.
+        size_divisor: The network pads frames, at the right and bottom, to a multiple of
+            it. Labels and probabilities are cropped back; logits have the padding, too.
         align_corners: How logits are to be interpolated.
         threshold: Probability over which a single channel means class 1; None where
             there is one channel per class.
@@ -41,11 +43,16 @@ class Description:
     size: tuple[int, int] | None
     scale: tuple[int, int] | None
     keep_ratio: bool
+    size_divisor: int
     align_corners: bool
     threshold: float | None
     checkpoint_sha256: str | None
     version: str
     parts: tuple[tuple[str, str], ...] = ()
+
+    def padded(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Return the (h, w) that frames of a size have in the network."""
+        return tuple(-(-side // self.size_divisor) * self.size_divisor for side in size)
 
     def to_json(self) -> str:
         return json.dumps(dict(form=FORM, **asdict(self)))

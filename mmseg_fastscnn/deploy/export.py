@@ -199,6 +199,12 @@ def write_ncnn(model: nn.Module, path: Path, description: Description) -> None:
             'ncnn files are written for networks of 3 channels without align_corners; '
             'with both, a third of the labels were others. Choose another --format.'
         )
+    if description.size_divisor > 1 and description.size is None:
+        raise ValueError(
+            f'The config pads test images to a multiple of {description.size_divisor} '
+            f'(data_preprocessor.test_cfg), which ncnn can do for one size only. Give '
+            f'it: --size H W.'
+        )
     graph = Planar(FrameModel(model, description.output, 'operator')).eval()
     size = description.size or EXAMPLE[1:]
     frames = torch.zeros(1, description.channels, *size)

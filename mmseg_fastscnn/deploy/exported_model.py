@@ -14,7 +14,7 @@ from mmseg_fastscnn.deploy.torch_runtime import describe
 from mmseg_fastscnn.structures import SegDataSample
 
 # What a file does in its own way, whatever a config says.
-OWN = ('size', 'scale', 'keep_ratio', 'align_corners', 'threshold')
+OWN = ('size', 'scale', 'keep_ratio', 'size_divisor', 'align_corners', 'threshold')
 
 
 class ExportedModel(nn.Module):

@@ -26,7 +26,8 @@ class FrameModel(nn.Module):
     Args:
         model: From `init_model`; it is not changed.
         output: 'labels' (N, H, W) uint8, 'logits' (N, C, h, w) as they leave the
-            network, or 'probabilities' (N, C, H, W).
+            network, of padded frames where the model pads them, or 'probabilities'
+            (N, C, H, W).
         pooling: Form of the pyramid's pooling, see `PyramidPool`.
 
     Raises:
@@ -47,6 +48,7 @@ class FrameModel(nn.Module):
         self.output = output
         self.backbone, self.decode_head = model.backbone, model.decode_head
         self.align_corners = model.align_corners
+        self.size_divisor = model.data_preprocessor.test_cfg.get('size_divisor', 1)
         self.threshold = (
             model.decode_head.threshold if model.out_channels == 1 else None
         )
@@ -61,9 +63,14 @@ class FrameModel(nn.Module):
 
     def of_planes(self, x: Tensor) -> Tensor:
         """Do the same with frames of (N, C, H, W) float32, 0..255."""
-        size = (x.shape[2], x.shape[3])
+        height, width = x.shape[2:]
         if self.mean is not None:
             x = x - self.mean
+        if (divisor := self.size_divisor) > 1:
+            # -side % divisor; but pnnx would compute that as C does, and crop
+            below, right = ((divisor - s % divisor) % divisor for s in (height, width))
+            x = F.pad(x, (0, right, 0, below))
+        size = (x.shape[2], x.shape[3])
         x = x.to(self.backbone.first_conv.weight.dtype)
         logits = self.decode_head(self.backbone(x)).float()
         if self.output == 'logits':
@@ -71,9 +78,12 @@ class FrameModel(nn.Module):
         if self.output == 'labels':
             if self.threshold is not None:
                 logits = with_background(logits, self.threshold)
-            return label_map(logits, *size, self.align_corners)
+            labels = label_map(logits, *size, self.align_corners)
+            return labels if self.size_divisor == 1 else labels[:, :height, :width]
         options = dict(mode='bilinear', align_corners=self.align_corners)
         logits = F.interpolate(logits, size, **options)
+        if self.size_divisor > 1:
+            logits = logits[..., :height, :width]
         return logits.sigmoid() if self.threshold is not None else logits.softmax(1)
 
 

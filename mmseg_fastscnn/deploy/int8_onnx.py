@@ -69,7 +69,7 @@ class OnnxQuantiser:
                 get_next = partial(next, iter([{'frame': frame}]), None)
                 calibrator.collect_data(SimpleNamespace(get_next=get_next))
             self.ranges = calibrator.compute_data()
-        read_byte_rows(self.model.graph)
+        read_byte_rows(self.model.graph, description.size_divisor)
         self.nodes = nodes_before_classifier(self.model.graph)
         _, _, *layers = (node.name for node in self.nodes if node.op_type == 'Conv')
         self.layers = layers

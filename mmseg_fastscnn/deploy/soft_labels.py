@@ -90,13 +90,19 @@ def check_teacher(file: str, predictor: Predictor, classes: Sequence[str]) -> No
 def at_cells(predictor: Predictor, frame: np.ndarray) -> Tensor:
     """Return a model's logits (C, h, w) at the centre of each cell of a frame."""
     logits = torch.from_numpy(predictor.run(frame)).float()
+    size = predictor.network_size(frame.shape[:2])
+    padded = predictor.description.padded(size)
     places = []
-    for pixels, count in zip(frame.shape[:2], logits.shape[1:], strict=True):
+    for pixels, resized, whole, count in zip(
+        frame.shape[:2], size, padded, logits.shape[1:], strict=True
+    ):
         pixel = centres(cells(pixels, STRIDE), STRIDE)
         if predictor.description.align_corners:
-            places.append(pixel * ((count - 1) / (pixels - 1)))
+            pixel = pixel * ((resized - 1) / (pixels - 1))
+            places.append(pixel * ((count - 1) / (whole - 1)))
         else:
-            places.append((pixel + 0.5) * (count / pixels) - 0.5)
+            pixel = (pixel + 0.5) * (resized / pixels)
+            places.append(pixel * (count / whole) - 0.5)
     return sampled(logits, *places)
 
 

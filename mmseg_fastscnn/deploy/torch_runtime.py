@@ -72,11 +72,17 @@ def describe(
             'The test pipeline loads images of more than 8 bits; exported files read '
             'uint8.'
         )
-    if model.data_preprocessor.test_cfg or model.test_cfg['mode'] != 'whole':
+    preprocessor = model.data_preprocessor
+    if 'size' in preprocessor.test_cfg or model.test_cfg['mode'] != 'whole':
         raise ValueError(
-            'The config pads test images (data_preprocessor.test_cfg) or predicts in '
-            "windows (model.test_cfg.mode='slide'). An exported file predicts whole "
-            'frames as they are; remove these settings.'
+            'The config pads test images to one size (data_preprocessor.test_cfg.size) '
+            "or predicts in windows (model.test_cfg.mode='slide'). An exported file "
+            'predicts whole frames, which size_divisor may pad. Remove these settings.'
+        )
+    if 'size_divisor' in preprocessor.test_cfg and preprocessor.pad_val != 0:
+        raise ValueError(
+            f'data_preprocessor.pad_val is {preprocessor.pad_val}; an exported file '
+            f'pads with 0, the mean colour.'
         )
     resize = resize_step(steps)
     return Description(
@@ -88,6 +94,7 @@ def describe(
         size=size,
         scale=tuple(resize['scale']) if resize.get('scale') else None,
         keep_ratio=bool(resize.get('keep_ratio', False)),
+        size_divisor=preprocessor.test_cfg.get('size_divisor', 1),
         align_corners=model.align_corners,
         threshold=model.decode_head.threshold if model.out_channels == 1 else None,
         checkpoint_sha256=None if checkpoint is None else sha256_of(checkpoint),

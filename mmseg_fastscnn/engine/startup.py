@@ -110,7 +110,7 @@ def findings_in_files(runner) -> Iterator[Finding]:
             validation = runner.val_dataloader.dataset
             yield from equal_files(dataset, validation, SECONDS_FOR_SPLITS)
     if runner.val_loop is not None:
-        yield from validation_sizes(runner.val_dataloader)
+        yield from validation_sizes(runner)
 
 
 def no_batch(loader: DataLoader) -> Finding:

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from mmseg_fastscnn.models.checks import check_channels, check_stages, refuse_small
 from mmseg_fastscnn.ops.pyramid_pool import cell_matrix, kept_cell_matrix
 from mmseg_fastscnn.registry import MODELS
+from mmseg_fastscnn.structures import COARSEST
 
-SMALLEST_INPUT = 32  # pixels: one cell of the deepest feature map
 PoolingForm = Literal['matrix', 'operator']
 INIT_CFG = [
     dict(type='Kaiming', layer='Conv2d'),
@@ -299,8 +299,8 @@ class FastSCNN(BaseModule):
         Raises:
             ValueError: H or W is under 32 pixels.
         """
-        if min(x.shape[2:]) < SMALLEST_INPUT:
-            refuse_small(x, SMALLEST_INPUT)
+        if min(x.shape[2:]) < COARSEST:
+            refuse_small(x, COARSEST)
         higher = self.learning_to_downsample(x)  # (64, 128, 256)
         lower = self.global_feature_extractor(higher)  # (128, 32, 64)
         fused = self.feature_fusion(higher, lower)  # (128, 128, 256)

@@ -11,8 +11,8 @@ from mmengine.device import get_device
 
 from mmseg_fastscnn.cores import cores_per_process
 from mmseg_fastscnn.memory import meminfo
+from mmseg_fastscnn.structures import COARSEST
 
-STRIDE = 32  # of the network's coarsest level
 LONGEST_ON_CPU, LONGEST_ON_GPU = 640, 2048  # longer side that images are resized to
 SMALLEST = 0.8  # factor of the smallest random size, which still fills the crop
 BATCH, EPOCHS, LEAST, MOST = 8, 90, 1000, 20_000
@@ -105,7 +105,7 @@ def choose_sizes(sizes: Mapping[tuple[int, int], int]) -> Choices:
     # each image, resized so that it fits into `scale`, at the smallest random size
     factors = np.minimum(scale[0] / sides.max(1), scale[1] / sides.min(1))
     smallest = np.percentile(SMALLEST * factors[:, None] * sides, 10, axis=0)
-    crop = tuple(max(int(side) // STRIDE * STRIDE, STRIDE) for side in smallest)
+    crop = tuple(max(int(side) // COARSEST * COARSEST, COARSEST) for side in smallest)
     resizes = len(sizes) > 1 or factor < 1
     (h, w), _ = Counter(sizes).most_common(1)[0]
     choices = Choices(scale, resizes, crop, BATCH, 0, False)
@@ -115,7 +115,7 @@ def choose_sizes(sizes: Mapping[tuple[int, int], int]) -> Choices:
     choices.reasons['scale'] = f'{scale[0]}x{scale[1]} (w x h): {why}'
     choices.reasons['crop'] = (
         f'{crop[0]}x{crop[1]} (h x w): what fits into {SMALLEST} times that, so that '
-        f'little is padded, in steps of {STRIDE}'
+        f'little is padded, in steps of {COARSEST}'
     )
     return choices
 
