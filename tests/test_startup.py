@@ -295,5 +295,7 @@ def test_validation_images_that_stretch_the_coarse_maps(
         'model.data_preprocessor.test_cfg': padding,
     }
     log = start(streets, tmp_path, options)
-    line = 'Validation images such as the first, 45x90 (h x w), are no multiple of 32'
+    line = (
+        'Coarse maps lie over validation images such as the first, 45x90 (h x w), other'
+    )
     assert (line in log) == said

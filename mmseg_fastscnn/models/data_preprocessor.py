@@ -119,9 +119,12 @@ class SegDataPreProcessor(BaseDataPreprocessor):
         shapes = {tuple(image.shape[1:]) for image in images}
         if len(shapes) > 1:
             refuse_several_sizes(shapes)
-        (shape,) = shapes
+        return self.padded_size(*shapes)
+
+    def padded_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Return the (h, w) that test images of (h, w) are padded to."""
         divisor = self.test_cfg.get('size_divisor', 1)
-        multiple = tuple(-(-length // divisor) * divisor for length in shape)
+        multiple = tuple(-(-length // divisor) * divisor for length in size)
         return tuple(self.test_cfg.get('size', multiple))
 
     def _moved(
