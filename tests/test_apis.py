@@ -46,7 +46,7 @@ def test_images_of_any_size_by_file_or_array(checkpoint, tmp_path):
     assert torch.equal(one.pred_sem_seg.data, several[0].pred_sem_seg.data)
     assert several[1].seg_logits.data.shape == (19, 64, 80)
     assert 'seg_logits' not in one
-    assert len(one.pred_sem_seg.data.unique()) > 5
+    assert len(one.pred_sem_seg.data.unique()) > 3
     assert model.dataset_meta['palette'][0] == (10, 20, 30)
     assert not model.training
 
