@@ -38,15 +38,15 @@ def test_images_of_any_size_by_file_or_array(checkpoint, tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter('error', UserWarning)
         model = init_model(ROOT / TOY, checkpoint, device='cpu')
-        image = uint8_image(97, 161)
+        image = uint8_image(125, 191)
         cv2.imwrite(str(tmp_path / 'image.png'), image)
         one = inference_model(model, tmp_path / 'image.png')
         several = inference_model(model, [image, uint8_image(64, 80)], with_logits=True)
-    assert one.pred_sem_seg.data.shape == (1, 97, 161)
+    assert one.pred_sem_seg.data.shape == (1, 125, 191)
     assert torch.equal(one.pred_sem_seg.data, several[0].pred_sem_seg.data)
     assert several[1].seg_logits.data.shape == (19, 64, 80)
     assert 'seg_logits' not in one
-    assert len(one.pred_sem_seg.data.unique()) > 3
+    assert len(one.pred_sem_seg.data.unique()) > 5
     assert model.dataset_meta['palette'][0] == (10, 20, 30)
     assert not model.training
 
