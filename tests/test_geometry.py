@@ -186,6 +186,11 @@ def test_padding_says_what_it_added(dtype, channels):
     assert twice['img_shape'] == (10, 40) and twice['pad_shape'] == (50, 100)
     gray = Pad(size=(40, 12), pad_val=dict(img=114.0))(dict(before))['img'][10:]
     assert gray.shape[:2] == (2, 40) and (gray == 114).all()
+    colour = tuple(range(1, channels + 1))
+    added = Pad(size=(40, 12), pad_val=dict(img=colour))(dict(before))['img'][10:]
+    assert (added.reshape(2, 40, channels) == colour).all()
+    with pytest.raises(ValueError, match=rf'{channels} channels, Pad.*has 9 values'):
+        Pad(size_divisor=32, pad_val=dict(img=tuple(range(9))))(dict(before))
 
 
 @pytest.mark.parametrize('direction', ['horizontal', 'vertical', 'diagonal'])

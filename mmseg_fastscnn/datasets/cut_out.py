@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from mmcv.transforms import BaseTransform
 
-from mmseg_fastscnn.datasets.geometry import checked_probability
+from mmseg_fastscnn.datasets.geometry import checked_probability, fill_value
 from mmseg_fastscnn.registry import TRANSFORMS
 
 
@@ -61,7 +61,7 @@ class RandomCutOut(BaseTransform):
     def transform(self, results: dict) -> dict:
         if np.random.rand() >= self.prob:
             return results
-        value = self._fill_in(results)
+        value = fill_value('RandomCutOut.fill_in', self.fill_in, results)
         image = results['img'] = results['img'].copy()  # the array may be in use
         label = results.get('gt_seg_map')
         if label is not None and self.seg_fill_in is not None:
@@ -77,17 +77,3 @@ class RandomCutOut(BaseTransform):
             if label is not None and self.seg_fill_in is not None:
                 label[y : y + h, x : x + w] = self.seg_fill_in
         return results
-
-    def _fill_in(self, results: dict) -> float | Sequence[float]:
-        """Return one value for all channels, or one per channel."""
-        image = results['img']
-        channels = 1 if image.ndim == 2 else image.shape[2]
-        if len(set(self.fill_in)) == 1:
-            return self.fill_in[0]
-        if len(self.fill_in) != channels:
-            raise ValueError(
-                f'{results.get("img_path")}: the image has {channels} channels, '
-                f'RandomCutOut.fill_in={tuple(self.fill_in)} has {len(self.fill_in)} '
-                f'values. Give one value per channel.'
-            )
-        return self.fill_in

@@ -5,6 +5,7 @@ any number of channels and any type that OpenCV interpolates (uint8, uint16, flo
 """
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from functools import partial
 
 import cv2
@@ -46,6 +47,33 @@ def run_channelwise(step: Callable[[dict], None], results: dict) -> None:
     results['img'] = channelwise(changed, results['img'])
 
 
+def fill_value(
+    option: str, value: float | Sequence[float], results: dict
+) -> float | Sequence[float]:
+    """Return what an image is filled with: one value, or one per channel.
+
+    Args:
+        option: Name of the option that says it, for the message.
+        value: Its value.
+        results: The sample.
+
+    Raises:
+        ValueError: There are several values, and the image has more or fewer channels.
+    """
+    image = results['img']
+    channels = 1 if image.ndim == 2 else image.shape[2]
+    values = value if isinstance(value, Sequence) else [value]
+    if len(set(values)) == 1:
+        return values[0]
+    if len(values) != channels:
+        raise ValueError(
+            f'{results.get("img_path")}: the image has {channels} channels, '
+            f'{option}={tuple(values)} has {len(values)} values. Give one value per '
+            f'channel.'
+        )
+    return values
+
+
 @TRANSFORMS.register_module()
 class Resize(ResizeOfMMCV):
     """mmcv's Resize, for any number of channels."""
@@ -58,19 +86,24 @@ class Resize(ResizeOfMMCV):
 class Pad(PadOfMMCV):
     """mmcv's Pad, which can be undone after prediction, for any number of channels.
 
-    Pads at the right and at the bottom: the image with `pad_val['img']` (0 by default),
-    its label with `pad_val['seg']` (255 by default). `img_shape` stays the (h, w)
-    before padding, where mmcv's becomes the padded one; `pad_shape` is the (h, w)
-    after it.
+    Pads at the right and at the bottom: the image with `pad_val['img']` (0 by default;
+    one value, or one per channel), its label with `pad_val['seg']` (255 by default).
+    `img_shape` stays the (h, w) before padding, where mmcv's becomes the padded one;
+    `pad_shape` is the (h, w) after it.
+
+    Raises:
+        ValueError: `pad_val['img']` does not fit the channels of an image.
     """
 
     def _pad_img(self, results: dict) -> None:
         height, width = results['img'].shape[:2]
         before = results.get('img_shape', (height, width))
-        run_channelwise(super()._pad_img, results)
-        value = self.pad_val.get('img', 0)
-        if isinstance(value, float) and self.padding_mode == 'constant':
-            # mmcv's fills the first channel with it, and the others with 0
+        value = fill_value("Pad.pad_val['img']", self.pad_val.get('img', 0), results)
+        # mmcv's fills one channel with a float, and takes at most four values
+        with_zeros = copy(self)
+        with_zeros.pad_val = {**self.pad_val, 'img': 0}
+        run_channelwise(partial(PadOfMMCV._pad_img, with_zeros), results)
+        if self.padding_mode == 'constant':
             results['img'][height:] = results['img'][:, width:] = value
         results['img_shape'] = before
         results['pad_shape'] = results['img'].shape[:2]
