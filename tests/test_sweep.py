@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 from conftest import CPU, ROOT, TOY, run, small_run
+from mmengine.config import Config
 
 from mmseg_fastscnn.engine.sweep.lock import locked
 from mmseg_fastscnn.engine.sweep.runs import forwarded_signals, planned_runs, recipes_of
@@ -60,7 +61,7 @@ def test_recipes_are_named_by_what_differs():
     with pytest.raises(ValueError, match='Two recipes would be called a'):
         recipes_of(['x/a.py', 'y/a.py'], [])
     runs = planned_runs(
-        recipes[:2], [], [3, 4, 3], 'out', 25, ['--amp'], {'x/a.py': ''}
+        recipes[:2], [], [3, 4, 3], 'out', 25, ['--amp'], {'x/a.py': None}
     )
     assert [run.seed for run in runs] == [3, 3, 4, 4]
     assert runs[0].words[-2:] == ('--minutes', '25') and '--amp' in runs[0].words
@@ -73,8 +74,10 @@ def test_nothing_of_a_user_becomes_a_part_of_a_sweep(tmp_path):
         (tmp_path / name).write_text('lr=.1\n')
     with pytest.raises(ValueError, match='two files have one name'):
         folds = [str(tmp_path / name) for name in names]
-        planned_runs(recipes, folds, [0], 'out', None, [], {'a.py': ''})
-    (planned,) = planned_runs(recipes, [], [0], tmp_path, None, [], {'a.py': 'old'})
+        planned_runs(recipes, folds, [0], 'out', None, [], {'a.py': None})
+    (planned,) = planned_runs(
+        recipes, [], [0], tmp_path, None, [], {'a.py': Config({})}
+    )
     assert planned.state() is None
     planned.folder.mkdir(parents=True)
     (planned.folder / 'iter_4.pth').touch()
@@ -82,20 +85,25 @@ def test_nothing_of_a_user_becomes_a_part_of_a_sweep(tmp_path):
         planned.state()
     planned.write_state(1.0, 0)
     assert planned.is_done()
-    (planned,) = planned_runs(recipes, [], [0], tmp_path, None, [], {'a.py': 'new'})
+    (planned,) = planned_runs(
+        recipes, [], [0], tmp_path, None, [], {'a.py': Config({'compile': True})}
+    )
     with pytest.raises(ValueError, match=r'a\.py has changed since'):
         planned.is_done()
     names = tmp_path / 'train.list'
     names.write_text('street_1\n')
-    words = [[], [0], tmp_path / 'lists', None, ['--data-root', str(tmp_path)]]
-    recipes = recipes_of(['a.py'], ['ann_file=train.list'])
-    (planned,) = planned_runs(recipes, *words, {'a.py': ''})
-    planned.write_state(1.0, 0)
-    assert planned.is_done()
-    names.write_text('street_2\n')
-    (planned,) = planned_runs(recipes, *words, {'a.py': ''})
-    with pytest.raises(ValueError, match=r'train\.list has changed since'):
-        planned.is_done()
+    in_words = (['ann_file=train.list'], ['--data-root', str(tmp_path)], None)
+    data = dict(data_root=str(tmp_path), ann_file='train.list')
+    in_config = ([], [], Config(dict(train_dataloader=dict(dataset=[data]))))
+    for out, (grid, train, cfg) in enumerate([in_words, in_config]):
+        rest = ([], [0], tmp_path / f'lists_{out}', None, train, {'a.py': cfg})
+        (planned,) = planned_runs(recipes_of(['a.py'], grid), *rest)
+        planned.write_state(1.0, 0)
+        assert planned.is_done()
+        names.write_text(f'street_{out + 2}\n')
+        (planned,) = planned_runs(recipes_of(['a.py'], grid), *rest)
+        with pytest.raises(ValueError, match=r'train\.list has changed since'):
+            planned.is_done()
     for content in ('[]', '[{"recipe": "a"}]'):
         (tmp_path / 'sweep.json').write_text(content)
         assert not is_ours(tmp_path / 'sweep.json')

@@ -77,15 +77,14 @@ def main(args: Namespace) -> None:
     from pathlib import Path
 
     from mmseg_fastscnn.config import load_config
-    from mmseg_fastscnn.engine.record.facts import hash_of
     from mmseg_fastscnn.engine.sweep.lock import locked
     from mmseg_fastscnn.engine.sweep.runs import do_runs, planned_runs, recipes_of
     from mmseg_fastscnn.report.sweep_table import NUMBERS, TABLE, write_table
     from mmseg_fastscnn.results import check_may_write
 
     recipes = recipes_of(args.configs, args.grid)
-    hashes = {
-        config: '' if Path(config).is_dir() else hash_of(load_config(config))
+    cfgs = {
+        config: None if Path(config).is_dir() else load_config(config)
         for config in args.configs
     }
     runs = planned_runs(
@@ -95,7 +94,7 @@ def main(args: Namespace) -> None:
         args.out,
         args.budget_minutes,
         args.train,
-        hashes,
+        cfgs,
     )
     if args.list:
         for k, run in enumerate(runs):

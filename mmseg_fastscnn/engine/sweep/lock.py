@@ -1,9 +1,11 @@
-"""A sweep has its folder for itself, and knows the files that its arguments name."""
+"""A sweep has its folder for itself, and knows the files that its runs name."""
 
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+
+from mmengine.config import Config
 
 from mmseg_fastscnn.datasets.soft_layout import file_hash
 
@@ -42,18 +44,31 @@ def locked(out: str | Path, shared: bool) -> Iterator[None]:
         yield
 
 
-def named_files(words: Sequence[str]) -> dict[str, str]:
-    """Return the files that arguments and settings name, such as lists of images.
+def named_files(words: Sequence[str], cfg: Config | None) -> dict[str, str]:
+    """Return the files that a run names, such as lists of images and weights.
 
-    A name is looked for in the folders that they name as well, such as --data-root.
+    A name is looked for in the folders that are named as well, such as `data_root`.
 
     Args:
-        words: The arguments of a run.
+        words: The arguments of the run.
+        cfg: Its config.
 
     Returns:
         The hash of each, by its path.
     """
-    values = [word.rpartition('=')[2] for word in words]
-    folders = ['', *filter(os.path.isdir, values)]
+    values = {word.rpartition('=')[2] for word in words}
+    if cfg is not None:
+        values.update(texts_in(cfg.to_dict()))
+    folders = ['', *sorted(filter(os.path.isdir, values))]
     paths = {os.path.join(folder, value) for folder in folders for value in values}
     return {path: file_hash(path) for path in sorted(filter(os.path.isfile, paths))}
+
+
+def texts_in(settings: object) -> Iterator[str]:
+    """Yield the texts in nested dicts and lists."""
+    if isinstance(settings, str):
+        yield settings
+    elif isinstance(settings, dict | list | tuple):
+        parts = settings.values() if isinstance(settings, dict) else settings
+        for part in parts:
+            yield from texts_in(part)

@@ -17,7 +17,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mmengine.config import Config
+
 from mmseg_fastscnn.engine.interruption import SIGNALS
+from mmseg_fastscnn.engine.record.facts import hash_of
 from mmseg_fastscnn.engine.sweep.lock import named_files
 from mmseg_fastscnn.writing import write_file
 
@@ -44,7 +47,7 @@ class PlannedRun:
         folder: Its work dir.
         words: The arguments of `fastscnn train`, without --resume.
         config_sha256: Hash of the config as it is read now.
-        files: Hashes of the files that the arguments name now, by path.
+        files: Hashes of the files that config and arguments name now, by path.
     """
 
     recipe: str
@@ -184,7 +187,7 @@ def planned_runs(
     out: str | Path,
     minutes: float | None,
     train: Sequence[str],
-    hashes: Mapping[str, str],
+    cfgs: Mapping[str, Config | None],
 ) -> list[PlannedRun]:
     """Return the runs of a sweep, seed by seed: the first ones already compare recipes.
 
@@ -196,7 +199,7 @@ def planned_runs(
         out: Folder of the sweep.
         minutes: Length of each run; by default its config says it.
         train: Further arguments of `fastscnn train`.
-        hashes: sha256 of each config.
+        cfgs: What each config holds now; None for a folder of images.
 
     Raises:
         ValueError: Two folds have one name, or see `read_settings`.
@@ -215,7 +218,8 @@ def planned_runs(
             words += ['--cfg-options', *settings]
         if minutes is not None:
             words += ['--minutes', f'{minutes:g}']
-        facts = (hashes[recipe.config], named_files(words[1:]))
+        cfg = cfgs[recipe.config]
+        facts = ('' if cfg is None else hash_of(cfg), named_files(words[1:], cfg))
         runs.append(PlannedRun(recipe.name, fold, seed, folder, tuple(words), *facts))
     return runs
 
