@@ -9,7 +9,11 @@ from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import init_default_scope
 from torch import nn
 
-from mmseg_fastscnn.checkpoint import load_weights, read_checkpoint
+from mmseg_fastscnn.checkpoint import (
+    leave_out_absent_heads,
+    load_weights,
+    read_checkpoint,
+)
 from mmseg_fastscnn.config import load_config
 from mmseg_fastscnn.config.only_data import parse_config
 from mmseg_fastscnn.datasets import SegDataset
@@ -67,8 +71,9 @@ def load_model(
             or 'raw' (trained).
 
     Returns:
-        The model in evaluation mode. It has `cfg` and `dataset_meta` (`classes` and
-        `palette`, from the checkpoint or else from the config's data set).
+        The model in evaluation mode, without auxiliary heads if the checkpoint has
+        none. It has `cfg` and `dataset_meta` (`classes` and `palette`, from the
+        checkpoint or else from the config's data set).
 
     Raises:
         FileNotFoundError: The config or the checkpoint does not exist.
@@ -87,6 +92,7 @@ def load_model(
     model = MODELS.build(config.model)
     meta = {}
     if content is not None:
+        leave_out_absent_heads(model, content['state_dict'])
         load_weights(model, content['state_dict'], strict=True, name=checkpoint)
         meta = content['meta'].get('dataset_meta') or {}
     model.cfg = config

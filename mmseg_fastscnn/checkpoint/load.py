@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mmengine.logging import MMLogger
+from mmengine.model import ModuleList
 from torch import Tensor, nn
 
 from mmseg_fastscnn.checkpoint.classes import carry_over_classes
@@ -89,6 +90,18 @@ def load_weights(
             )
     model.load_state_dict({k: state_dict[k] for k in report.loaded}, strict=False)
     return report
+
+
+def leave_out_absent_heads(model: nn.Module, state_dict: Mapping[str, Tensor]) -> None:
+    """Remove a model's auxiliary heads, which only add losses, if a file has none.
+
+    Args:
+        model: The segmentor, which shall predict.
+        state_dict: The file's tensors; `publish_model --small` leaves those heads out.
+    """
+    absent = not any(key.startswith('auxiliary_head.') for key in state_dict)
+    if absent and hasattr(model, 'auxiliary_head'):  # a user's model may have no such
+        model.auxiliary_head = ModuleList()
 
 
 def does_not_fill(

@@ -16,7 +16,7 @@ from mmengine.visualization import Visualizer
 from torch import nn
 from torch.utils.data import DataLoader
 
-from mmseg_fastscnn.checkpoint import load_weights
+from mmseg_fastscnn.checkpoint import leave_out_absent_heads, load_weights
 from mmseg_fastscnn.config.text import QuickConfig
 from mmseg_fastscnn.datasets.sampler import RunSampler
 from mmseg_fastscnn.engine.agreement import AgreementHook, check_config_and_code
@@ -254,6 +254,8 @@ class SegRunner(Runner):
         checkpoint = starting_point(self, filename)
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
         model, is_new = unwrapped(self.model), self.trains and not self.resumes
+        if not self.trains:
+            leave_out_absent_heads(model, checkpoint['state_dict'])
         report = load_weights(model, checkpoint['state_dict'], not is_new, filename)
         self.logger.info('%s: %s.', filename, report)
         if not self.trains:
