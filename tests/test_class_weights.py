@@ -67,6 +67,11 @@ def test_balanced_weights():
     assert balanced_weights(counts, 'enet') == pytest.approx(enet)
     median = [0.5 / 0.6, 1, 1, 0.5 / 0.1]  # frequencies 0.6, none, 0.5, 0.1
     assert balanced_weights(counts, 'median_frequency') == pytest.approx(median)
+    # shares 1/16, 81/256, 159/256, whose powers of -0.25 are 2, 4/3 and 1.1265
+    shares = np.array([[16, 81, 159], [256, 256, 256]])
+    mean = 2 / 16 + 4 / 3 * 81 / 256 + 1.126464 * 159 / 256
+    root = [2 / mean, 4 / 3 / mean, 1.126464 / mean]
+    assert balanced_weights(shares, 'fourth_root') == pytest.approx(root, rel=1e-5)
     with pytest.raises(ValueError, match="class_weight is 'atuo'; it must be"):
         balanced_weights(counts, 'atuo')
 

@@ -15,7 +15,8 @@ class ClassWeights(nn.Module):
     Args:
         given: The factors; or a file of them (.npy or .json, a list of numbers); or
             the name of a form that `ClassWeightHook` computes from the training data
-            when training starts ('auto', 'enet', 'median_frequency'); or None.
+            when training starts ('auto', 'enet', 'median_frequency', 'fourth_root');
+            or None.
 
     Attributes:
         form: That name, until the factors are set; else None.
