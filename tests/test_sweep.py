@@ -95,7 +95,8 @@ def test_nothing_of_a_user_becomes_a_part_of_a_sweep(tmp_path):
     in_words = (['ann_file=train.list'], ['--data-root', str(tmp_path)], None)
     data = dict(data_root=str(tmp_path), ann_file='train.list')
     in_config = ([], [], Config(dict(train_dataloader=dict(dataset=[data]))))
-    for out, (grid, train, cfg) in enumerate([in_words, in_config]):
+    in_list = ([], [], Config(dict(data_root=str(tmp_path), lists=['train.list'])))
+    for out, (grid, train, cfg) in enumerate([in_words, in_config, in_list]):
         rest = ([], [0], tmp_path / f'lists_{out}', None, train, {'a.py': cfg})
         (planned,) = planned_runs(recipes_of(['a.py'], grid), *rest)
         planned.write_state(1.0, 0)
@@ -104,6 +105,17 @@ def test_nothing_of_a_user_becomes_a_part_of_a_sweep(tmp_path):
         (planned,) = planned_runs(recipes_of(['a.py'], grid), *rest)
         with pytest.raises(ValueError, match=r'train\.list has changed since'):
             planned.is_done()
+    soft = tmp_path / 'soft'
+    soft.mkdir()
+    for teacher in ('one', 'another'):
+        (soft / 'index.json').write_text(teacher)
+        cfgs = {'a.py': Config(dict(data=dict(soft_labels=str(soft))))}
+        (planned,) = planned_runs(recipes, [], [5], tmp_path / 's', None, [], cfgs)
+        if teacher == 'one':
+            planned.write_state(1.0, 0)
+            assert planned.is_done()
+    with pytest.raises(ValueError, match=r'index\.json has changed since'):
+        planned.is_done()
     for content in ('[]', '[{"recipe": "a"}]'):
         (tmp_path / 'sweep.json').write_text(content)
         assert not is_ours(tmp_path / 'sweep.json')

@@ -154,7 +154,9 @@ def leaves(value: object, path: tuple = ()) -> Iterator[tuple[tuple, object]]:
     if isinstance(value, Mapping):
         for key, child in value.items():
             yield from leaves(child, (*path, key))
-    elif isinstance(value, list) and any(isinstance(v, Mapping | list) for v in value):
+    elif isinstance(value, list | tuple) and any(
+        isinstance(v, Mapping | list) for v in value
+    ):
         for k, child in enumerate(value):
             yield from leaves(child, (*path, k))
     else:

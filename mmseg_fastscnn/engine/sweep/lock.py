@@ -7,7 +7,8 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from mmseg_fastscnn.datasets.soft_layout import file_hash
+from mmseg_fastscnn.config.source import leaves
+from mmseg_fastscnn.datasets.soft_layout import INDEX, file_hash
 
 LOCK = '.sweep.lock'
 
@@ -45,7 +46,7 @@ def locked(out: str | Path, shared: bool) -> Iterator[None]:
 
 
 def named_files(words: Sequence[str], cfg: Config | None) -> dict[str, str]:
-    """Return the files that a run names, such as lists of images and weights.
+    """Return the files that a run names: lists of images, weights, soft labels.
 
     A name is looked for in the folders that are named as well, such as `data_root`.
 
@@ -54,21 +55,14 @@ def named_files(words: Sequence[str], cfg: Config | None) -> dict[str, str]:
         cfg: Its config.
 
     Returns:
-        The hash of each, by its path.
+        The hash of each, by its path; that of its index for a folder of soft labels.
     """
     values = {word.rpartition('=')[2] for word in words}
     if cfg is not None:
-        values.update(texts_in(cfg.to_dict()))
-    folders = ['', *sorted(filter(os.path.isdir, values))]
-    paths = {os.path.join(folder, value) for folder in folders for value in values}
+        for _, value in leaves(cfg.to_dict()):
+            parts = value if isinstance(value, list | tuple) else [value]
+            values.update(part for part in parts if isinstance(part, str))
+    folders = list(filter(os.path.isdir, values))
+    paths = {os.path.join(folder, v) for folder in folders for v in {INDEX, *values}}
+    paths |= values
     return {path: file_hash(path) for path in sorted(filter(os.path.isfile, paths))}
-
-
-def texts_in(settings: object) -> Iterator[str]:
-    """Yield the texts in nested dicts and lists."""
-    if isinstance(settings, str):
-        yield settings
-    elif isinstance(settings, dict | list | tuple):
-        parts = settings.values() if isinstance(settings, dict) else settings
-        for part in parts:
-            yield from texts_in(part)
