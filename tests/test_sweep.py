@@ -13,7 +13,8 @@ from conftest import CPU, ROOT, TOY, run, small_run
 from mmengine.config import Config
 
 from mmseg_fastscnn.engine.sweep.lock import locked
-from mmseg_fastscnn.engine.sweep.runs import forwarded_signals, planned_runs, recipes_of
+from mmseg_fastscnn.engine.sweep.plan import planned_runs, recipes_of
+from mmseg_fastscnn.engine.sweep.runs import forwarded_signals
 from mmseg_fastscnn.report.run_files import read_run, score
 from mmseg_fastscnn.report.sweep_table import student, table
 from mmseg_fastscnn.results import is_ours

@@ -25,7 +25,7 @@ def parse_args(parser: ArgumentParser, words: Sequence[str] | None) -> Namespace
 
 def runs_of(folder: Path) -> list[Path]:
     """Return the runs of a sweep, or the folder itself if it is no sweep."""
-    from mmseg_fastscnn.engine.sweep.runs import STATE
+    from mmseg_fastscnn.engine.sweep.plan import STATE
 
     return sorted(file.parent for file in folder.glob(f'*/*/{STATE}')) or [folder]
 

@@ -78,7 +78,8 @@ def main(args: Namespace) -> None:
 
     from mmseg_fastscnn.config import load_config
     from mmseg_fastscnn.engine.sweep.lock import locked
-    from mmseg_fastscnn.engine.sweep.runs import do_runs, planned_runs, recipes_of
+    from mmseg_fastscnn.engine.sweep.plan import planned_runs, recipes_of
+    from mmseg_fastscnn.engine.sweep.runs import do_runs
     from mmseg_fastscnn.report.sweep_table import NUMBERS, TABLE, write_table
     from mmseg_fastscnn.results import check_may_write
 

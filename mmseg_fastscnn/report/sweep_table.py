@@ -10,7 +10,7 @@ import statistics
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from mmseg_fastscnn.engine.sweep.runs import PlannedRun
+from mmseg_fastscnn.engine.sweep.plan import PlannedRun
 from mmseg_fastscnn.report.comparison import Spread, signed, spread_of
 from mmseg_fastscnn.report.run_files import read_run, score
 from mmseg_fastscnn.writing import write_file

@@ -1,14 +1,9 @@
-"""A sweep has its folder for itself, and knows the files that its runs name."""
+"""A sweep has its folder for itself."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-
-from mmengine.config import Config
-
-from mmseg_fastscnn.config.source import leaves
-from mmseg_fastscnn.datasets.soft_layout import INDEX, file_hash
 
 LOCK = '.sweep.lock'
 
@@ -43,26 +38,3 @@ def locked(out: str | Path, shared: bool) -> Iterator[None]:
         except (ImportError, OSError) as error:
             print(f'{file} cannot be locked ({error}): start no other sweep there now.')
         yield
-
-
-def named_files(words: Sequence[str], cfg: Config | None) -> dict[str, str]:
-    """Return the files that a run names: lists of images, weights, soft labels.
-
-    A name is looked for in the folders that are named as well, such as `data_root`.
-
-    Args:
-        words: The arguments of the run.
-        cfg: Its config.
-
-    Returns:
-        The hash of each, by its path; that of its index for a folder of soft labels.
-    """
-    values = {word.rpartition('=')[2] for word in words}
-    if cfg is not None:
-        for _, value in leaves(cfg.to_dict()):
-            parts = value if isinstance(value, list | tuple) else [value]
-            values.update(part for part in parts if isinstance(part, str))
-    folders = list(filter(os.path.isdir, values))
-    paths = {os.path.join(folder, v) for folder in folders for v in {INDEX, *values}}
-    paths |= values
-    return {path: file_hash(path) for path in sorted(filter(os.path.isfile, paths))}
