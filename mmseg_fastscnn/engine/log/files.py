@@ -32,6 +32,7 @@ NOT_SHOWN = {
 NOT_PRINTED = (
     '"FileClient" will be deprecated',  # mmengine's own call of its own class
     '"HardDiskBackend" is the alias',
+    'paramwise_options -- ',  # three lines for each parameter; the log file has them
 )
 
 started: set[int] = set()  # seconds in which runs of this process began
