@@ -133,6 +133,7 @@ def test_frozen_for_a_while_and_slower_for_ever(tmp_path, streets, state):
     )
     assert 'names no classes' in printed and '--classes-from' in printed
     assert 'frozen until iteration 2' in printed and 'trained from here on' in printed
+    assert 'lr 0.00015 now' in printed  # 3e-3, for half the batch, warming up
     frozen, trained = (read_checkpoint(tmp_path / f'run/iter_{k}.pth') for k in (2, 4))
     for name, value in frozen['state_dict'].items():
         same = torch.equal(value, state[name])

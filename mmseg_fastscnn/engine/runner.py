@@ -323,7 +323,7 @@ class SegRunner(Runner):
         real, base = self.images_per_step, auto_scale_lr['base_batch_size']
         if real == base:
             return
-        for group in optim_wrapper.optimizer.param_groups:
+        for group in optim_wrapper.param_groups:  # and what the log shows
             group['lr'] *= real / base
         self.logger.info(
             'The learning rate is scaled by %g: %d images per step, the config is for '
