@@ -31,6 +31,7 @@ HOOKS = _child(
     *('engine.resume.run_state', 'engine.time_limit'),
 )
 OPTIM_WRAPPERS = _child(parent.OPTIM_WRAPPERS, 'engine.amp')
+OPTIMIZERS = _child(parent.OPTIMIZERS, 'engine.muon')
 LOOPS = _child(parent.LOOPS, 'engine.loops')
 RUNNERS = _child(parent.RUNNERS, 'engine.runner')
 VISBACKENDS = _child(parent.VISBACKENDS, 'engine.log.files', 'engine.log.backends')
@@ -40,12 +41,11 @@ WEIGHT_INITIALIZERS = _child(parent.WEIGHT_INITIALIZERS, 'checkpoint.load')
 # Nothing is added to the last eight, but mmengine warns if a scope lacks a kind.
 REGISTRIES = [
     *(MODELS, DATASETS, TRANSFORMS, DATA_SAMPLERS, METRICS, HOOKS, OPTIM_WRAPPERS),
-    *(LOOPS, RUNNERS, VISBACKENDS, VISUALIZERS, WEIGHT_INITIALIZERS),
+    *(OPTIMIZERS, LOOPS, RUNNERS, VISBACKENDS, VISUALIZERS, WEIGHT_INITIALIZERS),
     _child(parent.EVALUATOR),
     _child(parent.FUNCTIONS),
     _child(parent.LOG_PROCESSORS),
     _child(parent.MODEL_WRAPPERS),
-    _child(parent.OPTIMIZERS),
     _child(parent.OPTIM_WRAPPER_CONSTRUCTORS),
     _child(parent.PARAM_SCHEDULERS),
 ]

@@ -53,7 +53,8 @@ EPOCHS = {  # of 3 iterations and 7 images
     'train_dataloader.dataset.pipeline.5': dict(type='RandomFlip', prob=0.5),
     'model.data_preprocessor.photometric': {},
     'optim_wrapper.type': 'AmpOptimWrapper',
-    'optim_wrapper.paramwise_cfg': dict(custom_keys=dict(conv_seg=dict(lr_mult=2.0))),
+    'optim_wrapper.optimizer.type': 'MuonAdamW',
+    'optim_wrapper.paramwise_cfg': dict(custom_keys=dict(conv_seg=dict(muon=False))),
     'randomness': dict(seed=3),
 }
 

@@ -1,0 +1,121 @@
+"""The optimizer Muon, for kernels of convolutions."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from operator import itemgetter
+
+import torch
+from torch import Tensor
+
+from mmseg_fastscnn.registry import OPTIMIZERS
+
+# Of the fifth-degree polynomial that is applied again and again; they bring singular
+# values between 0.7 and 1.2 within five rounds, from https://kellerjordan.github.io/posts/muon
+COEFFICIENTS = 3.4445, -4.7750, 2.0315
+ROUNDS = 5
+
+
+@OPTIMIZERS.register_module()
+class MuonAdamW(torch.optim.AdamW):
+    """Muon for the kernels of convolutions that mix channels, AdamW for all else.
+
+    A kernel (out, in, h, w) is taken for a matrix (out, in * h * w). Its step is the
+    averaged gradient with all singular values brought near 1, so that rare directions
+    count as much as frequent ones; it has the size of AdamW's steps, so both share
+    learning rate and weight decay (Jordan et al. 2024; Liu et al., arXiv 2502.16982).
+    Depthwise kernels, biases and normalisation have no such matrix.
+
+    Args:
+        params: Parameters, or groups of them. Groups of equal settings are joined:
+            mmengine makes one for each parameter.
+        lr: Learning rate of all.
+        betas: Of AdamW.
+        eps: Of AdamW.
+        weight_decay: Decoupled weight decay of all.
+        momentum: Share of the earlier average in each average of gradients, of Muon.
+        muon: False leaves kernels to AdamW, too: in a group with the classifiers,
+            which choose by single channels.
+    """
+
+    def __init__(
+        self,
+        params: Iterable,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.01,
+        momentum: float = 0.95,
+        muon: bool = True,
+    ):
+        super().__init__(joined(params), lr, betas, eps, weight_decay)
+        for settings in (self.defaults, *self.param_groups):
+            settings.setdefault('momentum', momentum)
+            settings.setdefault('muon', muon)
+
+    @torch.no_grad()
+    def step(self) -> None:
+        kernels = []
+        for group in filter(itemgetter('muon'), self.param_groups):
+            mixing = [p for p in group['params'] if p.grad is not None and mixes(p)]
+            self._step_kernels(mixing, group)
+            kernels += [(p, p.grad) for p in mixing]
+        for p, _ in kernels:
+            p.grad = None  # AdamW passes it over
+        super().step()
+        for p, grad in kernels:
+            p.grad = grad
+
+    def _step_kernels(self, kernels: list[Tensor], group: dict) -> None:
+        alike = defaultdict(list)  # one chain of products serves all of one shape
+        for p in kernels:
+            state = self.state[p]
+            if 'momentum_buffer' not in state:
+                state['step'] = torch.zeros(())  # AdamW looks for it in every state
+                state['momentum_buffer'] = torch.zeros_like(p)
+            state['step'] += 1
+            average = state['momentum_buffer'].lerp_(p.grad, 1 - group['momentum'])
+            ahead = p.grad.lerp(average, group['momentum'])  # as Nesterov looks
+            alike[len(p), p[0].numel()].append((p, ahead.flatten(1)))
+        for shape, pairs in alike.items():
+            steps = orthogonalised(torch.stack([matrix for _, matrix in pairs]))
+            size = 0.2 * max(shape) ** 0.5  # the root mean square is 0.2, as AdamW's
+            for (p, _), step in zip(pairs, steps, strict=True):
+                p.mul_(1 - group['lr'] * group['weight_decay'])
+                p.add_(step.view_as(p), alpha=-group['lr'] * size)
+
+
+def joined(params: Iterable) -> list:
+    """Return parameters as they are, or groups, with those of equal settings joined."""
+    params = list(params)
+    if not isinstance(params[0], dict):
+        return params
+    groups: dict[str, dict] = {}
+    for group in params:
+        settings = {key: value for key, value in group.items() if key != 'params'}
+        first = groups.setdefault(repr(settings), {**settings, 'params': []})
+        first['params'] += group['params']
+    return list(groups.values())
+
+
+def mixes(p: Tensor) -> bool:
+    """Return whether it is the kernel of a convolution that mixes channels."""
+    return p.dim() == 4 and p.shape[1] > 1
+
+
+def orthogonalised(matrices: Tensor) -> Tensor:
+    """Return matrices with the same singular vectors, and singular values near 1.
+
+    Args:
+        matrices: (K, m, n).
+    """
+    x = matrices.bfloat16()
+    tall = x.shape[1] > x.shape[2]
+    if tall:
+        x = x.mT
+    x = x / x.norm(dim=(1, 2), keepdim=True).clamp(min=1e-7)
+    a, b, c = COEFFICIENTS
+    for _ in range(ROUNDS):
+        gram = x @ x.mT
+        factor = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
+        x = torch.baddbmm(x, factor, x, beta=a)  # a x + (b gram + c gram²) x
+    return (x.mT if tall else x).to(matrices.dtype)

@@ -1,0 +1,95 @@
+"""The optimizer Muon: its steps against formulas, and what it leaves to AdamW."""
+
+import copy
+
+import torch
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import init_default_scope
+
+from mmseg_fastscnn import FastSCNN
+from mmseg_fastscnn.engine.muon import MuonAdamW, orthogonalised
+
+init_default_scope('mmseg_fastscnn')
+
+
+def test_singular_values_come_near_one_and_vectors_stay():
+    generator = torch.Generator().manual_seed(0)
+    for shape in [(2, 48, 32), (3, 32, 288), (1, 11, 128), (1, 1, 5)]:
+        matrices = torch.randn(shape, generator=generator)
+        u, _, vh = torch.linalg.svd(matrices, full_matrices=False)
+        found = u.mT @ orthogonalised(matrices) @ vh.mT
+        values = found.diagonal(dim1=1, dim2=2)
+        assert values.min() > 0.6 and values.max() < 1.25
+        torch.testing.assert_close(found, values.diag_embed(), rtol=0, atol=0.03)
+    assert not orthogonalised(torch.zeros(1, 4, 6)).any()
+
+
+def trained(optimizer, model, steps: int, seed: int = 0):
+    """Make steps with gradients that are drawn."""
+    generator = torch.Generator().manual_seed(seed)
+    for _ in range(steps):
+        for p in model.parameters():
+            p.grad = torch.randn(p.shape, generator=generator)
+        optimizer.step()
+    return model
+
+
+def test_kernels_that_mix_channels_go_by_muon_and_the_rest_by_adamw():
+    torch.manual_seed(0)
+    start = FastSCNN(5).segmentor
+    settings = dict(lr=0.01, weight_decay=0.1)
+    ours, theirs = copy.deepcopy(start), copy.deepcopy(start)
+    wrapper = dict(
+        optimizer=dict(type='MuonAdamW', **settings, momentum=0.8),
+        paramwise_cfg=dict(custom_keys=dict(conv_seg=dict(muon=False))),
+    )
+    optimizer = build_optim_wrapper(ours, wrapper).optimizer
+    assert len(optimizer.param_groups) == 2
+    trained(optimizer, ours, 2)
+    trained(torch.optim.AdamW(theirs.parameters(), **settings), theirs, 2)
+    kernels = {
+        name
+        for name, p in start.named_parameters()
+        if p.dim() == 4 and p.shape[1] > 1 and 'conv_seg' not in name
+    }
+    assert len(kernels) == 32
+    generator = torch.Generator().manual_seed(0)
+    grads = [
+        {
+            n: torch.randn(p.shape, generator=generator)
+            for n, p in start.named_parameters()
+        }
+        for _ in range(2)
+    ]
+    for name, p in start.named_parameters():
+        found, other = ours.get_parameter(name), theirs.get_parameter(name)
+        if name not in kernels:
+            assert torch.equal(found, other), name
+            continue
+        expected, average = p.detach().flatten(1), 0
+        for grad in grads:
+            grad = grad[name].flatten(1)
+            average = 0.8 * average + 0.2 * grad
+            step = orthogonalised((0.2 * grad + 0.8 * average)[None])[0]
+            size = 0.2 * max(step.shape) ** 0.5
+            expected = expected * (1 - 0.01 * 0.1) - 0.01 * size * step
+        moved = (expected - p.detach().flatten(1)).norm()
+        # products in bfloat16 round by the batch that they are in
+        assert (found.flatten(1) - expected).norm() < 0.02 * moved, name
+
+
+def test_it_goes_on_from_its_state():
+    torch.manual_seed(0)
+    start = FastSCNN(5).segmentor
+    whole, half = copy.deepcopy(start), copy.deepcopy(start)
+    optimizer = MuonAdamW(whole.parameters(), lr=0.01)
+    trained(optimizer, whole, 2)
+    trained(optimizer, whole, 2, seed=1)
+    optimizer = MuonAdamW(half.parameters(), lr=0.01)
+    trained(optimizer, half, 2)
+    state = copy.deepcopy(optimizer.state_dict())
+    optimizer = MuonAdamW(half.parameters(), lr=0.02)
+    optimizer.load_state_dict(state)
+    trained(optimizer, half, 2, seed=1)
+    for one, other in zip(whole.parameters(), half.parameters(), strict=True):
+        assert torch.equal(one, other)
