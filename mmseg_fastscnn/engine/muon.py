@@ -9,8 +9,8 @@ from torch import Tensor
 
 from mmseg_fastscnn.registry import OPTIMIZERS
 
-# Of the fifth-degree polynomial that is applied again and again; they bring singular
-# values between 0.7 and 1.2 within five rounds, from https://kellerjordan.github.io/posts/muon
+# After five rounds of a polynomial with these coefficients, singular values are between
+# 0.7 and 1.2: https://kellerjordan.github.io/posts/muon
 COEFFICIENTS = 3.4445, -4.7750, 2.0315
 ROUNDS = 5
 
@@ -29,12 +29,12 @@ class MuonAdamW(torch.optim.AdamW):
         params: Parameters, or groups of them. Groups of equal settings are joined:
             mmengine makes one for each parameter.
         lr: Learning rate of all.
-        betas: Of AdamW.
-        eps: Of AdamW.
+        betas: How slowly AdamW's two averages change.
+        eps: What AdamW adds to its divisor.
         weight_decay: Decoupled weight decay of all.
-        momentum: Share of the earlier average in each average of gradients, of Muon.
-        muon: False leaves kernels to AdamW, too: in a group with the classifiers,
-            which choose by single channels.
+        momentum: How slowly Muon's average of gradients changes.
+        muon: False leaves the kernels of a group to AdamW, too, as is usual for
+            classifiers.
     """
 
     def __init__(
