@@ -2,6 +2,7 @@
 
 import copy
 
+import pytest
 import torch
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
@@ -76,6 +77,19 @@ def test_kernels_that_mix_channels_go_by_muon_and_the_rest_by_adamw():
         moved = (expected - p.detach().flatten(1)).norm()
         # products in bfloat16 round by the batch that they are in
         assert (found.flatten(1) - expected).norm() < 0.02 * moved, name
+
+
+def test_groups_are_joined_by_their_settings():
+    a, b, c = (torch.nn.Parameter(torch.ones(4, 3)) for _ in range(3))
+    groups = [dict(params=a), dict(params=[b], lr=1.0), dict(params=(c,))]
+    found = MuonAdamW(groups, lr=0.1).param_groups
+    assert [(len(group['params']), group['lr']) for group in found] == [
+        (2, 0.1),
+        (1, 1),
+    ]
+    assert found[0]['params'][0] is a and found[0]['params'][1] is c
+    with pytest.raises(ValueError, match='empty parameter list'):
+        MuonAdamW([])
 
 
 def test_it_goes_on_from_its_state():

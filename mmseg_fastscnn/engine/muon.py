@@ -87,13 +87,14 @@ class MuonAdamW(torch.optim.AdamW):
 def joined(params: Iterable) -> list:
     """Return parameters as they are, or groups, with those of equal settings joined."""
     params = list(params)
-    if not isinstance(params[0], dict):
+    if not (params and isinstance(params[0], dict)):
         return params
     groups: dict[str, dict] = {}
     for group in params:
         settings = {key: value for key, value in group.items() if key != 'params'}
         first = groups.setdefault(repr(settings), {**settings, 'params': []})
-        first['params'] += group['params']
+        own = group['params']
+        first['params'] += [own] if isinstance(own, Tensor) else own
     return list(groups.values())
 
 

@@ -18,7 +18,10 @@ from mmseg_fastscnn.checkpoint.structure import describe
 
 LAST_ITERATION = 10**9
 # Settings of a group without which optimizers fail; of others they have defaults.
-NEEDED = ('params', 'lr', 'betas', 'eps', 'momentum', 'dampening', 'weight_decay')
+NEEDED = (
+    *('params', 'lr', 'betas', 'eps', 'momentum', 'dampening', 'weight_decay'),
+    'muon',
+)
 # What torch's optimizers keep in the shape of the parameter.
 LIKE_PARAMETERS = (
     *('momentum_buffer', 'exp_avg', 'exp_avg_sq', 'max_exp_avg_sq'),
