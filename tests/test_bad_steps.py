@@ -17,6 +17,7 @@ from test_waits import HOST, Waits
 from torch import distributed
 
 from mmseg_fastscnn.engine.bad_steps import BadStepsHook
+from mmseg_fastscnn.engine.muon import MuonAdamW
 
 init_default_scope('mmseg_fastscnn')
 SGD = dict(lr=0.01, momentum=0.9, weight_decay=0.1)
@@ -74,12 +75,15 @@ class Training:
         (torch.optim.SGD, SGD, 'cpu'),
         (torch.optim.SGD, SGD, 'none'),
         (torch.optim.AdamW, dict(lr=1e-3), 'none'),
+        (MuonAdamW, dict(lr=1e-3), 'cpu'),
+        (MuonAdamW, dict(lr=1e-3), 'none'),
     ],
 )
 def test_a_bad_step_leaves_all_as_it_was(optimizer, options, host, monkeypatch):
     """Among good ones, also as the first, before the optimizer has any state."""
     plan = ['image', '', 'gradient', '']
     monkeypatch.setattr(HOST, host)
+    torch.optim.AdamW([torch.ones(1)])  # from now on, AdamW's own step calls hooks
     spoilt, clean = Training(optimizer, options), Training(optimizer, options)
     for kind in plan:
         before = spoilt.state()

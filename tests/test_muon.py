@@ -21,7 +21,7 @@ def test_singular_values_come_near_one_and_vectors_stay():
         found = u.mT @ orthogonalised(matrices) @ vh.mT
         values = found.diagonal(dim1=1, dim2=2)
         assert values.min() > 0.6 and values.max() < 1.25
-        torch.testing.assert_close(found, values.diag_embed(), rtol=0, atol=0.03)
+        torch.testing.assert_close(found, values.diag_embed(), rtol=0, atol=1e-4)
     assert not orthogonalised(torch.zeros(1, 4, 6)).any()
 
 
@@ -75,8 +75,8 @@ def test_kernels_that_mix_channels_go_by_muon_and_the_rest_by_adamw():
             size = 0.2 * max(step.shape) ** 0.5
             expected = expected * (1 - 0.01 * 0.1) - 0.01 * size * step
         moved = (expected - p.detach().flatten(1)).norm()
-        # products in bfloat16 round by the batch that they are in
-        assert (found.flatten(1) - expected).norm() < 0.02 * moved, name
+        # products round by the batch that they are in
+        assert (found.flatten(1) - expected).norm() < 1e-4 * moved, name
 
 
 def test_groups_are_joined_by_their_settings():

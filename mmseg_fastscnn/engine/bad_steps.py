@@ -144,7 +144,10 @@ class BadStepsHook(Hook):
             return  # a fused optimizer, which itself skips what the scaler found
         parameters = [p for group in optimizer.param_groups for p in group['params']]
         gradients = [p.grad for p in parameters if p.grad is not None]
-        self.gradient = get_total_norm(gradients, norm_type=torch.inf)
+        largest = get_total_norm(gradients, norm_type=torch.inf)
+        # MuonAdamW's own step is followed by AdamW's, which sees the gradients left
+        seen = largest if self.gradient is None else self.gradient
+        self.gradient = torch.maximum(seen, largest)  # which keeps nan
 
     def _is_bad(self, runner, losses: dict[str, Tensor]) -> Tensor:
         """Return whether the step of this iteration, in any process, is a bad one."""
