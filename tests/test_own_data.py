@@ -402,6 +402,12 @@ def test_files_that_the_system_keeps_in_memory_leave_room(
     assert choose({(480, 640): 100}).batch == batch
 
 
+def test_processes_share_the_images_of_an_epoch():
+    one, four = (choose({(64, 96): 800}, epochs=10, processes=n) for n in (1, 4))
+    assert (one.iterations, four.iterations) == (1000, 250)
+    assert '(10 times each image)' in four.reasons['schedule']
+
+
 def test_compressed_run_lengths():
     """The text that pycocotools 2.0.11 gives for this mask."""
     mask = np.zeros((40, 60), np.uint8)

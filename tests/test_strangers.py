@@ -163,6 +163,11 @@ def run_state() -> tuple[dict, tuple]:
             r'exp_avg is a float32 t',
         ),
         (('optimizer', 'state', 0), None, 'state.0 is None, of no parameter'),
+        (
+            ('optimizer', 'param_groups', 0, 'muon'),
+            True,
+            "has 'muon', this run has not",
+        ),
         (('optimizer', 'state', 99), {}, 'state.99 is a dict of 0, of no parameter'),
         (('param_schedulers', 0, 'last_step'), '1', "last_step is the text '1'"),
         (('param_schedulers', 0, 'base_values'), 3, 'base_values is 3, not a list'),

@@ -6,7 +6,10 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from mmengine.optim import OptimWrapper
 from mmengine.optim.scheduler import CosineAnnealingLR, LinearLR, MultiStepLR, PolyLR
+from test_inference import small_model
+from test_segmentor import facts
 
 from mmseg_fastscnn.engine import time_limit
 from mmseg_fastscnn.engine.checkpoints import CheckpointHook
@@ -54,7 +57,7 @@ class Run:
         loop.batches = lambda: itertools.repeat(None)
         self.train_loop = loop
         self.model = SimpleNamespace(train=lambda: None, train_step=self.step)
-        self.optim_wrapper = None
+        self.optim_wrapper = OptimWrapper(self.optimizer)
 
     @property
     def iter(self) -> int:
@@ -120,6 +123,39 @@ def test_a_run_ends_on_time(monkeypatch, minutes, scheduler):
     assert run.rates[-1] < 0.02
     falls = [b - a for a, b in itertools.pairwise(run.rates[51:])]
     assert max(falls) <= 0 and min(falls) > -0.1  # without a jump
+
+
+def test_accumulated_gradients_are_divided_by_how_many_there_are(monkeypatch):
+    """Also after the iteration that was the last one before the plan, 4000."""
+    run = Run(monkeypatch, 10, lambda _: 0.1)
+    run.optim_wrapper = OptimWrapper(run.optimizer, accumulative_counts=3)
+    run.optim_wrapper.initialize_count_status(torch.nn.Linear(1, 1), 0, 4000)
+    shares = []
+
+    def step(*_, **__):
+        shares.append(run.optim_wrapper.scale_loss(torch.ones(())).item())
+        run.optim_wrapper._inner_count += 1
+        run.step()
+
+    run.model.train_step = step
+    run.train()
+    assert len(shares) == run.iter > 4500
+    rest = run.iter % 3
+    assert shares[: run.iter - rest] == pytest.approx([1 / 3] * (run.iter - rest))
+    assert shares[run.iter - rest :] == pytest.approx([1 / max(rest, 1)] * rest)
+
+
+def test_the_first_validation_is_timed_as_it_runs():
+    """In the inference form, whose layers a compiled model need not compile again."""
+    model, compiled = small_model().train(), []
+    model.backbone.compile(backend=lambda graph, _: compiled.append(1) or graph.forward)
+    facts_of = facts(ori_shape=(64, 96))
+    batch = dict(
+        inputs=[torch.zeros(3, 64, 96, dtype=torch.uint8)], data_samples=[facts_of]
+    )
+    run = SimpleNamespace(model=model, val_dataloader=[batch] * 9)
+    assert 0 < time_limit.validation_seconds(run) < 60
+    assert not compiled and model.training and model.backbone.training
 
 
 def test_a_few_long_steps_on_a_machine_that_gets_busy(monkeypatch):

@@ -207,6 +207,7 @@ def config_of_folder(args: Namespace) -> Config | Path:
         sizes_of,
     )
     from mmseg_fastscnn.engine.folder.own_data import read_own_data
+    from mmseg_fastscnn.engine.processes import process_count
     from mmseg_fastscnn.report.dataset_text import printable
 
     name = config_name(Path(args.config).resolve())
@@ -220,7 +221,8 @@ def config_of_folder(args: Namespace) -> Config | Path:
             '\n'.join(data.found.problems or [f'{args.config}: no images to train on.'])
             + f'\nfastscnn check {args.config} says more.'
         )
-    choices = choose(sizes, args.iterations, args.epochs, args.minutes)
+    processes = process_count(args.launcher)
+    choices = choose(sizes, args.iterations, args.epochs, args.minutes, processes)
     choices.reasons['start'] = args.load_from or (
         'random weights; pictures of streets learn faster by --from streets'
     )

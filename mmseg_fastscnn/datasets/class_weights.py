@@ -32,7 +32,7 @@ def class_pixel_counts(
         in which the class occurs.
     """
     classes = len(dataset.metainfo['classes'])
-    times = samples(dataset)
+    times = Counter(samples(dataset))
     mine = list(times)[part::parts]
 
     def count(sample: tuple[Dataset, int]) -> np.ndarray:
@@ -44,17 +44,16 @@ def class_pixel_counts(
         return sum(pool.map(count, mine), total)
 
 
-def samples(dataset: Dataset) -> Counter:
-    """Count how often each (data set of files, index) occurs, also in wrappers."""
+def samples(dataset: Dataset) -> list[tuple[Dataset, int]]:
+    """Return (data set of files, index in it) of each sample, also of wrappers."""
     if isinstance(dataset, ConcatDataset):
-        return sum((samples(part) for part in dataset.datasets), Counter())
+        return [sample for part in dataset.datasets for sample in samples(part)]
     if isinstance(dataset, RepeatDataset):
-        inner = samples(dataset.dataset)
-        return Counter({sample: n * dataset.times for sample, n in inner.items()})
+        return dataset.times * samples(dataset.dataset)
     if isinstance(dataset, ClassBalancedDataset):
-        inner = list(samples(dataset.dataset).elements())
-        return Counter(inner[k] for k in dataset.repeat_indices)
-    return Counter((dataset, k) for k in range(len(dataset)))
+        inner = samples(dataset.dataset)
+        return [inner[k] for k in dataset.repeat_indices]
+    return [(dataset, k) for k in range(len(dataset))]
 
 
 def label_of(dataset: Dataset, index: int) -> np.ndarray:

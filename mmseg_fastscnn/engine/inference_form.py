@@ -26,13 +26,17 @@ class InferenceFormHook(Hook):
         self.trained: nn.Module | None = None
 
     def before_val_epoch(self, runner) -> None:
-        model = unwrapped(runner.model)
-        if isinstance(model, EncoderDecoder):  # other models have no such form
-            self.trained, runner.model = runner.model, inference_copy(model)
+        self.trained, runner.model = runner.model, validated_form(runner.model)
 
     def after_val_epoch(self, runner, metrics: dict | None = None) -> None:
         if self.trained is not None:
             self.trained, runner.model = None, self.trained
+
+
+def validated_form(model: nn.Module) -> nn.Module:
+    """Return what a run validates: of a segmentor a copy in its inference form."""
+    inner = unwrapped(model)
+    return inference_copy(inner) if isinstance(inner, EncoderDecoder) else model
 
 
 def inference_copy(model: EncoderDecoder) -> EncoderDecoder:

@@ -15,6 +15,10 @@ from torch.nn.parallel import DistributedDataParallel
 
 # Where a launcher tells a process its rank.
 RANK_NAMES = dict(pytorch='RANK', slurm='SLURM_PROCID', mpi='OMPI_COMM_WORLD_RANK')
+# And how many processes there are.
+SIZE_NAMES = dict(
+    pytorch='WORLD_SIZE', slurm='SLURM_NTASKS', mpi='OMPI_COMM_WORLD_SIZE'
+)
 
 # MB of gradients that are averaged at once. By torch's default nearly all of the 5.8 MB
 # are one bucket, which waits for the first layers: their maps are the largest, so their
@@ -100,6 +104,15 @@ def is_first(launcher: str) -> bool:
         launcher: What has started them, 'none' for a single one.
     """
     return int(os.environ.get(RANK_NAMES.get(launcher, ''), 0)) == 0
+
+
+def process_count(launcher: str) -> int:
+    """Return how many processes a run has, also before they have joined.
+
+    Args:
+        launcher: What has started them, 'none' for a single one.
+    """
+    return int(os.environ.get(SIZE_NAMES.get(launcher, ''), 1))
 
 
 def restarts() -> int:

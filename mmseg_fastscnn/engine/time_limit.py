@@ -11,15 +11,17 @@ import os
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from statistics import mean, median
 
 import torch
 from mmengine.dist import broadcast_object_list
 from mmengine.hooks import Hook
+from mmengine.optim import OptimWrapper, OptimWrapperDict
 
 from mmseg_fastscnn.engine.checkpoints import CheckpointHook, checkpoint_hook
+from mmseg_fastscnn.engine.inference_form import validated_form
 from mmseg_fastscnn.engine.loops import IterBasedTrainLoop
 from mmseg_fastscnn.registry import HOOKS
 
@@ -199,6 +201,10 @@ class TimeLimitHook(Hook):
         loop = runner.train_loop
         loop.max_iters, loop.next_validation = self.end, self.next
         fit(runner, self.end)
+        for wrapper in optim_wrappers_of(runner):
+            # where mmengine steps with fewer accumulated gradients than elsewhere
+            wrapper._max_counts = self.end
+            wrapper._remainder_counts = self.end % wrapper._accumulative_counts
         share = next((s for s in CORRECTED_AT if s < self.left_of_cycle - 0.01), None)
         self.corrected_at = None
         if share is not None and self.length:
@@ -238,6 +244,13 @@ def schedulers_of(runner) -> Iterator:
         yield from some
 
 
+def optim_wrappers_of(runner) -> Iterable[OptimWrapper]:
+    """Return the wrapper of the optimizer, or those of several."""
+    wrapper = runner.optim_wrapper
+    several = isinstance(wrapper, OptimWrapperDict)
+    return wrapper.optim_wrappers.values() if several else [wrapper]
+
+
 def fit(runner, end: int) -> None:
     """Let the schedulers that end last end with the run."""
     schedulers = [s for s in schedulers_of(runner) if s.end < NEVER]
@@ -255,14 +268,14 @@ def fit(runner, end: int) -> None:
 
 def validation_seconds(runner) -> float:
     """Return about how long a validation takes, from a few batches."""
-    loader, model = runner.val_dataloader, runner.model
+    loader, taken, times = runner.val_dataloader, time.monotonic(), []
+    model = validated_form(runner.model)
     model.eval()
-    taken, times = time.monotonic(), []
     with torch.no_grad():
         for batch in islice(loader, VALIDATED):
             model.val_step(batch)
             times.append(time.monotonic() - taken)
             taken = time.monotonic()
-    model.train()
+    runner.model.train()
     # the first one waits for the workers to start
     return times[0] + median(times[1:] or times) * (len(loader) - 1)

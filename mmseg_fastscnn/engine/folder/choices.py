@@ -1,6 +1,7 @@
 """Choose sizes, batch and schedule from the images and the machine, with reasons."""
 
 import math
+import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -29,7 +30,7 @@ class Choices:
         scale: (w, h) to which images are resized, times a random factor.
         resizes: Whether images have other sizes than `scale`.
         crop: (h, w) of what is cut out for training.
-        batch: Images per step.
+        batch: Images per step of a process.
         workers: Processes that load images.
         amp: Whether to train in 16 bits.
         iterations: Length of the run.
@@ -59,17 +60,19 @@ def choose(
     iterations: int | None = None,
     epochs: float | None = None,
     minutes: float | None = None,
+    processes: int = 1,
 ) -> Choices:
     """Choose the settings of a run.
 
     Args:
         sizes: (h, w) -> number of training images of this size.
         iterations, epochs, minutes: How long to train; at most one is given.
+        processes: How many processes train together, each with a batch of its own.
     """
     count = sum(sizes.values())
     choices = choose_sizes(sizes)
     choose_batch(choices, count)
-    per_epoch = count / choices.batch
+    per_epoch = count / (processes * choices.batch)
     if iterations is not None:
         length, why = iterations, '--iterations'
     elif epochs is not None:
@@ -142,6 +145,6 @@ def choose_batch(choices: Choices, count: int) -> None:
 
 def free_memory() -> int:
     """Return the bytes of memory that a program can have on the device."""
-    if get_device() == 'cuda':
-        return torch.cuda.mem_get_info()[0]
+    if get_device() == 'cuda':  # torchrun's processes have not taken theirs yet
+        return torch.cuda.mem_get_info(int(os.environ.get('LOCAL_RANK', 0)))[0]
     return 1024 * meminfo().get('MemAvailable', 4 << 20)  # where no system says, 4 GiB

@@ -33,6 +33,7 @@ NOT_PRINTED = (
     '"FileClient" will be deprecated',  # mmengine's own call of its own class
     '"HardDiskBackend" is the alias',
     'paramwise_options -- ',  # three lines for each parameter; the log file has them
+    'Resumed iteration number is not divisible',  # the gradients are restored, too
 )
 
 started: set[int] = set()  # seconds in which runs of this process began

@@ -109,9 +109,13 @@ def check_optimizer(state: Mapping, optimizer: OptimWrapper) -> None:
         )
     for k, (group, mine) in enumerate(zip(groups, own['param_groups'], strict=True)):
         check_like(group, mine, f'optimizer.param_groups.{k}')
-        lacking = [key for key in NEEDED if key in mine and key not in group]
-        if lacking:
-            raise Misfit(f'optimizer.param_groups.{k} has no {lacking[0]!r}')
+        for key in NEEDED:
+            if key in mine and key not in group:
+                raise Misfit(f'optimizer.param_groups.{k} has no {key!r}')
+            if key in group and key not in mine:
+                raise Misfit(
+                    f'optimizer.param_groups.{k} has {key!r}, this run has not'
+                )
     numbers = [k for group in own['param_groups'] for k in group['params']]
     # the wrapper's own `param_groups` may have one more, for the log
     groups = optimizer.optimizer.param_groups
