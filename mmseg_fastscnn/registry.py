@@ -32,21 +32,24 @@ HOOKS = _child(
 )
 OPTIM_WRAPPERS = _child(parent.OPTIM_WRAPPERS, 'engine.amp')
 OPTIMIZERS = _child(parent.OPTIMIZERS, 'engine.muon')
+OPTIM_WRAPPER_CONSTRUCTORS = _child(
+    parent.OPTIM_WRAPPER_CONSTRUCTORS, 'engine.parameter_groups'
+)
 LOOPS = _child(parent.LOOPS, 'engine.loops')
 RUNNERS = _child(parent.RUNNERS, 'engine.runner')
 VISBACKENDS = _child(parent.VISBACKENDS, 'engine.log.files', 'engine.log.backends')
 VISUALIZERS = _child(parent.VISUALIZERS, 'engine.predictions')
 WEIGHT_INITIALIZERS = _child(parent.WEIGHT_INITIALIZERS, 'checkpoint.load')
 
-# Nothing is added to the last eight, but mmengine warns if a scope lacks a kind.
+# Nothing is added to the last five, but mmengine warns if a scope lacks a kind.
 REGISTRIES = [
     *(MODELS, DATASETS, TRANSFORMS, DATA_SAMPLERS, METRICS, HOOKS, OPTIM_WRAPPERS),
-    *(OPTIMIZERS, LOOPS, RUNNERS, VISBACKENDS, VISUALIZERS, WEIGHT_INITIALIZERS),
+    *(OPTIMIZERS, OPTIM_WRAPPER_CONSTRUCTORS, LOOPS, RUNNERS, VISBACKENDS),
+    *(VISUALIZERS, WEIGHT_INITIALIZERS),
     _child(parent.EVALUATOR),
     _child(parent.FUNCTIONS),
     _child(parent.LOG_PROCESSORS),
     _child(parent.MODEL_WRAPPERS),
-    _child(parent.OPTIM_WRAPPER_CONSTRUCTORS),
     _child(parent.PARAM_SCHEDULERS),
 ]
 

@@ -1,8 +1,8 @@
 """The optimizer Muon: its steps against formulas, and what it leaves to AdamW."""
 
 import copy
+from collections import Counter
 
-import pytest
 import torch
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
@@ -40,10 +40,7 @@ def test_kernels_that_mix_channels_go_by_muon_and_the_rest_by_adamw():
     start = FastSCNN(5).segmentor
     settings = dict(lr=0.01, weight_decay=0.1)
     ours, theirs = copy.deepcopy(start), copy.deepcopy(start)
-    wrapper = dict(
-        optimizer=dict(type='MuonAdamW', **settings, momentum=0.8),
-        paramwise_cfg=dict(custom_keys=dict(conv_seg=dict(muon=False))),
-    )
+    wrapper = dict(optimizer=dict(type='MuonAdamW', **settings, momentum=0.8))
     optimizer = build_optim_wrapper(ours, wrapper).optimizer
     assert len(optimizer.param_groups) == 2
     trained(optimizer, ours, 2)
@@ -79,17 +76,35 @@ def test_kernels_that_mix_channels_go_by_muon_and_the_rest_by_adamw():
         assert (found.flatten(1) - expected).norm() < 1e-4 * moved, name
 
 
-def test_groups_are_joined_by_their_settings():
-    a, b, c = (torch.nn.Parameter(torch.ones(4, 3)) for _ in range(3))
-    groups = [dict(params=a), dict(params=[b], lr=1.0), dict(params=(c,))]
-    found = MuonAdamW(groups, lr=0.1).param_groups
-    assert [(len(group['params']), group['lr']) for group in found] == [
-        (2, 0.1),
-        (1, 1),
-    ]
-    assert found[0]['params'][0] is a and found[0]['params'][1] is c
-    with pytest.raises(ValueError, match='empty parameter list'):
-        MuonAdamW([])
+def test_parameters_of_equal_settings_are_one_group():
+    """Whatever the optimizer; `paramwise_cfg` may give classifiers to Muon, too."""
+    model = FastSCNN(5).segmentor
+    count = len(list(model.parameters()))
+    classifiers = [p for n, p in model.named_parameters() if 'conv_seg' in n]
+    muon, adam = dict(type='MuonAdamW', lr=0.1), dict(type=torch.optim.AdamW, lr=0.1)
+    slow = dict(custom_keys=dict(backbone=dict(lr_mult=0.5)))
+    back = len(list(model.backbone.parameters()))
+    every = dict(custom_keys=dict(conv_seg=dict(muon=True)))
+    for optimizer, paramwise, expected in [
+        (muon, None, {(0.1, True): count - 6, (0.1, False): 6}),
+        (
+            muon,
+            slow,
+            {(0.05, True): back, (0.1, True): count - back - 6, (0.1, False): 6},
+        ),
+        (muon, every, {(0.1, True): count}),
+        (adam, slow, {(0.05, None): back, (0.1, None): count - back}),
+        (adam, None, {(0.1, None): count}),
+    ]:
+        wrapper = dict(optimizer=optimizer, paramwise_cfg=paramwise)
+        groups = build_optim_wrapper(model, wrapper).optimizer.param_groups
+        found = Counter()
+        for group in groups:
+            found[group['lr'], group.get('muon')] += len(group['params'])
+        assert found == expected
+        for group in groups:
+            if group.get('muon') is False:
+                assert set(group['params']) == set(classifiers)
 
 
 def test_it_goes_on_from_its_state():

@@ -191,10 +191,11 @@ def problems_of_default_hooks(hooks: Mapping, path: tuple) -> list[Problem]:
 
 
 def problems_of_paramwise(wrapper: Mapping, path: tuple) -> list[Problem]:
-    """Check the options of mmengine's own constructor of parameter groups."""
+    """Check the options of mmengine's constructor of parameter groups, and of ours."""
     options = wrapper.get('paramwise_cfg') or {}
     constructor = find_type(wrapper.get('constructor', DefaultOptimWrapperConstructor))
-    if constructor is not DefaultOptimWrapperConstructor:
+    name = getattr(constructor, '__name__', None)
+    if name != DefaultOptimWrapperConstructor.__name__:
         return []
     path = (*path, 'paramwise_cfg')
     problems = unknown_keys(options, PARAMWISE_KEYS, path)

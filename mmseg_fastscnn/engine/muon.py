@@ -26,15 +26,14 @@ class MuonAdamW(torch.optim.AdamW):
     Depthwise kernels, biases and normalisation have no such matrix.
 
     Args:
-        params: Parameters, or groups of them. Groups of equal settings are joined:
-            mmengine makes one for each parameter.
+        params: Parameters, or groups of them.
         lr: Learning rate of all.
         betas: How slowly AdamW's two averages change.
         eps: What AdamW adds to its divisor.
         weight_decay: Decoupled weight decay of all.
         momentum: How slowly Muon's average of gradients changes.
-        muon: False leaves the kernels of a group to AdamW, too, as is usual for
-            classifiers.
+        muon: False leaves the kernels of a group to AdamW, too. That is usual for
+            classifiers, and what a run from a config does with them.
     """
 
     def __init__(
@@ -47,7 +46,7 @@ class MuonAdamW(torch.optim.AdamW):
         momentum: float = 0.95,
         muon: bool = True,
     ):
-        super().__init__(joined(params), lr, betas, eps, weight_decay)
+        super().__init__(params, lr, betas, eps, weight_decay)
         for settings in (self.defaults, *self.param_groups):
             settings.setdefault('momentum', momentum)
             settings.setdefault('muon', muon)
@@ -88,20 +87,6 @@ class MuonAdamW(torch.optim.AdamW):
             steps = orthogonalised(torch.stack(matrices)).unbind()
             steps = [step.view_as(p) for p, step in zip(same, steps, strict=True)]
             torch._foreach_add_(same, steps, alpha=-group['lr'] * size)
-
-
-def joined(params: Iterable) -> list:
-    """Return parameters as they are, or groups, with those of equal settings joined."""
-    params = list(params)
-    if not (params and isinstance(params[0], dict)):
-        return params
-    groups: dict[str, dict] = {}
-    for group in params:
-        settings = {key: value for key, value in group.items() if key != 'params'}
-        first = groups.setdefault(repr(settings), {**settings, 'params': []})
-        own = group['params']
-        first['params'] += [own] if isinstance(own, Tensor) else own
-    return list(groups.values())
 
 
 def mixes(p: Tensor) -> bool:
