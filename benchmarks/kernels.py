@@ -19,7 +19,7 @@ from unittest.mock import patch
 
 import torch
 from mmengine.model import revert_sync_batchnorm
-from mmengine.optim import OptimWrapper
+from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
 from mmengine.structures import PixelData
 from torch import Tensor, nn
@@ -201,7 +201,10 @@ def batch_of(count: int, size: tuple[int, int], labelled: bool = False) -> dict:
 
 
 def training_step(
-    count: int = 32, size: tuple[int, int] = CROP, half: bool = False
+    count: int = 32,
+    size: tuple[int, int] = CROP,
+    half: bool = False,
+    optimizer: str = 'SGD',
 ) -> Operators:
     """Count a step: the second one with state in the optimizer.
 
@@ -209,13 +212,15 @@ def training_step(
         count, size: The batch.
         half: Weights and activations of 2 bytes. As no tensor is cast in such a step,
             it has fewer operators than one in mixed precision.
+        optimizer: Its name in a config.
     """
     model = build_model().train()
     if half:
         model.half().data_preprocessor.dtype = torch.float16
     model.data_preprocessor.size = size
-    options = dict(lr=0.12, momentum=0.9, weight_decay=4e-5, foreach=True)
-    wrapper = OptimWrapper(torch.optim.SGD(model.parameters(), **options))
+    wrapper = build_optim_wrapper(model, dict(optimizer=dict(type=optimizer, lr=0.01)))
+    for group in wrapper.optimizer.param_groups:  # with momentum, and as on CUDA
+        group.update(momentum=0.9, foreach=True)
     batch, hook = batch_of(count, size, labelled=True), BadStepsHook()
     runner = SimpleNamespace(model=model, optim_wrapper=wrapper, iter=0)
     for k in range(3):
@@ -309,6 +314,9 @@ def main() -> None:
     print_parts('prediction, float16, 1 x 1024x2048', prediction(), full)
     step = training_step(half=full)
     print_parts('training step, 32 x 512x1024', step, full)
+    if not full:
+        step = training_step(optimizer='MuonAdamW')
+        print_parts('the same by MuonAdamW', step, full)
     print('\nNothing waits for the device.')
 
 
