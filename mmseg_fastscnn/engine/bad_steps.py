@@ -39,10 +39,10 @@ class BadStepsHook(Hook):
     """Leave out each step whose loss or gradient is not finite; stop after several.
 
     Such a step is a bad one if it is so in any process. It changes neither weights, nor
-    statistics of normalisation layers, nor the optimizer's state; learning rate and
-    order of images go on. With accumulated gradients, one such loss leaves out the
-    whole step. In float16, a step that the scaler skips because the scaled gradient
-    overflows does not count.
+    statistics of normalisation layers, nor the optimizer's state, but for the number of
+    steps that Adam counts on the CPU for a GPU; learning rate and order of images go
+    on. With accumulated gradients, one such loss leaves out the whole step. In float16,
+    a step that the scaler skips because the scaled gradient overflows does not count.
 
     The device itself chooses between the values from before the iteration and those
     after it, so that the CPU does not wait for it. That a step was left out is seen
