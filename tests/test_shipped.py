@@ -45,8 +45,10 @@ def test_a_folder_is_trained_from_them_by_name(streets, tmp_path):
     assert re.search('start +streets', said) and '266 tensors loaded' in said
     (config,) = (tmp_path / 'run').glob('*.py')
     config = load_config(config)
-    assert config.optim_wrapper.optimizer.lr == 2e-3
+    expected = dict(type='MuonAdamW', lr=4e-3, weight_decay=0.01)
+    assert config.optim_wrapper.optimizer == expected
     assert 'paramwise_cfg' not in config.optim_wrapper  # the backbone learns as fast
+    assert config.model.decode_head.loss_decode.class_weight == 'fourth_root'
     told = r'street does not exist\. With the package come: streets'
     with pytest.raises(FileNotFoundError, match=told):
         read_checkpoint('street')

@@ -15,7 +15,11 @@ train_dataloader = dict(dataset=dict(soft_labels='work_dirs/soft_labels'))
 model = dict(
     decode_head=dict(
         loss_decode=[
-            dict(type='CrossEntropyLoss', avg_non_ignore=True),
+            dict(
+                type='CrossEntropyLoss',
+                avg_non_ignore=True,
+                class_weight='fourth_root',
+            ),
             dict(type='DistillationLoss'),
         ]
     )
