@@ -365,7 +365,7 @@ def test_nothing_of_the_user_is_written_over(scenes, tmp_path):
     (root / '0.json').write_text(json.dumps(content))
     check(root)
     assert label.stat().st_mtime_ns != drawn
-    config.write_text(config.read_text().replace('lr=0.002', 'lr=0.001'))
+    config.write_text(config.read_text().replace('lr=0.004', 'lr=0.001'))
     with pytest.raises(ValueError) as caught:
         check(root)
     assert f'{config} exists and is not as this program' in mistake(caught.value)

@@ -25,6 +25,14 @@ USED = {
         ),
     },
     'engine/bad_steps.py': {'_foreach_copy_': torch},
+    'engine/muon.py': dict.fromkeys(
+        ('_foreach_add_', '_foreach_clamp_min_', '_foreach_div', '_foreach_lerp')
+        + ('_foreach_lerp_', '_foreach_mul_', '_foreach_norm'),
+        torch,
+    ),
+    'engine/time_limit.py': dict.fromkeys(
+        ('_accumulative_counts', '_max_counts', '_remainder_counts'), OptimWrapper
+    ),
 }
 
 
