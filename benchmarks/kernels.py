@@ -219,8 +219,8 @@ def training_step(
         model.half().data_preprocessor.dtype = torch.float16
     model.data_preprocessor.size = size
     wrapper = build_optim_wrapper(model, dict(optimizer=dict(type=optimizer, lr=0.01)))
-    for group in wrapper.optimizer.param_groups:  # with momentum, and as on CUDA
-        group.update(momentum=0.9, foreach=True)
+    for group in wrapper.optimizer.param_groups:
+        group.update(momentum=0.9, weight_decay=4e-5, foreach=True)  # as on CUDA
     batch, hook = batch_of(count, size, labelled=True), BadStepsHook()
     runner = SimpleNamespace(model=model, optim_wrapper=wrapper, iter=0)
     for k in range(3):
