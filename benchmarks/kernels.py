@@ -159,7 +159,7 @@ class Launch:
         self.counted = counted
 
     def __getitem__(self, grid: tuple):
-        return lambda *args: self.counted.add(of_gpu(args), ())
+        return lambda *args, **_: self.counted.add(of_gpu(args), ())
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from mmseg_fastscnn.ops.upsample_loss import UpsampleCrossEntropy
 upsample_triton = pytest.importorskip(
     'mmseg_fastscnn.ops.upsample_triton', reason='Triton is for Linux'
 )
-SIZES = pytest.mark.parametrize('size', [(6, 10), (5, 9), (2, 3), (3, 1)])
+SIZES = pytest.mark.parametrize('size', [(6, 10), (5, 9), (2, 3), (3, 1), (40, 9)])
 
 
 @pytest.fixture(autouse=True)
@@ -31,7 +31,8 @@ def test_argmax(size, align_corners):
 
 
 @pytest.mark.parametrize(
-    'size, align_corners', [((6, 10), False), ((5, 9), True), ((2, 3), True)]
+    'size, align_corners',
+    [((6, 10), False), ((5, 9), True), ((2, 3), True), ((40, 9), False)],
 )
 @pytest.mark.parametrize('weight', [None, [0.5, 2.0, 1.0]])
 @pytest.mark.parametrize('use_sigmoid', [False, True])

@@ -1,10 +1,10 @@
 """Loss and label map of upsampled logits on CUDA, each pixel in registers.
 
-Two kernels go over the output's pixels and interpolate class after class: one keeps
-the best, one the loss and its normaliser. A third goes over the cells between the
-logits and adds up, for the four corners of each, the gradients of the pixels in it, so
-that a pixel is looked at once. Nothing is added by atomics: the result is the same
-every time.
+A cell is what lies between four logits. Each thread has a column of pixels in one row
+of cells, so it interpolates between columns once for all of them. It goes over the
+classes: one kernel keeps the best, one the loss and its normaliser, and one adds up,
+for the four corners of each cell, the gradients of the pixels in it. Nothing is added
+by atomics: the result is the same every time.
 """
 
 from functools import lru_cache
@@ -18,17 +18,19 @@ from torch import Tensor
 from mmseg_fastscnn.ops.bilinear import source_position
 from mmseg_fastscnn.structures import IGNORED
 
-# Output pixels that a program has side by side. With Triton's four warps
-# each thread has one: its logits are read through the cache, neighbours in a row share
-# them, and 32 to 40 registers without spills let at least 1,536 of a multiprocessor's
-# 2,048 threads wait for memory at a time (benchmarks/triton_kernels.py). There is
-# nothing to overlap by stages, and no autotuning: it would time kernels in the first
-# steps of each size, and its choice would differ from run to run.
-PIXELS = 128
+# Pixels that a program has side by side: one for each thread of a warp, the program's
+# only one, so that no warp waits for another. Logits are read through the cache.
+PIXELS = 32
+# Pixels that a thread has one above the other, as a cell of 8 x 8 has: these share
+# addresses, loads and the interpolation between columns, two thirds of the work for one
+# pixel alone. Their registers leave room for 16 warps at a time or more, to hide the
+# loads (benchmarks/triton_kernels.py). There is no autotuning: it would time kernels in
+# the first steps of each size, and its choice would differ from run to run.
+ROWS = 8
 # One kernel is for all of these numbers. Triton would compile anew, for half a second,
-# where one of them is 1 or a multiple of 16 for the first time; as each thread has one
-# pixel, nothing is gained by that.
-NUMBERS = ('count', 'classes', 'h', 'w', 'height', 'width', 'ignored')
+# where one of them is 1 or a multiple of 16 for the first time; as a thread has one
+# pixel across, nothing is gained by that.
+NUMBERS = ('classes', 'h', 'w', 'height', 'width', 'chunks', 'ignored')
 compiled_once = triton.jit(do_not_specialize=NUMBERS)
 
 
@@ -40,14 +42,25 @@ class Grid(NamedTuple):
         start_y, start_x: (h + 2,), (w + 2,) First output pixel of each cell, and the
             end. Cell j is between the input's pixels j - 1 and j; the first and the
             last are outside of them.
-        most_x: How many output pixels a cell has across at most.
+        most_y, most_x: How many output pixels a cell has down and across at most.
     """
 
     y: Tensor
     x: Tensor
     start_y: Tensor
     start_x: Tensor
+    most_y: int
     most_x: int
+
+    @property
+    def rows(self) -> int:
+        """How many pixels a thread has one above the other, a power of two."""
+        return min(triton.next_power_of_2(self.most_y), ROWS)
+
+    @property
+    def chunks(self) -> int:
+        """How many threads share the column of a cell."""
+        return triton.cdiv(self.most_y, self.rows)
 
 
 @lru_cache(maxsize=64)
@@ -67,9 +80,8 @@ def make_grid(
         start = torch.cat([start, torch.tensor([after])])
         axes.append((position.clamp(0, before - 1), start.int()))
     (y, start_y), (x, start_x) = axes
-    most_x = int(start_x.diff().max())
-    y, x, start_y, start_x = (t.to(device) for t in (y, x, start_y, start_x))
-    return Grid(y, x, start_y, start_x, most_x)
+    most = (int(start.diff().max()) for start in (start_y, start_x))
+    return Grid(*(t.to(device) for t in (y, x, start_y, start_x)), *most)
 
 
 def argmax(logits: Tensor, size: tuple[int, int], align_corners: bool) -> Tensor:
@@ -79,9 +91,12 @@ def argmax(logits: Tensor, size: tuple[int, int], align_corners: bool) -> Tensor
     height, width = size
     grid = make_grid((h, w), tuple(size), align_corners, logits.device)
     label = torch.empty((count, *size), dtype=torch.uint8, device=logits.device)
+    programs = (count * (h + 1) * grid.chunks, triton.cdiv(width, PIXELS))
     with torch.cuda.device_of(logits):
-        argmax_kernel[(count * height, triton.cdiv(width, PIXELS))](
-            logits, grid.y, grid.x, label, classes, h, w, height, width, PIXELS
+        argmax_kernel[programs](
+            *(logits, grid.y, grid.x, grid.start_y, label),
+            *(classes, h, w, height, width, grid.chunks, grid.rows, PIXELS),
+            num_warps=1,
         )
     return label
 
@@ -97,15 +112,17 @@ class TritonCrossEntropy(torch.autograd.Function):
         grid = make_grid((h, w), tuple(size), align_corners, exact.device)
         if class_weight is None:
             class_weight = torch.ones(classes, device=exact.device)
-        programs = (count * height, triton.cdiv(width, PIXELS))
+        programs = (count * (h + 1) * grid.chunks, triton.cdiv(width, PIXELS))
         sums = torch.empty(programs, device=exact.device)
         hits = torch.empty(programs, dtype=torch.int32, device=exact.device)
         normaliser = torch.empty(label.shape, device=exact.device)
         label = label.contiguous()
         with torch.cuda.device_of(exact):
             loss_kernel[programs](
-                *(exact, label, class_weight, grid.y, grid.x, normaliser, sums, hits),
-                *(classes, h, w, height, width, IGNORED, use_sigmoid, PIXELS),
+                *(exact, label, class_weight, grid.y, grid.x, grid.start_y),
+                *(normaliser, sums, hits, classes, h, w, height, width, grid.chunks),
+                *(IGNORED, use_sigmoid, grid.rows, PIXELS),
+                num_warps=1,
             )
         ctx.save_for_backward(exact, label, class_weight, normaliser)
         ctx.settings = grid, use_sigmoid, logits.dtype
@@ -119,59 +136,102 @@ class TritonCrossEntropy(torch.autograd.Function):
         exact, label, class_weight, normaliser = ctx.saved_tensors
         grid, use_sigmoid, dtype = ctx.settings
         count, classes, h, w = exact.shape
-        cells = (count, classes, h + 1, w + 1)
-        corners = exact.new_empty((4, *cells))
+        corners = exact.new_empty((count, classes, h + 1, grid.chunks, w + 1, 4))
         across = triton.next_power_of_2(grid.most_x)
         side = max(PIXELS // across, 1)
-        gradient_kernel[(count * (h + 1), triton.cdiv(w + 1, side))](
+        gradient_kernel[(count * (h + 1) * grid.chunks, triton.cdiv(w + 1, side))](
             *(exact, label, class_weight, grid.y, grid.x, grid.start_y, grid.start_x),
-            *(normaliser, corners, count, classes, h, w, *label.shape[1:], IGNORED),
-            *(use_sigmoid, side, across),
+            *(normaliser, corners, classes, h, w, *label.shape[1:], grid.chunks),
+            *(IGNORED, use_sigmoid, grid.rows, side, across),
+            num_warps=1,
         )
         # a logit is a corner of four cells
-        a, b, c, d = corners
+        corners = corners.sum(3) if grid.chunks > 1 else corners[:, :, :, 0]
+        a, b, c, d = corners.unbind(-1)
         upper = a[..., 1:, 1:] + b[..., 1:, :-1]
         gradient = upper + c[..., :-1, 1:] + d[..., :-1, :-1]
         return (gradient * factor).to(dtype), None, None, None, None
 
 
 @triton.jit
-def interpolate(plane, y, x, h, w, mask):
-    """Value of one class's logits at positions (y, x)."""
-    top, left = y.to(tl.int32), x.to(tl.int32)
-    bottom, right = tl.minimum(top + 1, h - 1), tl.minimum(left + 1, w - 1)
-    down, across = y - top, x - left
-    a = tl.load(plane + top * w + left, mask=mask, other=0.0)
-    b = tl.load(plane + top * w + right, mask=mask, other=0.0)
-    c = tl.load(plane + bottom * w + left, mask=mask, other=0.0)
-    d = tl.load(plane + bottom * w + right, mask=mask, other=0.0)
-    above, below = a * (1 - across) + b * across, c * (1 - across) + d * across
-    return above * (1 - down) + below * down
+def rows_of(start_ys, h, chunks, ROWS: tl.constexpr):
+    """The rows of pixels that a program has.
+
+    Returns:
+        Image, row of cells, rows (ROWS, 1), and whether they are in these cells.
+    """
+    n, j = tl.program_id(0) // chunks // (h + 1), tl.program_id(0) // chunks % (h + 1)
+    first = tl.load(start_ys + j) + tl.program_id(0) % chunks * ROWS
+    rows = first + tl.arange(0, ROWS)[:, None]
+    return n.to(tl.int64), j, rows, rows < tl.load(start_ys + j + 1)
+
+
+@triton.jit
+def columns_of(xs, width, w, PIXELS: tl.constexpr):
+    """The columns of pixels that a program has.
+
+    Returns:
+        Columns (1, PIXELS), whether they are in the image, the logits' columns left and
+        right of them, and how far they are from the left one.
+    """
+    columns = tl.program_id(1) * PIXELS + tl.arange(0, PIXELS)[None, :]
+    inside = columns < width
+    x = tl.load(xs + columns, mask=inside, other=0.0)
+    left = x.to(tl.int32)
+    return columns, inside, left, tl.minimum(left + 1, w - 1), x - left
+
+
+@triton.jit
+def above_and_below(plane, j, left, right, across, h, w, mask):
+    """One class's logits above and below row j of cells, interpolated to columns."""
+    top, bottom = tl.maximum(j - 1, 0) * w, tl.minimum(j, h - 1) * w
+    a = tl.load(plane + top + left, mask=mask, other=0.0)
+    b = tl.load(plane + top + right, mask=mask, other=0.0)
+    c = tl.load(plane + bottom + left, mask=mask, other=0.0)
+    d = tl.load(plane + bottom + right, mask=mask, other=0.0)
+    return a * (1 - across) + b * across, c * (1 - across) + d * across
+
+
+@triton.jit
+def exp(z):
+    """`tl.exp` without numbers below 1.2e-38, which take three instructions more."""
+    return tl.exp2(z * 1.4426950408889634)
 
 
 @triton.jit
 def softplus(z):
-    return tl.maximum(z, 0.0) + tl.log(1.0 + tl.exp(-tl.abs(z)))
+    return tl.maximum(z, 0.0) + tl.log(1.0 + exp(-tl.abs(z)))
 
 
 @compiled_once
 def argmax_kernel(
-    logits, ys, xs, label, classes, h, w, height, width, PIXELS: tl.constexpr
+    logits,
+    ys,
+    xs,
+    start_ys,
+    label,
+    classes,
+    h,
+    w,
+    height,
+    width,
+    chunks,
+    ROWS: tl.constexpr,
+    PIXELS: tl.constexpr,
 ):
-    row = tl.program_id(0)  # of all images' rows
-    columns = tl.program_id(1) * PIXELS + tl.arange(0, PIXELS)
-    inside = columns < width
-    y = tl.load(ys + row % height)
-    x = tl.load(xs + columns, mask=inside, other=0.0)
-    image = logits + (row // height).to(tl.int64) * classes * h * w
-    best = interpolate(image, y, x, h, w, inside)
-    found = tl.zeros((PIXELS,), dtype=tl.int32)
-    for k in range(1, classes):
-        z = interpolate(image + k * h * w, y, x, h, w, inside)
+    n, j, rows, in_rows = rows_of(start_ys, h, chunks, ROWS)
+    columns, inside, left, right, across = columns_of(xs, width, w, PIXELS)
+    down = tl.load(ys + rows, mask=in_rows, other=0.0) - (j - 1)
+    best = tl.full((ROWS, PIXELS), float('-inf'), dtype=tl.float32)
+    found = tl.zeros((ROWS, PIXELS), dtype=tl.int32)
+    for k in range(0, classes):
+        plane = logits + (n * classes + k) * h * w
+        above, below = above_and_below(plane, j, left, right, across, h, w, inside)
+        z = above * (1 - down) + below * down
         found = tl.where(z > best, k, found)
         best = tl.maximum(best, z)
-    place = label + row.to(tl.int64) * width + columns
-    tl.store(place, found.to(tl.uint8), mask=inside)
+    place = label + (n * height + rows) * width + columns
+    tl.store(place, found.to(tl.uint8), mask=inside & in_rows)
 
 
 @compiled_once
@@ -181,6 +241,7 @@ def loss_kernel(
     class_weight,
     ys,
     xs,
+    start_ys,
     normalisers,
     sums,
     hits,
@@ -189,44 +250,45 @@ def loss_kernel(
     w,
     height,
     width,
+    chunks,
     ignored,
     USE_SIGMOID: tl.constexpr,
+    ROWS: tl.constexpr,
     PIXELS: tl.constexpr,
 ):
-    row = tl.program_id(0)
-    columns = tl.program_id(1) * PIXELS + tl.arange(0, PIXELS)
-    inside = columns < width
-    y = tl.load(ys + row % height)
-    x = tl.load(xs + columns, mask=inside, other=0.0)
-    image = logits + (row // height).to(tl.int64) * classes * h * w
-    place = row.to(tl.int64) * width + columns
-    label = tl.load(labels + place, mask=inside, other=0).to(tl.int32)
-    valid = inside & (label != ignored)
-    weight = tl.load(class_weight + label, mask=valid & (label < classes), other=0.0)
+    n, j, rows, in_rows = rows_of(start_ys, h, chunks, ROWS)
+    columns, inside, left, right, across = columns_of(xs, width, w, PIXELS)
+    down = tl.load(ys + rows, mask=in_rows, other=0.0) - (j - 1)
+    place = (n * height + rows) * width + columns
+    label = tl.load(labels + place, mask=inside & in_rows, other=0).to(tl.int32)
 
-    best = tl.full((PIXELS,), float('-inf'), dtype=tl.float32)
-    total = tl.zeros((PIXELS,), dtype=tl.float32)
+    best = tl.full((ROWS, PIXELS), float('-inf'), dtype=tl.float32)
+    total = tl.zeros((ROWS, PIXELS), dtype=tl.float32)
     # it stays NaN where the label is no class, and so the loss is NaN, too
-    class_z = tl.full((PIXELS,), float('nan'), dtype=tl.float32)
+    class_z = tl.full((ROWS, PIXELS), float('nan'), dtype=tl.float32)
     for k in range(0, classes):
-        z = interpolate(image + k * h * w, y, x, h, w, inside)
+        plane = logits + (n * classes + k) * h * w
+        above, below = above_and_below(plane, j, left, right, across, h, w, inside)
+        z = above * (1 - down) + below * down
         class_z = tl.where(label == k, z, class_z)
-        higher = tl.maximum(best, z)
         if USE_SIGMOID:
             total += softplus(z)
-        else:
-            total = total * tl.exp(best - higher) + tl.exp(z - higher)
-        best = higher
+        else:  # of exp(z - best), one exponential for each class
+            smaller = exp(-tl.abs(z - best))
+            total = tl.where(z > best, total * smaller + 1.0, total + smaller)
+        best = tl.maximum(best, z)
+    valid = inside & in_rows & (label != ignored)
+    weight = tl.load(class_weight + label, mask=valid & (label < classes), other=0.0)
     if USE_SIGMOID:
         loss = total - class_z + (weight - 1.0) * softplus(-class_z)
     else:
         normaliser = best + tl.log(total)
-        tl.store(normalisers + place, normaliser, mask=inside)
+        tl.store(normalisers + place, normaliser, mask=inside & in_rows)
         loss = weight * (normaliser - class_z)
-    program = row * tl.num_programs(1) + tl.program_id(1)
-    tl.store(sums + program, tl.sum(tl.where(valid, loss, 0.0), axis=0))
+    program = tl.program_id(0) * tl.num_programs(1) + tl.program_id(1)
+    tl.store(sums + program, tl.sum(tl.where(valid, loss, 0.0)))
     hit = valid & (class_z >= best)
-    tl.store(hits + program, tl.sum(hit.to(tl.int32), axis=0))
+    tl.store(hits + program, tl.sum(hit.to(tl.int32)))
 
 
 @compiled_once
@@ -240,61 +302,48 @@ def gradient_kernel(
     start_xs,
     normalisers,
     corners,
-    count,
     classes,
     h,
     w,
     height,
     width,
+    chunks,
     ignored,
     USE_SIGMOID: tl.constexpr,
+    ROWS: tl.constexpr,
     CELLS: tl.constexpr,
     ACROSS: tl.constexpr,
 ):
-    j = tl.program_id(0) % (h + 1)
-    n = (tl.program_id(0) // (h + 1)).to(tl.int64)
-    i = tl.program_id(1) * CELLS + tl.arange(0, CELLS)
+    n, j, rows, in_rows = rows_of(start_ys, h, chunks, ROWS)
+    chunk = tl.program_id(0) % chunks
+    rows, in_rows = rows[:, :, None], in_rows[:, :, None]
+    i = tl.program_id(1) * CELLS + tl.arange(0, CELLS)[:, None]
     inside = i <= w
-    start = tl.load(start_xs + i, mask=inside, other=0)
-    stop = tl.load(start_xs + i + 1, mask=inside, other=0)
-    columns = start[:, None] + tl.arange(0, ACROSS)[None, :]
-    reached = columns < stop[:, None]
-    x = tl.load(xs + columns, mask=reached, other=0.0)
-    across = x - (i[:, None] - 1)
-    top, bottom = tl.maximum(j - 1, 0) * w, tl.minimum(j, h - 1) * w
+    columns = tl.load(start_xs + i, mask=inside, other=0) + tl.arange(0, ACROSS)
+    reached = columns < tl.load(start_xs + i + 1, mask=inside, other=0)
+    across = tl.load(xs + columns, mask=reached, other=0.0) - (i - 1)
     left, right = tl.maximum(i - 1, 0), tl.minimum(i, w - 1)
-    first, end = tl.load(start_ys + j), tl.load(start_ys + j + 1)
+    down = tl.load(ys + rows, mask=in_rows, other=0.0) - (j - 1)
+    place, reached = (n * height + rows) * width + columns[None], in_rows & reached
+    label = tl.load(labels + place, mask=reached, other=0).to(tl.int32)
+    valid = reached & (label != ignored)
+    weight = tl.load(class_weight + label, mask=valid & (label < classes), other=0.0)
+    if not USE_SIGMOID:
+        normaliser = tl.load(normalisers + place, mask=reached, other=0.0)
     for k in range(0, classes):
         plane = logits + (n * classes + k) * h * w
-        a = tl.load(plane + top + left, mask=inside, other=0.0)[:, None]
-        b = tl.load(plane + top + right, mask=inside, other=0.0)[:, None]
-        c = tl.load(plane + bottom + left, mask=inside, other=0.0)[:, None]
-        d = tl.load(plane + bottom + right, mask=inside, other=0.0)[:, None]
-        upper = a * (1 - across) + b * across
-        lower = c * (1 - across) + d * across
-        above = tl.zeros((CELLS, ACROSS), dtype=tl.float32)
-        below = tl.zeros((CELLS, ACROSS), dtype=tl.float32)
-        for row in range(first, end):
-            down = tl.load(ys + row) - (j - 1)
-            place = (n * height + row) * width + columns
-            label = tl.load(labels + place, mask=reached, other=0).to(tl.int32)
-            valid = reached & (label != ignored)
-            known = valid & (label < classes)
-            weight = tl.load(class_weight + label, mask=known, other=0.0)
-            z = upper * (1 - down) + lower * down  # as `interpolate` has it
-            if USE_SIGMOID:
-                share = 1.0 / (1.0 + tl.exp(-z))
-                slope = tl.where(label == k, weight * (share - 1.0), share)
-            else:
-                normaliser = tl.load(normalisers + place, mask=reached, other=0.0)
-                share = tl.exp(z - normaliser)
-                slope = weight * tl.where(label == k, share - 1.0, share)
-            slope = tl.where(valid, slope, 0.0)
-            above += slope * (1 - down)
-            below += slope * down
-        cell = corners + ((n * classes + k) * (h + 1) + j) * (w + 1) + i
-        corner = count.to(tl.int64) * classes * (h + 1) * (w + 1)
-        tl.store(cell, tl.sum(above * (1 - across), axis=1), mask=inside)
-        tl.store(cell + corner, tl.sum(above * across, axis=1), mask=inside)
-        tl.store(cell + 2 * corner, tl.sum(below * (1 - across), axis=1), mask=inside)
-        tl.store(cell + 3 * corner, tl.sum(below * across, axis=1), mask=inside)
+        above, below = above_and_below(plane, j, left, right, across, h, w, inside)
+        z = above[None] * (1 - down) + below[None] * down
+        if USE_SIGMOID:
+            share = 1.0 / (1.0 + exp(-z))
+            slope = tl.where(label == k, weight * (share - 1.0), share)
+        else:
+            share = exp(z - normaliser)
+            slope = weight * tl.where(label == k, share - 1.0, share)
+        slope = tl.where(valid, slope, 0.0)
+        above, below = tl.sum(slope * (1 - down), axis=0), tl.sum(slope * down, axis=0)
+        a, b = tl.sum(above * (1 - across), axis=1), tl.sum(above * across, axis=1)
+        c, d = tl.sum(below * (1 - across), axis=1), tl.sum(below * across, axis=1)
+        four = tl.reshape(tl.join(tl.join(a, c), tl.join(b, d)), (CELLS, 4))
+        cell = (((n * classes + k) * (h + 1) + j) * chunks + chunk) * (w + 1) + i
+        tl.store(corners + 4 * cell + tl.arange(0, 4)[None, :], four, mask=inside)
