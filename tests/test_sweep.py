@@ -31,12 +31,13 @@ def test_students_distribution(freedom, t):
 
 
 def test_the_table_pairs_seeds():
+    scores = dict(a=[50, 54, 52], b=[51, 56, 54], c=[60], e=[60, 64.1, 62])
     facts = [
         dict(recipe=recipe, fold='', seed=seed, miou=miou, minutes=2, iterations=40)
-        for recipe, values in (('a', [50, 54, 52]), ('b', [51, 56, 54]), ('c', [60]))
+        for recipe, values in scores.items()
         for seed, miou in enumerate(values)
     ]
-    rows = [re.split(r' *\| *', row)[1:-1] for row in table('abcd', facts)]
+    rows = [re.split(r' *\| *', row)[1:-1] for row in table('abcde', facts)]
     assert rows[2] == [
         'a',
         '3',
@@ -50,6 +51,8 @@ def test_the_table_pairs_seeds():
     # the differences 1, 2, 2: t = 5 with two degrees of freedom
     assert rows[3][-2:] == ['+1.67 ± 0.58', '0.038']
     assert rows[4][-2:] == ['+10.00', ''] and rows[5][:2] == ['d', '0']
+    # 10, 10.1, 10: t = 301, p = 1 - t / sqrt(t * t + 2)
+    assert rows[6][-2:] == ['+10.03 ± 0.06', '1.1e-05']
 
 
 def test_recipes_are_named_by_what_differs():

@@ -93,7 +93,7 @@ def compared_with(first: Scores, other: Scores) -> list[str]:
         return ['', '']
     spread = spread_of(pairs)
     p = paired_p(spread, len(pairs))
-    return [signed(spread), '' if math.isnan(p) else f'{p:.3f}']
+    return [signed(spread), '' if math.isnan(p) else f'{p:.2g}']
 
 
 def paired_p(spread: Spread, count: int) -> float:
