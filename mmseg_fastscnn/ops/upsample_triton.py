@@ -154,16 +154,19 @@ class TritonCrossEntropy(torch.autograd.Function):
 
 
 @triton.jit
-def rows_of(start_ys, h, chunks, ROWS: tl.constexpr):
+def rows_of(ys, start_ys, h, chunks, ROWS: tl.constexpr):
     """The rows of pixels that a program has.
 
     Returns:
-        Image, row of cells, rows (ROWS, 1), and whether they are in these cells.
+        Image, row of cells, rows (ROWS, 1), whether they are in these cells, and how
+        far they are from the logits' row above.
     """
     n, j = tl.program_id(0) // chunks // (h + 1), tl.program_id(0) // chunks % (h + 1)
     first = tl.load(start_ys + j) + tl.program_id(0) % chunks * ROWS
     rows = first + tl.arange(0, ROWS)[:, None]
-    return n.to(tl.int64), j, rows, rows < tl.load(start_ys + j + 1)
+    inside = rows < tl.load(start_ys + j + 1)
+    down = tl.load(ys + rows, mask=inside, other=0.0) - (j - 1)
+    return n.to(tl.int64), j, rows, inside, down
 
 
 @triton.jit
@@ -219,9 +222,8 @@ def argmax_kernel(
     ROWS: tl.constexpr,
     PIXELS: tl.constexpr,
 ):
-    n, j, rows, in_rows = rows_of(start_ys, h, chunks, ROWS)
+    n, j, rows, in_rows, down = rows_of(ys, start_ys, h, chunks, ROWS)
     columns, inside, left, right, across = columns_of(xs, width, w, PIXELS)
-    down = tl.load(ys + rows, mask=in_rows, other=0.0) - (j - 1)
     best = tl.full((ROWS, PIXELS), float('-inf'), dtype=tl.float32)
     found = tl.zeros((ROWS, PIXELS), dtype=tl.int32)
     for k in range(0, classes):
@@ -256,9 +258,8 @@ def loss_kernel(
     ROWS: tl.constexpr,
     PIXELS: tl.constexpr,
 ):
-    n, j, rows, in_rows = rows_of(start_ys, h, chunks, ROWS)
+    n, j, rows, in_rows, down = rows_of(ys, start_ys, h, chunks, ROWS)
     columns, inside, left, right, across = columns_of(xs, width, w, PIXELS)
-    down = tl.load(ys + rows, mask=in_rows, other=0.0) - (j - 1)
     place = (n * height + rows) * width + columns
     label = tl.load(labels + place, mask=inside & in_rows, other=0).to(tl.int32)
 
@@ -314,16 +315,15 @@ def gradient_kernel(
     CELLS: tl.constexpr,
     ACROSS: tl.constexpr,
 ):
-    n, j, rows, in_rows = rows_of(start_ys, h, chunks, ROWS)
+    n, j, rows, in_rows, down = rows_of(ys, start_ys, h, chunks, ROWS)
     chunk = tl.program_id(0) % chunks
-    rows, in_rows = rows[:, :, None], in_rows[:, :, None]
+    rows, in_rows, down = rows[:, :, None], in_rows[:, :, None], down[:, :, None]
     i = tl.program_id(1) * CELLS + tl.arange(0, CELLS)[:, None]
     inside = i <= w
     columns = tl.load(start_xs + i, mask=inside, other=0) + tl.arange(0, ACROSS)
     reached = columns < tl.load(start_xs + i + 1, mask=inside, other=0)
     across = tl.load(xs + columns, mask=reached, other=0.0) - (i - 1)
     left, right = tl.maximum(i - 1, 0), tl.minimum(i, w - 1)
-    down = tl.load(ys + rows, mask=in_rows, other=0.0) - (j - 1)
     place, reached = (n * height + rows) * width + columns[None], in_rows & reached
     label = tl.load(labels + place, mask=reached, other=0).to(tl.int32)
     valid = reached & (label != ignored)
