@@ -96,7 +96,7 @@ def losses_are_golden(at: Setting, worst: Worst) -> None:
 
 
 def sync_bn(at: Setting) -> dict:
-    """SyncBN of a single process gives what BN gives, and the same statistics."""
+    """SyncBN of a single process works as BN; `gpu_others.py` has it on several."""
     torch.manual_seed(0)
     worst, x = Worst(), torch.randn(4, 8, 9, 11, device=at.device)
     found = []

@@ -15,14 +15,17 @@ from formulas import labelled_samples
 from gpu_correct import ROOT
 from gpu_speed import CITYSCAPES, images_on_host, some_labels
 from gpu_steps import NotSeen, Setting
-from gpu_timing import latencies
+from gpu_timing import finish, latencies
 from mmengine.registry import MODEL_WRAPPERS
+from torch import nn
 
+from mmseg_fastscnn.checkpoint import load_weights, read_checkpoint
 from mmseg_fastscnn.config import load_config
 from mmseg_fastscnn.cores import cores_per_process
 from mmseg_fastscnn.datasets.toy_streets import write_toy_streets
 from mmseg_fastscnn.engine.processes import data_parallel_settings
 from mmseg_fastscnn.engine.runner import SegRunner
+from mmseg_fastscnn.engine.time_limit import running_seconds
 from mmseg_fastscnn.registry import MODELS
 
 CAMVID = 'configs/fastscnn/fast_scnn_camvid.py'
@@ -47,8 +50,11 @@ def install_peer(at: Setting) -> dict:
     python = compare_mmseg.peer_python(at.out)
     torch.manual_seed(0)
     settings = load_config(CITYSCAPES).model
-    checkpoint = at.out / 'random.pth'
-    torch.save(dict(state_dict=MODELS.build(settings).state_dict()), checkpoint)
+    model = MODELS.build(settings)
+    # random weights predict one class everywhere, so any kernel would agree
+    load_weights(model, read_checkpoint('streets')['state_dict'], strict=False)
+    checkpoint = at.out / 'streets.pth'
+    torch.save(dict(state_dict=model.state_dict()), checkpoint)
     compare_mmseg.prepare(at.out, python, str(checkpoint), num_val=1)
     return dict(python=str(python))
 
@@ -132,7 +138,8 @@ def camvid(at: Setting) -> dict:
     if at.quick:
         words += ['--cfg-options', *(f'{key}={value}' for key, value in TINY.items())]
     else:
-        words += ['--amp', '--minutes', str(minutes)]
+        # which count from the start of this process, made before the step's turn
+        words += ['--amp', '--minutes', str(minutes + running_seconds() / 60)]
     sys.argv = words
     runpy.run_path(str(ROOT / 'tools/train.py'), run_name='__main__')
     lines = [
@@ -181,6 +188,8 @@ def one_of_several(rank: int, count: int, port: int, at: Setting, queue) -> None
     if at.device == 'cuda':  # torch has no SyncBN for CPUs
         forms['sync_bn'] = ('SyncBN', ours)
     row = {}
+    if at.device == 'cuda':
+        row['sync_bn_difference'] = sync_bn_difference(rank, count)
     for batch in (4,) if at.quick else (4, 32):
         for name, (norm, settings) in forms.items():
             call = parallel_step(at, at.batch(batch), norm, settings)
@@ -190,6 +199,25 @@ def one_of_several(rank: int, count: int, port: int, at: Setting, queue) -> None
         queue.put(row)
     torch.distributed.barrier()
     torch.distributed.destroy_process_group()
+
+
+def sync_bn_difference(rank: int, count: int) -> float:
+    """Return by how much SyncBN of parts differs from BN of the whole, at most."""
+    torch.manual_seed(0)
+    whole = torch.randn(count * 4, 8, 9, 11).cuda()
+    found = []
+    for layer, x in (
+        (nn.BatchNorm2d(8), whole),
+        (nn.SyncBatchNorm(8), whole.chunk(count)[rank]),
+    ):
+        x = x.clone().requires_grad_()
+        out = layer.cuda()(x)
+        out.pow(3).sum().backward()
+        found.append((out, x.grad, layer.running_mean, layer.running_var))
+    (out, grad, *statistics), parts = found
+    expected = [out.chunk(count)[rank], grad.chunk(count)[rank], *statistics]
+    pairs = zip(parts, expected, strict=True)
+    return max(float((part - other).abs().max()) for part, other in pairs)
 
 
 def parallel_step(at: Setting, batch: int, norm: str, settings: dict):
@@ -227,9 +255,10 @@ def same_number(at: Setting, call, images: int) -> float:
     warm, count = (2, 2) if at.quick else (10, 40)
     for _ in range(warm):
         call()
+    finish(at)
+    torch.distributed.barrier()
     began = time.perf_counter()
     for _ in range(count):
         call()
-    if at.device == 'cuda':
-        torch.cuda.synchronize()
+    finish(at)
     return images * count / (time.perf_counter() - began)

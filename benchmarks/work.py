@@ -99,9 +99,11 @@ def train_step(config: Config, amp: bool = False):
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
     wrapper = build('OPTIM_WRAPPERS', dict(type=wrapper['type'], optimizer=optimizer))
 
+    packed = [packed_inputs(*cut) for cut in cuts]  # which workers do, in a run
+
     def step():
-        batch = batch_of([packed_inputs(*cut) for cut in cuts])
-        return model.train_step(batch, wrapper)
+        batch = [dict(s, data_samples=s['data_samples'].clone()) for s in packed]
+        return model.train_step(batch_of(batch), wrapper)
 
     seconds, first = repeated(step, 4 if ARGS.device == 'cpu' else 20)
     return seconds, {name: float(value.detach()) for name, value in first.items()}

@@ -20,7 +20,7 @@ def shapes(monkeypatch) -> list[tuple]:
     """The shapes that were captured."""
     found = []
 
-    def captured(function, inputs, pool) -> Captured:
+    def captured(function, inputs, *_) -> Captured:
         output = function(inputs)
         found.append(tuple(inputs.shape))
         replay = lambda: output.copy_(function(inputs))  # noqa: E731

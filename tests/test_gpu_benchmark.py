@@ -65,7 +65,7 @@ def test_the_steps_run(tmp_path):
     table = (tmp_path / 'table.md').read_text()
     assert '| label_map, 0.7 of the memory bandwidth | ' in table
     # the peer's, feeding from a packed copy, and a graph's in float16
-    assert table.count('not measured') == 5
+    assert table.count('not measured') == 6
     counted = found['roofline/prediction b1 graph float16']
     assert 90 < counted['operators'] < 100 and counted['joined_gb'] < counted['gb']
     assert '| prediction b1 eager float32 | ' in table

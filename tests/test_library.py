@@ -38,6 +38,14 @@ def pairs(streets) -> CityscapesDataset:
     )
 
 
+def test_images_go_where_a_module_around_it_went():
+    """Moved by a parent, a model is not asked; the meta device stands for a GPU."""
+    model = FastSCNN(3)
+    torch.nn.Sequential(model).to('meta')
+    inputs = model._inputs(torch.zeros(2, 3, 64, 96))
+    assert inputs.device.type == 'meta' and inputs.shape == (2, 3, 64, 96)
+
+
 def test_a_plain_loop_trains(streets):
     """With a DataLoader of (image, label); its loss is that of the run's model."""
     torch.manual_seed(0)

@@ -26,7 +26,7 @@ from mmseg_fastscnn.datasets.annotations.palette import told_apart
 from mmseg_fastscnn.datasets.annotations.places import match
 from mmseg_fastscnn.datasets.annotations.shapes import as_stored, run_lengths
 from mmseg_fastscnn.datasets.loading import read_raw_label
-from mmseg_fastscnn.engine.folder.choices import choose
+from mmseg_fastscnn.engine.folder.choices import choose, free_memory
 from mmseg_fastscnn.registry import DATASETS
 from mmseg_fastscnn.report.folder_picture import write_picture_of
 
@@ -388,6 +388,20 @@ def test_labels_of_turned_photos_lie_on_the_stored_pixels(orientation, tmp_path)
         upright = np.asarray(ImageOps.exif_transpose(image))
     np.testing.assert_array_equal(as_stored(upright, orientation), stored)
     assert shown_size(path) == (upright.shape, orientation)
+
+
+@pytest.mark.parametrize('variable', ['LOCAL_RANK', 'SLURM_LOCALID'])
+def test_each_process_asks_its_own_gpu_for_memory(variable, monkeypatch):
+    monkeypatch.setattr(
+        'mmseg_fastscnn.engine.folder.choices.get_device', lambda: 'cuda'
+    )
+    monkeypatch.setattr('torch.cuda.mem_get_info', lambda gpu: (1000 + gpu, 9000))
+    found = []
+    for gpus in (8, 1):  # Slurm may show a task its own GPU alone
+        monkeypatch.setattr('torch.cuda.device_count', lambda gpus=gpus: gpus)
+        monkeypatch.setenv(variable, '6')
+        found.append(free_memory())
+    assert found == [1006, 1000]
 
 
 @pytest.mark.skipif(get_device() == 'cuda', reason='the memory of a GPU counts')

@@ -14,8 +14,8 @@ from conftest import run
 from mmseg_fastscnn.engine.record.files import read_lines
 from mmseg_fastscnn.report.confusion import confused_pairs
 from mmseg_fastscnn.report.live import ReportHook
-from mmseg_fastscnn.report.run_files import read_run
-from mmseg_fastscnn.report.run_page import write_report
+from mmseg_fastscnn.report.run_files import Run, read_run
+from mmseg_fastscnn.report.run_page import speed_parts, write_report
 
 
 class Page(HTMLParser):
@@ -91,6 +91,18 @@ def test_a_failure_of_the_page_is_said_and_stops_nothing(trained, tmp_path):
     assert re.search(r'iter_4\.npz is damaged', said[1]) and len(said) == 2
     with pytest.raises(FileNotFoundError, match='no work dir of a training run'):
         write_report(tmp_path / 'record')
+
+
+def test_the_memory_of_a_gpu_is_that_of_training():
+    """As the lines of training have it; by a validation the peak is set back."""
+    lines = [dict(iter=k, time=0.1, memory=900 + k) for k in (50, 100)]
+    found = dict(iter=100, seconds=2.0, memory=dict(process=700.0))
+    run_on_gpu = Run(Path('run'), [dict(images_per_iter=8)], [found], lines)
+    page = ''.join(speed_parts(run_on_gpu))
+    assert 'GPU, training' in page
+    (shown,) = re.findall(r'data-lines="([^"]*GPU[^"]*)"', page)
+    points = json.loads(shown.replace('&quot;', '"'))[1][1]
+    assert points == [[50, 950], [100, 1000]]
 
 
 def test_lines_of_all_starts_are_joined(trained, tmp_path):

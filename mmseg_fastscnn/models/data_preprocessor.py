@@ -84,6 +84,15 @@ class SegDataPreProcessor(BaseDataPreprocessor):
                 values = torch.tensor(values, dtype=torch.float32).view(-1, 1, 1)
             self.register_buffer(name, values, persistent=False)
 
+    @property
+    def device(self) -> torch.device:
+        """Where images go: where the weights are.
+
+        mmengine's models note that only in their own `to` and `cuda`, which are not
+        called where the model is a part of another module.
+        """
+        return super().device if self.mean is None else self.mean.device
+
     def forward(self, data: dict, training: bool = False) -> dict:
         """Return `inputs` (N, C, H, W), channels_last, and the `data_samples`.
 

@@ -61,6 +61,7 @@ class CudaGraphs:
         """Drop all graphs."""
         self.graphs: dict[tuple, Captured] = {}
         self.pool: object = None
+        self.stream: torch.cuda.Stream | None = None
         self.read: list[Tensor] = []  # the weights, to walk through the model but once
         self.places: list[int] = []
 
@@ -69,11 +70,13 @@ class CudaGraphs:
         if not self.graphs:
             self.read = list(self.weights())
             self.places = places_of(self.read)
-        if self.pool is None and x.is_cuda:
-            self.pool = torch.cuda.graph_pool_handle()
+            if x.is_cuda:
+                self.pool = torch.cuda.graph_pool_handle()
+                # memory of a pool is used again only on the stream that it is of
+                self.stream = torch.cuda.Stream(x.device)
         # tensors made in inference mode could not be written to outside of it
         with torch.inference_mode(False), torch.no_grad():
-            return captured(self.function, x.clone(), self.pool)
+            return captured(self.function, x.clone(), self.pool, self.stream)
 
     def __getstate__(self) -> dict:
         return vars(CudaGraphs(self.function, self.weights))
@@ -84,13 +87,23 @@ def places_of(tensors: list[Tensor]) -> list[int]:
     return [tensor.data_ptr() for tensor in tensors]
 
 
-def captured(function: Function, inputs: Tensor, pool: object) -> Captured:
+def captured(
+    function: Function,
+    inputs: Tensor,
+    pool: object = None,
+    stream: torch.cuda.Stream | None = None,
+) -> Captured:
     """Capture a call of a function, after some on the side.
 
     Only this thread's calls are watched: others may read and copy images meanwhile.
+
+    Args:
+        function: See `CudaGraphs`.
+        inputs: What it is called with.
+        pool, stream: Those of graphs that it shares memory with.
     """
     with torch.cuda.device_of(inputs):
-        stream = torch.cuda.Stream()
+        stream = stream or torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
             for _ in range(WARM_UP):

@@ -136,11 +136,9 @@ def speed_parts(run: Run) -> Iterator[str]:
     times = [(k, v) for k, v in run.curve('time') if v > 0]
     waits = dict(run.curve('data_time'))
     share = [(k, 100 * waits[k] / v) for k, v in times if k in waits]
-    memory = [
-        Line(name, run.validated('memory', name), k)
-        for k, name in enumerate(('process', 'cuda'))
-        if run.validated('memory', name)
-    ]
+    memory = [Line('process', run.validated('memory', 'process'))]
+    if on_gpu := run.curve('memory'):  # the most since the line before
+        memory.append(Line('GPU, training', on_gpu, 1))
     yield '<h2>Speed and memory</h2><div class="grid">'
     yield line_chart(
         'Images per second', [Line('img/s', [(k, images / v) for k, v in times])]

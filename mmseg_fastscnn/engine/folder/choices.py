@@ -145,6 +145,7 @@ def choose_batch(choices: Choices, count: int) -> None:
 
 def free_memory() -> int:
     """Return the bytes of memory that a program can have on the device."""
-    if get_device() == 'cuda':  # torchrun's processes have not taken theirs yet
-        return torch.cuda.mem_get_info(int(os.environ.get('LOCAL_RANK', 0)))[0]
+    if get_device() == 'cuda':  # the processes of a launcher have not taken theirs yet
+        rank = os.environ.get('LOCAL_RANK') or os.environ.get('SLURM_LOCALID') or 0
+        return torch.cuda.mem_get_info(int(rank) % torch.cuda.device_count())[0]
     return 1024 * meminfo().get('MemAvailable', 4 << 20)  # where no system says, 4 GiB

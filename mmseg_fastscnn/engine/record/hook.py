@@ -17,7 +17,7 @@ from torch import Tensor
 
 from mmseg_fastscnn.engine.record.boundaries import boundary_counts
 from mmseg_fastscnn.engine.record.calibration import calibration
-from mmseg_fastscnn.engine.record.facts import memory_facts, start_facts
+from mmseg_fastscnn.engine.record.facts import start_facts
 from mmseg_fastscnn.engine.record.files import Arrays, add_validation, begin_record
 from mmseg_fastscnn.engine.record.image_scores import class_iou, image_iou, metric_of
 from mmseg_fastscnn.engine.record.losses import (
@@ -38,6 +38,7 @@ from mmseg_fastscnn.engine.record.pictures import (
 )
 from mmseg_fastscnn.evaluation import IoUMetric
 from mmseg_fastscnn.evaluation_report import numbers_in, without_nan
+from mmseg_fastscnn.memory import peak_memory
 from mmseg_fastscnn.models.decode_heads import FCNHead
 from mmseg_fastscnn.models.prediction import BaseSegmentor
 from mmseg_fastscnn.registry import HOOKS
@@ -189,7 +190,7 @@ class ValidationRecordHook(Hook):
             per_class={k: without_nan(row) for k, row in metric.per_class.items()},
             boundary_iou=without_nan(dict(zip(classes, outlines, strict=True))),
             calibration=self._calibration(parts),
-            memory=memory_facts(),
+            memory=dict(process=peak_memory()),
         )
 
     def _counts(self) -> Arrays:
