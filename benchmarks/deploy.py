@@ -17,6 +17,7 @@ of the time by the clock with as many threads as the runtime likes, for quiet ma
 import argparse
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -124,6 +125,7 @@ def exported(config: Path, out: Path) -> dict[str, Path]:
     from mmseg_fastscnn.deploy.torch_runtime import describe
 
     model = init_model(config, out / 'weights.pth', 'cpu')
+    shutil.rmtree(out / 'files', ignore_errors=True)  # of other weights
     paths = {}
     for name, (file, output, precision) in FILES.items():
         path = out / 'files' / Path(file).stem / file
@@ -131,8 +133,7 @@ def exported(config: Path, out: Path) -> dict[str, Path]:
         if lacking:
             print(f'{name} is left out: {", ".join(lacking)} is not installed.')
             continue
-        if not path.exists():
-            export(model, path, describe(model, output, precision))
+        export(model, path, describe(model, output, precision))
         paths[name] = path
     if 'ONNX, logits' in paths:
         paths[RESIZED] = with_resize(paths['ONNX, logits'])

@@ -320,10 +320,13 @@ def main() -> None:
     parser.add_argument('--number', type=int, help='one case of it')
     args = parser.parse_args()
     cases = [case for family in COUNTS for case in shares(family, vars(args)[family])]
-    if args.only:
+    kinds = sorted({kind for _, kind, _ in cases})
+    if args.only is not None:
         cases = [case for case in cases if case[1] == args.only]
     if args.number is not None:
         cases = [case for case in cases if case[2] == args.number]
+    if not cases:
+        parser.error(f'There is no such case. The kinds are {", ".join(kinds)}.')
     counts: dict[str, Counter] = {}
     start = time.monotonic()
     for (_, kind, number), outcome, text in outcomes(cases):

@@ -4,12 +4,13 @@
         --out work_dirs/family
     .venv/bin/python benchmarks/pareto.py work_dirs/family
 
-mIoU is that of the sweep, with mean and standard deviation over its runs. Milliseconds
+mIoU is that of the sweep, with mean and standard deviation over its seeds. Milliseconds
 are the median from a frame in memory to its labels, batch 1, float32, on the CPU and
 the test images of the runs, with mean and standard deviation over rounds; networks are
-timed in turn. They do not depend on the weights, so one checkpoint per recipe is timed:
-in OpenVINO, or else onnxruntime, or else PyTorch, by what is installed. A recipe is on
-the front if no other is as fast and as good or more.
+timed in turn. The first run of each recipe is timed: in OpenVINO, or else onnxruntime,
+or else PyTorch, by what is installed. Time depends on the weights a little: where
+scores are smooth, fewer of them are computed. A recipe is on the front if no other is
+as fast and as good or more.
 
 The table is printed, and written to `pareto.md` in the folder of the sweep.
 """
@@ -35,7 +36,7 @@ from mmseg_fastscnn.deploy.speed import frame_seconds
 from mmseg_fastscnn.deploy.torch_runtime import describe
 from mmseg_fastscnn.engine.resume.work_dir import last_checkpoint
 from mmseg_fastscnn.report.comparison import Spread, spread_of
-from mmseg_fastscnn.report.sweep_table import NUMBERS
+from mmseg_fastscnn.report.sweep_table import NUMBERS, of_seeds
 
 OUTPUTS = {'.xml': 'logits', '.onnx': 'labels'}  # the fastest of each, see README.md
 NAMES = {'.xml': 'OpenVINO', '.onnx': 'onnxruntime', '.pth': 'PyTorch'}
@@ -61,7 +62,9 @@ class Recipe:
 
     @property
     def miou(self) -> Spread:
-        return spread_of([fact['miou'] for fact in self.facts])
+        folds = list({fact['fold'] for fact in self.facts})
+        seeds = of_seeds(self.facts, self.name, folds)
+        return spread_of([seed['miou'] for seed in seeds.values()])
 
     @property
     def milliseconds(self) -> Spread:

@@ -42,7 +42,7 @@ METRICS = {'num_images', 'config', 'checkpoint'}
 SWEEP_RUN = {'recipe', 'fold', 'seed', 'miou'}
 SOFT_LABELS = {'classes', 'temperature', 'teachers'}
 DATA_REPORT = {'origin', 'findings', 'splits'}
-SWEEP_TABLE = b'| recipe | runs | mIoU | of each run |'
+SWEEP_TABLE = b'| recipe | seeds | mIoU | of each seed |'
 FIRST_BYTES = {'.jpg': COMMENT, '.jpeg': COMMENT, '.py': CONFIG, '.md': SWEEP_TABLE}
 LAST_BYTES = {'.png': SIGNATURE, '.mp4': VIDEO_MARK, '.npy': NAME}
 

@@ -17,9 +17,9 @@ from mmseg_fastscnn.datasets.class_weights import balanced_weights, class_pixel_
 from mmseg_fastscnn.engine.runner import SegRunner
 
 
-def streets_data(root, split: str) -> CityscapesDataset:
+def streets_data(root, split: str, **options) -> CityscapesDataset:
     prefix = dict(img_path=f'leftImg8bit/{split}', seg_map_path=f'gtFine/{split}')
-    return CityscapesDataset(str(root), prefix)
+    return CityscapesDataset(str(root), prefix, **options)
 
 
 def counted(root, split: str) -> np.ndarray:
@@ -41,6 +41,15 @@ def test_every_label_is_counted(streets):
     assert (class_pixel_counts(RepeatDataset(train, 3)) == 3 * expected).all()
     both = class_pixel_counts(ConcatDataset([train, val]))
     assert (both == expected + counted(streets, 'val')).all()
+
+
+def test_an_ignored_class_is_not_counted(streets):
+    everything = class_pixel_counts(streets_data(streets, 'val'))
+    found = class_pixel_counts(streets_data(streets, 'val', ignore_index=0))
+    assert everything[0, 0] > 0 and (found[:, 0] == 0).all()
+    assert (found[0, 1:] == everything[0, 1:]).all()
+    (road_everywhere,) = {everything[1, 0]}  # so each image has that many fewer
+    assert found[1].max() <= road_everywhere - everything[0, 0]
 
 
 def test_labels_that_are_repeated_count_as_often(streets):

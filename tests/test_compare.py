@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import run
+from mmengine.config import Config
 
+from mmseg_fastscnn.engine.record.facts import recipe_hash
 from mmseg_fastscnn.engine.record.files import add_validation, begin_record
 from mmseg_fastscnn.report.comparison import compared, groups_of
 from mmseg_fastscnn.report.run_files import read_run
@@ -81,11 +83,26 @@ def test_runs_of_one_recipe_alone_are_compared_one_by_one(runs):
     assert [group.name for group in compared(found[:2])] == ['base_0', 'base_1']
 
 
+def test_seeds_that_may_skip_bad_samples_are_of_one_recipe():
+    hashes = []
+    for seed, limit in ((0, 5), (1, 5), (1, 6)):
+        config = Config(dict(work_dir=f'out/seed_{seed}', randomness=dict(seed=seed)))
+        file = f'{config.work_dir}/skipped_samples.jsonl'
+        config.train_dataloader = dict(
+            dataset=dict(skip_bad=dict(limit=limit, file=file))
+        )
+        hashes.append(recipe_hash(config))
+    assert hashes[0] == hashes[1] != hashes[2]
+
+
 def test_what_cannot_be_compared_is_refused(runs, tmp_path):
     found = [read_run(folder) for folder in runs[:2]]
     found[1].starts[-1]['classes'] = ['road', 'tree']
     with pytest.raises(ValueError, match='base_1 has other classes'):
         compared(found)
+    others = made_up(tmp_path / 'others', 'base', 50, {'a.png': 10, 'c.png': 5})
+    with pytest.raises(ValueError, match='others was validated on other images than'):
+        compared([found[0], read_run(others)])
     found[1].validations.clear()
     with pytest.raises(ValueError, match='base_1 has no validation yet'):
         compared(found)

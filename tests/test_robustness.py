@@ -45,6 +45,21 @@ def test_the_table_and_the_numbers(streets, shallow, tmp_path):
     assert page.count('class="chart"') == len(CORRUPTIONS) and '://' not in page
 
 
+def test_settings_of_the_model_count(streets, shallow, tmp_path):
+    words = [shallow / 'config.py', shallow / 'random.pth', '--data-root', streets]
+    words += ['--cfg-options', 'test_dataloader.num_workers=0']
+    clean = []
+    for settings in ([], ['model.data_preprocessor.mean=[0,0,0]']):
+        out = tmp_path / f'out_{len(settings)}'
+        run('tools/robustness.py', *words, *settings, '--out', out)
+        run('tools/test.py', *words, *settings, '--work-dir', out)
+        (mious,) = json.loads((out / 'robustness.json').read_text())['mIoU'].values()
+        tested = json.loads((out / 'metrics.json').read_text())['mIoU']
+        assert mious['clean'][0] == pytest.approx(tested, abs=1e-3)
+        clean.append(tested)
+    assert abs(clean[0] - clean[1]) > 0.01
+
+
 def test_a_model_with_other_classes_is_refused():
     with pytest.raises(ValueError, match=r'a\.pth has the classes road, car, and the'):
         check_classes('a.pth', ('road', 'car'), ['road'], 'test')

@@ -51,7 +51,7 @@ def main(args: Namespace) -> None:
     classes = images.dataset.metainfo['classes']
     predictors = {}  # all of them first: a wrong name must not cost an hour
     for file in args.models:
-        own = None if is_exported(file) else args.config
+        own = None if is_exported(file) else config
         predictors[file] = Predictor(file, own, device=args.device)
         check_classes(file, predictors[file].classes, classes, 'test')
     mious = {}

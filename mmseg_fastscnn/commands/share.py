@@ -88,11 +88,10 @@ def write_folder(args: Namespace, folder: Path) -> None:
         FileExistsError: The folder is there already.
         ValueError: The checkpoint holds no config, or a file cannot be read.
     """
-    import hashlib
-
     from mmseg_fastscnn.apis.fast_scnn import PUBLISHED, FastSCNN
     from mmseg_fastscnn.checkpoint import read_checkpoint, write_weights
     from mmseg_fastscnn.config.publishable import without_paths
+    from mmseg_fastscnn.file_hash import file_hash
     from mmseg_fastscnn.report.model_card import model_card
     from mmseg_fastscnn.writing import write_file
 
@@ -120,7 +119,7 @@ def write_folder(args: Namespace, folder: Path) -> None:
         source=args.target if args.push else folder.name,
         parameters=sum(t.numel() for t in content['state_dict'].values()) / 1e6,
         class_names=model.classes,
-        sha256=hashlib.sha256(weights.read_bytes()).hexdigest(),
+        sha256=file_hash(weights),
         picture=shown is not None,
     )
     write_file(folder / CARD, model_card(facts, metrics).encode())

@@ -76,7 +76,6 @@ def parse_args(parser: ArgumentParser, words: Sequence[str] | None) -> Namespace
 def main(args: Namespace) -> None:
     from pathlib import Path
 
-    from mmseg_fastscnn.config import load_config
     from mmseg_fastscnn.engine.sweep.lock import locked
     from mmseg_fastscnn.engine.sweep.plan import planned_runs, recipes_of
     from mmseg_fastscnn.engine.sweep.runs import do_runs
@@ -84,18 +83,8 @@ def main(args: Namespace) -> None:
     from mmseg_fastscnn.results import check_may_write
 
     recipes = recipes_of(args.configs, args.grid)
-    cfgs = {
-        config: None if Path(config).is_dir() else load_config(config)
-        for config in args.configs
-    }
     runs = planned_runs(
-        recipes,
-        args.folds,
-        args.seeds,
-        args.out,
-        args.budget_minutes,
-        args.train,
-        cfgs,
+        recipes, args.folds, args.seeds, args.out, args.budget_minutes, args.train
     )
     if args.list:
         for k, run in enumerate(runs):
@@ -111,10 +100,10 @@ def main(args: Namespace) -> None:
         check_may_write(Path(args.out, name))
     with locked(args.out, shared=task is not None):
         failed = do_runs(runs if task is None else [runs[int(task)]], args.gpus)
-        for line in write_table(args.out, runs):
-            print(line)
-    if failed:
-        print('These runs failed; the same command tries them again:')
+        if failed:
+            print('These runs failed; the same command tries them again:')
         for run, status in failed.items():
             print(f'  {run.folder}: exit status {status}')
-        sys.exit(1)
+        for line in write_table(args.out, runs):
+            print(line)
+    sys.exit(1 if failed else 0)

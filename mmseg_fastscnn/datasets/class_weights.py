@@ -36,7 +36,9 @@ def class_pixel_counts(
     mine = list(times)[part::parts]
 
     def count(sample: tuple[Dataset, int]) -> np.ndarray:
-        pixels = histogram(label_of(*sample))[:classes]
+        pixels = histogram(label_of(*sample))
+        pixels[sample[0].ignore_index] = 0
+        pixels = pixels[:classes]
         return times[sample] * np.stack([pixels, (pixels > 0) * pixels.sum()])
 
     total = np.zeros((2, classes), np.int64)

@@ -28,10 +28,10 @@ from mmseg_fastscnn.datasets.soft_layout import (
     INDEX,
     LABELS,
     file_facts,
-    file_hash,
     read_index,
     unpacked,
 )
+from mmseg_fastscnn.file_hash import file_hash
 from mmseg_fastscnn.ops.sampled import cell_of, cells, centres, part_needed, sampled
 from mmseg_fastscnn.structures import STRIDE
 

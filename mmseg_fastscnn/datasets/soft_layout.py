@@ -1,6 +1,5 @@
 """How soft labels are laid out on disk, and by what an image file is known."""
 
-import hashlib
 import json
 import os
 import zlib
@@ -37,10 +36,6 @@ def file_facts(path: str | Path) -> list[int]:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - TAIL))
         return [size, zlib.crc32(file.read())]
-
-
-def file_hash(path: str | Path) -> str:
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
 def index_bytes(

@@ -9,6 +9,7 @@ labels = predictor(cv2.imread('street.jpg'))
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -20,6 +21,9 @@ from mmseg_fastscnn.file_kinds import CHECKPOINTS
 from mmseg_fastscnn.ops.interpolated import interpolated
 from mmseg_fastscnn.ops.tile_argmax import interpolated_argmax
 
+if TYPE_CHECKING:
+    from mmengine.config import Config
+
 CONCURRENT, MOST = ('.onnx', '.xml'), 4  # which take several frames at once, how many
 SMALLEST = 33  # pixels each way: torch.export takes one more than the network's 32
 
@@ -30,7 +34,8 @@ class Predictor:
     Args:
         file: `.onnx`, `.xml` (OpenVINO), `.param` (ncnn), `.pte` (ExecuTorch), `.pt2`
             (torch.export), or a checkpoint.
-        config: Config of a checkpoint that does not hold its own.
+        config: Config of a checkpoint, or its path; by default what the checkpoint
+            holds.
         size: (h, w) that frames are resized to before the network; by default as the
             test pipeline of the config does.
         device: 'cpu' or 'cuda'; by default the CPU for exported files and the best
@@ -55,7 +60,7 @@ class Predictor:
     def __init__(
         self,
         file: str | Path,
-        config: str | Path | None = None,
+        config: 'str | Path | Config | None' = None,
         size: tuple[int, int] | None = None,
         device: str | None = None,
         threads: int | None = None,

@@ -1,10 +1,11 @@
 """What an exported file says of itself, so that it needs no config."""
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+
+from mmseg_fastscnn.file_hash import file_hash
 
 KEY = 'mmseg_fastscnn'  # under which a format that can holds the description
 FORM = 1  # goes up when a reader of before could not read it
@@ -99,11 +100,7 @@ def check_classes(
 
 def digests(path: Path, suffixes: Sequence[str]) -> tuple[tuple[str, str], ...]:
     """Return (suffix, sha256) of the files beside a path with other suffixes."""
-    return tuple((suffix, sha256_of(path.with_suffix(suffix))) for suffix in suffixes)
-
-
-def sha256_of(file: str | Path) -> str:
-    return hashlib.sha256(Path(file).read_bytes()).hexdigest()
+    return tuple((suffix, file_hash(path.with_suffix(suffix))) for suffix in suffixes)
 
 
 def needed_beside(path: Path, suffix: str) -> Path:
@@ -131,7 +128,7 @@ def check_parts(description: Description, path: Path) -> None:
     """
     for suffix, digest in description.parts:
         part = needed_beside(path, suffix)
-        if sha256_of(part) != digest:
+        if file_hash(part) != digest:
             raise ValueError(
                 f'{part} is damaged, cut short or of another export than what stands '
                 f'beside it. Export the checkpoint again with tools/export.py.'

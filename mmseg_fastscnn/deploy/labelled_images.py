@@ -12,6 +12,7 @@ from mmseg_fastscnn.datasets.random_crop import load_pair
 from mmseg_fastscnn.deploy.backends import Predictor
 from mmseg_fastscnn.evaluation import class_ratios, count_pairs
 from mmseg_fastscnn.registry import DATASETS
+from mmseg_fastscnn.structures import IGNORED
 
 
 class LabelledImages:
@@ -36,10 +37,17 @@ class LabelledImages:
         return len(self.indices)
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
-        """Yield frames (H, W, C) uint8 with their labels (H, W) uint8, or None."""
+        """Yield frames (H, W, C) uint8 with their labels (H, W) uint8, or None.
+
+        What the data set ignores is `IGNORED`.
+        """
         for k in self.indices:
             results = load_pair(self.dataset.get_data_info(int(k)))
-            yield results['img'], results.get('gt_seg_map')
+            label = results.get('gt_seg_map')
+            if label is not None and results['label_map'].ignore_index != IGNORED:
+                ignored = label == results['label_map'].ignore_index
+                label = np.where(ignored, np.uint8(IGNORED), label)
+            yield results['img'], label
 
 
 def miou_of(

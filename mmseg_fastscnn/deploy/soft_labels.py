@@ -13,12 +13,12 @@ from mmseg_fastscnn.datasets.soft_layout import (
     INDEX,
     LABELS,
     file_facts,
-    file_hash,
     index_bytes,
     packed_cells,
 )
 from mmseg_fastscnn.deploy.backends import Predictor
 from mmseg_fastscnn.deploy.description import check_classes
+from mmseg_fastscnn.file_hash import file_hash
 from mmseg_fastscnn.ops.sampled import cells, centres, sampled
 from mmseg_fastscnn.results import check_may_write
 from mmseg_fastscnn.structures import STRIDE
@@ -63,12 +63,12 @@ class Teachers:
         return torch.stack(each).mean(0)
 
     def hashes(self) -> list[tuple[str, str]]:
-        """Return path and hash of each file that the models are made of."""
+        """Return absolute path and hash of each file that the models are made of."""
         files = []
         for name, predictor in self.predictors.items():
             suffixes = [suffix for suffix, _ in predictor.description.parts]
             files += [Path(name), *map(Path(name).with_suffix, suffixes)]
-        return [(str(file), file_hash(file)) for file in files]
+        return [(str(file.resolve()), file_hash(file)) for file in files]
 
 
 def check_teacher(file: str, predictor: Predictor, classes: Sequence[str]) -> None:

@@ -5,12 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from mmengine.config import Config
 from torch import nn
 
 from mmseg_fastscnn import __version__
 from mmseg_fastscnn.apis import init_model, loaded_dtypes, test_data_of
-from mmseg_fastscnn.deploy.description import Description, sha256_of
+from mmseg_fastscnn.deploy.description import Description
 from mmseg_fastscnn.deploy.frame_model import FrameModel
+from mmseg_fastscnn.file_hash import file_hash
 from mmseg_fastscnn.ops.cuda_graphs import CudaGraphs, check_cuda_graph
 
 DTYPES = dict(fp32=torch.float32, bf16=torch.bfloat16, fp16=torch.float16)
@@ -21,7 +23,8 @@ class TorchRuntime:
 
     Args:
         path: The checkpoint.
-        config: Config of a checkpoint that does not hold its own.
+        config: Config of a checkpoint, or its path; by default what the checkpoint
+            holds.
         device: Device of the model; by default the best there is.
         precision: 'fp32', 'bf16' or 'fp16'.
         cuda_graph: Run all from frame to logits by a CUDA graph for each size; see
@@ -34,7 +37,7 @@ class TorchRuntime:
     def __init__(
         self,
         path: Path,
-        config: str | Path | None = None,
+        config: str | Path | Config | None = None,
         device: str | None = None,
         precision: str = 'fp32',
         cuda_graph: bool = False,
@@ -97,7 +100,7 @@ def describe(
         size_divisor=preprocessor.test_cfg.get('size_divisor', 1),
         align_corners=model.align_corners,
         threshold=model.decode_head.threshold if model.out_channels == 1 else None,
-        checkpoint_sha256=None if checkpoint is None else sha256_of(checkpoint),
+        checkpoint_sha256=None if checkpoint is None else file_hash(checkpoint),
         version=__version__,
     )
 

@@ -60,7 +60,8 @@ def groups_of(runs: Sequence[Run]) -> list[Group]:
     """Sort runs into groups of one recipe, in the order given.
 
     Raises:
-        ValueError: A run has no validation yet, or has other classes than the first.
+        ValueError: A run has no validation yet, or was validated with other classes or
+            on other images than the first.
     """
     groups: dict[str, Group] = {}
     for run in runs:
@@ -72,6 +73,14 @@ def groups_of(runs: Sequence[Run]) -> list[Group]:
             raise ValueError(
                 f'{run.folder} has other classes than {runs[0].folder}; only runs on '
                 f'the same classes can be compared.'
+            )
+        images, first = run.images(), runs[0].images()
+        if images and first and images != first:
+            raise ValueError(
+                f'{run.folder} was validated on other images than {runs[0].folder}; '
+                f'only runs on the same images can be compared. Of a sweep with '
+                f'--folds, give the runs of one fold (SWEEP/*/FOLD_seed_*); its table '
+                f'compares the recipes over all of them.'
             )
         recipe = run.starts[0]['recipe_sha256']
         groups.setdefault(recipe, Group([])).runs.append(run)

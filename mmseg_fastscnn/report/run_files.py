@@ -101,6 +101,10 @@ class Run:
     def counts(self, validation: Mapping) -> Arrays:
         return read_arrays(self.folder, COUNTS, validation['iter'])
 
+    def images(self) -> frozenset[str]:
+        """Return the names of the images of the best validation, if they are known."""
+        return frozenset(map(str, self.counts(self.best).get('paths', ())))
+
     def results(
         self, validation: Mapping, kind: str
     ) -> list[tuple[Result, np.ndarray | None]]:

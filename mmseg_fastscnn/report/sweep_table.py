@@ -7,7 +7,7 @@ are reported.
 import json
 import math
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from mmseg_fastscnn.engine.sweep.plan import PlannedRun
@@ -16,36 +16,43 @@ from mmseg_fastscnn.report.run_files import read_run, score
 from mmseg_fastscnn.writing import write_file
 
 TABLE, NUMBERS = 'sweep.md', 'sweep.json'
-Scores = dict[tuple[str, int], float]
+OF_RUNS = ('miou', 'minutes', 'iterations')
 COLUMNS = (
-    *('recipe', 'runs', 'mIoU', 'of each run', 'minutes', 'iterations'),
+    *('recipe', 'seeds', 'mIoU', 'of each seed', 'minutes', 'iterations'),
     *('difference', 'p'),
 )
 
 
 def write_table(out: str | Path, runs: Sequence[PlannedRun]) -> Iterator[str]:
-    """Write the table and its numbers once a run is done; yield the table's lines."""
-    facts = [facts_of(run) for run in runs if run.is_done()]
-    lines = list(table([run.recipe for run in runs], facts))
+    """Write the table and its numbers once a run is done; yield the table's lines.
+
+    Then yield a line for each run that is done but has no mIoU.
+    """
+    found = {run.folder: facts_of(run) for run in runs if run.is_done()}
+    facts = [fact for fact in found.values() if fact is not None]
+    lines = list(table([(run.recipe, run.fold) for run in runs], facts))
     if facts:
         write_file(Path(out, TABLE), ('\n'.join(lines) + '\n').encode())
         write_file(Path(out, NUMBERS), json.dumps(facts, indent=1).encode())
     yield from lines
+    for folder, fact in found.items():
+        if fact is None:
+            yield (
+                f'{folder} is left out: it has no mIoU of a last validation. Set '
+                f'val_evaluator and train_cfg.val_interval in its config, and give '
+                f'another --out.'
+            )
 
 
-def facts_of(run: PlannedRun) -> dict:
-    """Return the numbers of a run that is done.
-
-    Raises:
-        ValueError: Its last validation has no mIoU, or there is none.
-    """
-    record = read_run(run.folder)
+def facts_of(run: PlannedRun) -> dict | None:
+    """Return the numbers of a run that is done; None if it ended without mIoU."""
+    try:
+        record = read_run(run.folder)
+    except FileNotFoundError:  # it could not be written
+        return None
     last = record.validations[-1] if record.validations else None
     if last is None or score(last) is None:
-        raise ValueError(
-            f'{run.folder} has no validation with mIoU at its end. Set val_evaluator '
-            f'and train_cfg.val_interval in its config, and give another --out.'
-        )
+        return None
     return dict(
         recipe=run.recipe,
         fold=run.fold,
@@ -58,37 +65,66 @@ def facts_of(run: PlannedRun) -> dict:
     )
 
 
-def table(recipes: Sequence[str], facts: Sequence[dict]) -> Iterator[str]:
-    """Yield a Markdown table with one row per recipe; the first is the reference."""
-    yield '| ' + ' | '.join(COLUMNS) + ' |'
-    yield '|---' * len(COLUMNS) + '|'
-    names = list(dict.fromkeys(recipes))
-    scores = {name: {} for name in names}
-    for fact in facts:
-        scores[fact['recipe']][fact['fold'], fact['seed']] = fact['miou']
-    for name in names:
-        own = [fact for fact in facts if fact['recipe'] == name]
-        if not own:
-            yield f'| {name} | 0 |' + ' |' * (len(COLUMNS) - 2)
-            continue
-        cells = [name, len(own), spread_of([fact['miou'] for fact in own])]
-        cells.append(', '.join(f'{fact["miou"]:.2f}' for fact in own))
-        for key, digits in (('minutes', 1), ('iterations', 0)):
-            cells.append(f'{statistics.fmean(f[key] for f in own):.{digits}f}')
-        if name == names[0]:
-            cells += ['', '']
-        else:
-            cells += compared_with(scores[names[0]], scores[name])
-        yield '| ' + ' | '.join(map(str, cells)) + ' |'
+def table(parts: Sequence[tuple[str, str]], facts: Sequence[dict]) -> Iterator[str]:
+    """Yield a Markdown table of recipes; differences are from the first one.
 
-
-def compared_with(first: Scores, other: Scores) -> list[str]:
-    """Return the mean difference over common seeds, and the p of a paired test.
+    With several folds there is a row for each recipe on each fold; then one for each
+    recipe, in which a seed counts with the mean over the folds.
 
     Args:
-        first, other: mIoU of each fold and seed.
+        parts: Recipe and fold of each planned run.
+        facts: See `facts_of`.
     """
-    pairs = [other[key] - first[key] for key in first if key in other]
+    yield '| ' + ' | '.join(COLUMNS) + ' |'
+    yield '|---' * len(COLUMNS) + '|'
+    recipes, folds = (list(dict.fromkeys(names)) for names in zip(*parts, strict=True))
+    groups = {f', {fold}' if fold else '': [fold] for fold in folds}
+    if len(folds) > 1:
+        groups[f', mean of {len(folds)} folds'] = folds
+    for words, group in groups.items():
+        first = of_seeds(facts, recipes[0], group)
+        for recipe in recipes:
+            own = of_seeds(facts, recipe, group)
+            cells = [recipe + words, *cells_of(own)]
+            cells += ['', ''] if recipe == recipes[0] else compared_with(first, own)
+            yield '| ' + ' | '.join(cells) + ' |'
+
+
+def of_seeds(
+    facts: Sequence[dict], recipe: str, folds: Sequence[str]
+) -> dict[int, dict]:
+    """Return mIoU, minutes and iterations of a recipe's seeds, as means over folds.
+
+    Seeds that lack one of the folds are left out.
+    """
+    runs: dict[int, list[dict]] = {}
+    for fact in facts:
+        if fact['recipe'] == recipe and fact['fold'] in folds:
+            runs.setdefault(fact['seed'], []).append(fact)
+    return {
+        seed: {key: statistics.fmean(fact[key] for fact in own) for key in OF_RUNS}
+        for seed, own in runs.items()
+        if len(own) == len(folds)
+    }
+
+
+def cells_of(seeds: Mapping[int, dict]) -> list[str]:
+    """Return the cells of a row between its name and the difference."""
+    if not seeds:
+        return ['0', '', '', '', '']
+    miou, minutes, iterations = ([s[key] for s in seeds.values()] for key in OF_RUNS)
+    return [
+        str(len(seeds)),
+        str(spread_of(miou)),
+        ', '.join(f'{value:.2f}' for value in miou),
+        f'{statistics.fmean(minutes):.1f}',
+        f'{statistics.fmean(iterations):.0f}',
+    ]
+
+
+def compared_with(first: Mapping[int, dict], other: Mapping[int, dict]) -> list[str]:
+    """Return the mean difference over common seeds, and the p of a paired test."""
+    pairs = [other[s]['miou'] - first[s]['miou'] for s in first if s in other]
     if not pairs:
         return ['', '']
     spread = spread_of(pairs)
@@ -97,18 +133,18 @@ def compared_with(first: Scores, other: Scores) -> list[str]:
 
 
 def paired_p(spread: Spread, count: int) -> float:
-    """Return the two-sided p of Student's paired t test, nan for a single pair.
+    """Return the two-sided p of Student's paired t test.
+
+    It is nan for a single pair, and where all differences are equal.
 
     Args:
         spread: Mean and standard deviation of the differences.
         count: Number of pairs.
     """
-    if count < 2:
+    if count < 2 or spread.deviation == 0:
         return math.nan
-    if spread.deviation == 0:
-        return math.nan if spread.mean == 0 else 0.0
     t = abs(spread.mean) / (spread.deviation / math.sqrt(count))
-    return 1 - student(t, count - 1)
+    return max(1 - student(t, count - 1), 1e-15)  # what rounding leaves of it
 
 
 def student(t: float, freedom: int) -> float:

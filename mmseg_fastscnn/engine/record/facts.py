@@ -2,21 +2,19 @@
 
 import hashlib
 import json
+import os
 import platform
 import shlex
 import sys
 import time
-from collections.abc import Collection
 from importlib import metadata
 
-import torch
 from mmengine.config import Config
 from mmengine.dist import get_world_size
 from torch.utils.data import DataLoader
 
 from mmseg_fastscnn import __version__
 from mmseg_fastscnn.machine import describe_device
-from mmseg_fastscnn.memory import peak_memory
 
 # Settings in which runs of one recipe, with several seeds, differ.
 OF_THE_RUN = ('randomness', 'work_dir', 'resume', 'launcher')
@@ -36,7 +34,7 @@ def start_facts(runner) -> dict:
         command=command_line(),
         config=runner.cfg.filename,
         config_sha256=hash_of(runner.cfg),
-        recipe_sha256=hash_of(runner.cfg, OF_THE_RUN),
+        recipe_sha256=recipe_hash(runner.cfg),
         load_from=runner.cfg.get('load_from'),
         seed=runner.seed,
         versions=versions(),
@@ -51,10 +49,25 @@ def start_facts(runner) -> dict:
     )
 
 
-def hash_of(config: Config, without: Collection[str] = ()) -> str:
-    """Return the hash of a config, without some keys of the top level."""
-    settings = {k: v for k, v in config.to_dict().items() if k not in without}
-    text = json.dumps(settings, sort_keys=True, default=str)
+def hash_of(config: Config) -> str:
+    """Return the hash of a config."""
+    return sha256(json_of(config.to_dict()))
+
+
+def recipe_hash(config: Config) -> str:
+    """Return the hash of a config without what differs between runs of one recipe."""
+    settings = {k: v for k, v in config.to_dict().items() if k not in OF_THE_RUN}
+    text = json_of(settings)
+    if config.get('work_dir'):  # paths in it, such as that of `skipped_samples.jsonl`
+        text = text.replace(json.dumps(os.path.join(config.work_dir, ''))[:-1], '"')
+    return sha256(text)
+
+
+def json_of(settings: dict) -> str:
+    return json.dumps(settings, sort_keys=True, default=str)
+
+
+def sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -87,11 +100,3 @@ def versions() -> dict[str, str]:
             continue
     found['system'] = platform.platform()
     return found
-
-
-def memory_facts() -> dict[str, float | None]:
-    """Return the peak memory in MiB: of this process, and of its CUDA device."""
-    peak = {'process': peak_memory()}
-    if torch.cuda.is_available():
-        peak['cuda'] = torch.cuda.max_memory_allocated() / 2**20
-    return peak

@@ -1,4 +1,4 @@
-"""A sweep has its folder for itself."""
+"""A sweep has its folder for itself, and so has each of its runs."""
 
 import os
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ def locked(out: str | Path, shared: bool) -> Iterator[None]:
     The runs hold the lock, too: one may outlive a sweep that is killed.
 
     Args:
-        out: Folder of the sweep.
+        out: Folder of the sweep, or of one of its runs.
         shared: Whether others that share it may work there, as tasks of a Slurm array.
 
     Raises:

@@ -1,18 +1,21 @@
 """The runs of a sweep: which recipe with which seed on which fold of the data."""
 
+import functools
 import itertools
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from mmengine.config import Config
 
+from mmseg_fastscnn.config import load_config, require
 from mmseg_fastscnn.config.source import leaves
-from mmseg_fastscnn.datasets.soft_layout import INDEX, file_hash
+from mmseg_fastscnn.datasets.soft_layout import INDEX
 from mmseg_fastscnn.engine.record.facts import hash_of
+from mmseg_fastscnn.file_hash import file_hash
 from mmseg_fastscnn.writing import write_file
 
 STATE = 'sweep_run.json'
@@ -37,8 +40,7 @@ class PlannedRun:
         seed: The seed.
         folder: Its work dir.
         words: The arguments of `fastscnn train`, without --resume.
-        config_sha256: Hash of the config as it is read now.
-        files: Hashes of the files that config and arguments name now, by path.
+        hashes: What it is trained with: see `hashes_now`.
     """
 
     recipe: str
@@ -46,8 +48,7 @@ class PlannedRun:
     seed: int
     folder: Path
     words: tuple[str, ...]
-    config_sha256: str
-    files: Mapping[str, str] = field(hash=False)
+    hashes: Mapping[str, str] = field(hash=False)
 
     def state(self) -> dict | None:
         """Return `words`, `seconds` and exit `status` of the run; None if not begun.
@@ -71,15 +72,28 @@ class PlannedRun:
                 f'{self.folder} has a run with other arguments: train '
                 f'{" ".join(state["words"])}. Give another --out, or remove it.'
             )
-        now = {self.words[0]: self.config_sha256, **self.files}
-        before = {self.words[0]: state['config_sha256'], **state.get('files', {})}
-        for file, digest in before.items():
-            if now.get(file) != digest:
-                raise ValueError(
-                    f'{file} has changed since {self.folder} was trained with it. '
-                    f'Give another --out, or remove that folder.'
-                )
+        before = state.get('hashes')
+        if before is None:  # written by an earlier version
+            before = {self.words[0]: state['config_sha256'], **state['files']}
+        if changed := difference(before, self.hashes):
+            raise ValueError(
+                f'{changed} has changed since {self.folder} was trained with it. '
+                f'Give another --out, or remove that folder.'
+            )
         return state
+
+    def check_unchanged(self) -> None:
+        """Check that config and files are what they were when the sweep was planned.
+
+        Raises:
+            ValueError: One has changed.
+        """
+        if changed := difference(self.hashes, hashes_now(self.words)):
+            raise ValueError(
+                f'{changed} has changed since this sweep began, so {self.folder} would '
+                f'be of another recipe than the runs before. Change it back, or give '
+                f'another --out.'
+            )
 
     def is_done(self) -> bool:
         state = self.state()
@@ -87,7 +101,7 @@ class PlannedRun:
 
     def write_state(self, seconds: float, status: int | None) -> None:
         content = dict(words=self.words, seconds=seconds, status=status)
-        content |= dict(config_sha256=self.config_sha256, files=self.files)
+        content['hashes'] = self.hashes
         write_file(self.folder / STATE, json.dumps(content).encode())
 
 
@@ -99,21 +113,31 @@ def recipes_of(configs: Sequence[str], grid: Sequence[str]) -> list[Recipe]:
         grid: `KEY=A,B`; commas in brackets do not separate values.
 
     Raises:
-        ValueError: An entry of the grid has no value, or two recipes have one name.
+        ValueError: An entry of the grid lacks a value or has one twice, or two recipes
+            have one name.
     """
     axes = []
     for entry in grid:
-        key, _, values = entry.partition('=')
-        if not (key and values):
+        key, _, text = entry.partition('=')
+        values = split_values(text)
+        if not key or '' in values:
             raise ValueError(f'--grid {entry} is not of the form KEY=A,B.')
-        axes.append([(key, value) for value in split_values(values)])
+        if len(set(values)) < len(values):
+            raise ValueError(f'--grid {entry} has a value twice; remove one.')
+        axes.append([(key, value) for value in values])
     recipes: dict[str, Recipe] = {}
     for config, settings in itertools.product(configs, itertools.product(*axes)):
         changed = [f'{key.split(".")[-1]}={value}' for key, value in settings]
         name = re.sub(r'[^\w.=+-]+', '_', ' '.join([Path(config).stem, *changed]))
-        if name in recipes:
-            raise ValueError(f'Two recipes would be called {name}: rename a config.')
         words = tuple(f'{key}={value}' for key, value in settings)
+        if name in recipes:
+            first = recipes[name]
+            raise ValueError(
+                f'Two recipes would be called {name}: '
+                f'{" ".join([first.config, *first.settings])} and '
+                f'{" ".join([config, *words])}. Rename a config, or sweep over these '
+                f'values one by one.'
+            )
         recipes[name] = Recipe(name, config, words)
     return list(recipes.values())
 
@@ -137,7 +161,6 @@ def planned_runs(
     out: str | Path,
     minutes: float | None,
     train: Sequence[str],
-    cfgs: Mapping[str, Config | None],
 ) -> list[PlannedRun]:
     """Return the runs of a sweep, seed by seed: the first ones already compare recipes.
 
@@ -149,12 +172,12 @@ def planned_runs(
         out: Folder of the sweep.
         minutes: Length of each run; by default its config says it.
         train: Further arguments of `fastscnn train`.
-        cfgs: What each config holds now; None for a folder of images.
 
     Raises:
-        ValueError: Two folds have one name, or see `read_settings`.
+        ValueError: Two folds have one name, a config is a folder or does not validate,
+            or see `load_config` and `read_settings`.
     """
-    runs = []
+    runs, reads = [], [functools.cache(read) for read in (config_of, file_hash)]
     parts = {Path(file).stem: read_settings(file) for file in folds} or {'': []}
     if len(parts) < len(folds):
         raise ValueError(
@@ -168,33 +191,56 @@ def planned_runs(
             words += ['--cfg-options', *settings]
         if minutes is not None:
             words += ['--minutes', f'{minutes:g}']
-        cfg = cfgs[recipe.config]
-        facts = ('' if cfg is None else hash_of(cfg), named_files(words[1:], cfg))
-        runs.append(PlannedRun(recipe.name, fold, seed, folder, tuple(words), *facts))
+        hashes = hashes_now(words, *reads)
+        runs.append(PlannedRun(recipe.name, fold, seed, folder, tuple(words), hashes))
     return runs
 
 
-def named_files(words: Sequence[str], cfg: Config | None) -> dict[str, str]:
-    """Return the files that a run names: lists of images, weights, soft labels.
+def config_of(config: str) -> Config:
+    """Return the config of a file.
 
-    A name is looked for in the folders that are named as well, such as `data_root`.
+    Raises:
+        ValueError: It is a folder, or has no validation; or see `load_config`.
+    """
+    if os.path.isdir(config):
+        raise ValueError(
+            f'{config} is a folder, and a sweep takes config files. `fastscnn check '
+            f'{config}` writes one, which chooses the same images and batch each time.'
+        )
+    cfg = load_config(config)
+    require(cfg, ['val_dataloader', 'val_evaluator'], 'a sweep, whose table has mIoU,')
+    return cfg
+
+
+def hashes_now(
+    words: Sequence[str],
+    load: Callable[[str], Config] = config_of,
+    hash_file: Callable[[str], str] = file_hash,
+) -> dict[str, str]:
+    """Return the hashes of a run's config and of the files that it names, by path.
+
+    Files are lists of images, weights, the index of a folder of soft labels. A name is
+    looked for in the folders that are named as well, such as `data_root`.
 
     Args:
-        words: The arguments of the run.
-        cfg: Its config.
-
-    Returns:
-        The hash of each, by its path; that of its index for a folder of soft labels.
+        words: The arguments of the run; the first is the config.
+        load: Reads the config.
+        hash_file: Returns the hash of a file.
     """
-    values = {word.rpartition('=')[2] for word in words}
-    if cfg is not None:
-        for _, value in leaves(cfg.to_dict()):
-            parts = value if isinstance(value, list | tuple) else [value]
-            values.update(part for part in parts if isinstance(part, str))
+    config = load(words[0])
+    values = {word.rpartition('=')[2] for word in words[1:]}
+    for _, value in leaves(config.to_dict()):
+        parts = value if isinstance(value, list | tuple) else [value]
+        values.update(part for part in parts if isinstance(part, str))
     folders = list(filter(os.path.isdir, values))
     paths = {os.path.join(folder, v) for folder in folders for v in {INDEX, *values}}
-    paths |= values
-    return {path: file_hash(path) for path in sorted(filter(os.path.isfile, paths))}
+    files = sorted(filter(os.path.isfile, paths | values))
+    return {**{file: hash_file(file) for file in files}, words[0]: hash_of(config)}
+
+
+def difference(before: Mapping[str, str], now: Mapping[str, str]) -> str | None:
+    """Return the first path whose hash is not what it was; None if there is none."""
+    return next((path for path in before if now.get(path) != before[path]), None)
 
 
 def read_settings(file: str) -> list[str]:

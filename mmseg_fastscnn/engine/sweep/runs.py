@@ -10,10 +10,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from mmseg_fastscnn.engine.interruption import SIGNALS
+from mmseg_fastscnn.engine.sweep.lock import locked
 from mmseg_fastscnn.engine.sweep.plan import PlannedRun
 
 
@@ -24,10 +25,18 @@ class Process:
         run: The run.
         gpu: The GPU to use; None leaves the choice to the run.
         to_file: Whether its output goes to a file beside its folder.
+
+    Raises:
+        ValueError: What it is trained with has changed, or another task of a Slurm
+            array trains it.
     """
 
     def __init__(self, run: PlannedRun, gpu: str | None, to_file: bool):
-        self.run, self.gpu, state = run, gpu, run.state()
+        self.run, self.gpu = run, gpu
+        run.check_unchanged()
+        self.lock = ExitStack()
+        self.lock.enter_context(locked(run.folder, shared=False))
+        state = run.state()
         words = [*run.words, *(['--resume'] if state else [])]
         self.seconds = state['seconds'] if state else 0.0
         self.begin = time.monotonic()
@@ -40,7 +49,7 @@ class Process:
             stdout=self.output,
             stderr=self.output and subprocess.STDOUT,
             start_new_session=True,  # it gets signals once, from the sweep
-            close_fds=False,  # it holds the sweep's lock
+            close_fds=False,  # it holds the locks
         )
 
     def ended(self) -> int | None:
@@ -48,6 +57,7 @@ class Process:
         status = self.process.poll()
         if status is not None:
             self.run.write_state(self.seconds + time.monotonic() - self.begin, status)
+            self.lock.close()
             if self.output is not None:
                 self.output.close()
         return status
