@@ -219,8 +219,8 @@ def test_other_classes_start_fresh_and_are_reported(state):
     assert torch.equal(model.state_dict()[name], state[name])
     assert '276 tensors loaded; 6 have another shape' in str(report)
     assert '1 of the file are not in the model' in str(report)
-    shapes = r'decode_head\.conv_seg\.weight \[19, 128, 1, 1\] for \[7, 128, 1, 1\]'
-    with pytest.raises(ValueError, match=f'does not fill the model.*{shapes}'):
+    said = 'does not fill the model: it has 19 classes, and the model 7'
+    with pytest.raises(ValueError, match=said):
         load_weights(model, state, strict=True)
 
 

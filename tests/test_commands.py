@@ -2,13 +2,15 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from argparse import ArgumentParser
 
 import numpy as np
 import pytest
-from conftest import ROOT, run
+import torch
+from conftest import ROOT, TOY, run
 
 from mmseg_fastscnn import commands
 from mmseg_fastscnn.checkpoint import read_checkpoint
@@ -171,3 +173,48 @@ def test_an_installed_package_finds_the_shipped_configs(tmp_path):
     configs = {path.relative_to(ROOT) for path in ROOT.glob('configs/**/*.py')}
     package = tmp_path / 'site/mmseg_fastscnn'
     assert {p.relative_to(package) for p in package.glob('configs/**/*.py')} == configs
+
+
+@pytest.mark.parametrize(
+    ('words', 'said'),
+    [
+        ('train {toy} --cfg-options train_cfg.max_iters 10', 'max_iters is not of the'),
+        (
+            'train {toy} --cfg-options optimizer.lr=1',
+            'here it is optim_wrapper.optimizer',
+        ),
+        ('train {toy} --cfg-options train_cfg.max_iter=3', 'set in --cfg-options'),
+        ('train {toy} --work-dir {file}/run', 'cannot be written to (Not a directory)'),
+        ('train {toy} --work-dir {file}/run --dry-run', 'cannot be written to'),
+        (
+            'train {toy} --load-from {model}.onnx --data-root {data}',
+            'is an exported file, for prediction',
+        ),
+        (
+            'train {toy} --load-from {empty} --data-root {data}',
+            'is a folder; there are none in it',
+        ),
+        ('train {heir}', 'a config of the package mmdetx, which is not installed'),
+        ('test {toy}', 'is a config; name a checkpoint after it'),
+        ('test {toy} {model}.pth --out all.pkl', 'it is a folder for label PNGs'),
+        ('test {bare}', 'holds no config. Give the one that it was trained with'),
+        ('predict {model}.pth {heir2} {data}', 'defines no model'),
+        ('compare {empty}x', 'is no folder; give work dirs of runs'),
+    ],
+)
+def test_a_wrong_word_is_named(words, said, shallow, streets, tmp_path):
+    empty, file = tmp_path / 'empty', tmp_path / 'file'
+    empty.mkdir()
+    file.touch()
+    bare, heir, heir2 = (tmp_path / name for name in ('bare.pth', 'a.py', 'b.py'))
+    torch.save(read_checkpoint(shallow / 'random.pth')['state_dict'], bare)
+    heir.write_text("_base_ = 'mmdetx::_base_/default_runtime.py'\n")
+    heir2.write_text('log_level = "INFO"\n')
+    shutil.copy(shallow / 'random.pth', tmp_path / 'model.pth')
+    shutil.copy(shallow / 'model.onnx', tmp_path / 'model.onnx')
+    paths = dict(toy=ROOT / TOY, model=tmp_path / 'model', file=file, empty=empty)
+    paths |= dict(bare=bare, heir=heir, heir2=heir2, data=streets)
+    verb, *words = [word.format(**paths) for word in words.split()]
+    heard = run(f'tools/{verb}.py', *words, ok=False)
+    assert said in heard and 'Traceback' not in heard
+    assert not (tmp_path / 'run').exists()

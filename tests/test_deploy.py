@@ -110,6 +110,13 @@ def test_a_batch_in_onnx(exported):
         np.testing.assert_array_equal(labels, alone)
 
 
+def test_what_is_no_frame_is_named(shallow):
+    predictor = Predictor(shallow / 'model.onnx')
+    for frame in (None, 'street.jpg'):  # None: OpenCV could not read the file
+        with pytest.raises(ValueError, match=f'The frame is {frame!r}; give an array'):
+            predictor(frame)
+
+
 def test_one_class_may_fill_a_frame(exported, tmp_path):
     """Then no cell is interpolated."""
     import onnx

@@ -121,6 +121,9 @@ def test_labels_that_are_no_classes_are_refused():
         labels[0, 0, 0] = value
         with pytest.raises(ValueError, match='give integers 0 to 2, and 255 where'):
             model.loss(images, labels)
+    for shape in ((2, 1, 64, 64), (2, 32, 32), (1, 64, 64)):
+        with pytest.raises(ValueError, match=r'must be \(N, H, W\), \(2, 64, 64\)'):
+            model.loss(images, torch.zeros(shape, dtype=torch.long))
 
 
 def test_a_loaded_model_trains_further(checkpoint, streets):

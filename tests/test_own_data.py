@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import pytest
+from conftest import run
 from mmengine.device import get_device
 from mmengine.registry import init_default_scope
 from PIL import Image, ImageOps
@@ -268,6 +269,25 @@ def test_masks_of_0_and_255_are_two_classes(scenes, tmp_path, capsys):
         np.testing.assert_array_equal(label, scenes[int(stem)][1] > 0)
 
 
+@pytest.mark.parametrize('form', ['jpg', 'png'])
+def test_values_between_those_of_two_classes_are_no_classes(form, scenes, tmp_path):
+    """Masks saved as JPEG, or resized with interpolation; a rare class is fine."""
+    for k, (image, label) in enumerate(scenes):
+        mask = np.where(label == 1, np.uint8(255), 0)
+        half = cv2.resize(mask, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_NEAREST)
+        smooth = cv2.blur(cv2.resize(half, SIZE[::-1]), (1, 2)) // 64 * 64
+        smooth[smooth == 192] = 255
+        save(tmp_path / f'flat/images/{k}.png', image)
+        save(tmp_path / f'flat/masks/{k}.{form}', mask if form == 'jpg' else smooth)
+        save(tmp_path / f'rare/images/{k}.png', image)
+        rare = np.zeros(SIZE, np.uint8)
+        rare[0], rare[40, :20] = 255, 1
+        save(tmp_path / f'rare/masks/{k}.png', rare)
+    told = dict(jpg=r'JPEG or WebP \(masks/0\.jpg', png='seem to be smoothed borders')
+    assert re.search(told[form], texts(check(tmp_path / 'flat', status=1)))
+    check(tmp_path / 'rare')
+
+
 def test_labels_without_images(scenes, tmp_path):
     """As CVAT exports them by default; and with photos of other names beside them."""
     cvat(tmp_path, scenes)
@@ -366,6 +386,8 @@ def test_nothing_of_the_user_is_written_over(scenes, tmp_path):
     check(root)
     assert label.stat().st_mtime_ns != drawn
     config.write_text(config.read_text().replace('lr=0.004', 'lr=0.001'))
+    said = run('tools/train.py', root, '--iterations', 2, ok=False)
+    assert f'To train as it says: fastscnn train {config}' in said
     with pytest.raises(ValueError) as caught:
         check(root)
     assert f'{config} exists and is not as this program' in mistake(caught.value)

@@ -277,3 +277,12 @@ def test_the_temperature_that_was_taken_away_is_found():
     assert mean == pytest.approx(float(right))
     unlabelled = torch.full_like(label, 255)
     assert calibration(logits, unlabelled, sigmoid=False) == {}
+
+
+def test_each_run_of_a_process_logs_into_its_own_folder(streets, tmp_path):
+    for k in range(2):
+        work_dir = tmp_path / str(k)
+        config = load_config(ROOT / TOY, OPTIONS, str(streets), str(work_dir))
+        SegRunner.from_cfg(config).visualizer.add_scalars({'run': k}, step=1)
+        (file,) = work_dir.rglob('scalars.json')
+        assert json.loads(file.read_text())['run'] == k

@@ -227,7 +227,7 @@ def test_the_config_in_a_checkpoint_is_not_run(tmp_path, text, message):
         init_model(path)
     assert not hacked.exists()
     torch.save(weights(), path)
-    with pytest.raises(ValueError, match=r'evil\.pth holds no config\. Give both'):
+    with pytest.raises(ValueError, match=r'evil\.pth holds no config\. Give the one'):
         init_model(path)
 
 

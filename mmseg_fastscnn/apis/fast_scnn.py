@@ -166,11 +166,17 @@ class FastSCNN(nn.Module):
                 it is not known.
 
         Raises:
-            ValueError: The model was loaded to predict only; or labels on the CPU are
-                none of these.
+            ValueError: The model was loaded to predict only; labels have another
+                shape, or labels on the CPU are none of these.
         """
         if self.segmentor.for_inference_only:
             raise ValueError('Load the model with trainable=True to train it.')
+        if labels.shape != (len(images), *images.shape[2:]):
+            raise ValueError(
+                f'The labels are {tuple(labels.shape)}; for images '
+                f'{tuple(images.shape)} they must be (N, H, W), '
+                f'{(len(images), *images.shape[2:])}.'
+            )
         ignored = getattr(self.segmentor.decode_head, 'ignore_index', IGNORED)
         if labels.device.type == 'cpu':  # a GPU would be waited for
             check_labels(labels, len(self.classes), ignored)

@@ -14,7 +14,7 @@ from mmseg_fastscnn.checkpoint import (
     load_weights,
     read_checkpoint,
 )
-from mmseg_fastscnn.config import load_config
+from mmseg_fastscnn.config import load_config, require
 from mmseg_fastscnn.config.only_data import parse_config
 from mmseg_fastscnn.datasets import SegDataset
 from mmseg_fastscnn.datasets.metainfo import complete_metainfo
@@ -88,6 +88,7 @@ def load_model(
     if config is None:
         config = embedded_config(content, checkpoint)
     config = load_config(config, cfg_options)
+    require(config, ['model'], 'a model')
     init_default_scope(config.get('default_scope', 'mmseg_fastscnn'))
     model = MODELS.build(config.model)
     meta = {}
@@ -134,7 +135,9 @@ def embedded_config(content: Mapping, path: str | Path) -> Config:
     text = content['meta'].get('cfg')
     if not text:
         raise ValueError(
-            f'{path} holds no config. Give both: init_model(CONFIG, {str(path)!r}).'
+            f'{path} holds no config. Give the one that it was trained with, too: '
+            f'test CONFIG {path}, predict {path} CONFIG IMAGE, init_model(CONFIG, '
+            f'{str(path)!r}).'
         )
     return parse_config(text, f'The config in {path}')
 

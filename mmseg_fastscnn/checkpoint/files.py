@@ -20,6 +20,7 @@ from mmseg_fastscnn.checkpoint.records import Damaged, Refused
 from mmseg_fastscnn.checkpoint.shipped import SHIPPED_WEIGHTS
 from mmseg_fastscnn.checkpoint.structure import check_structure
 from mmseg_fastscnn.checkpoint.weights_hash import hashes_of
+from mmseg_fastscnn.file_kinds import is_exported
 from mmseg_fastscnn.writing import write_file
 
 SAFETENSORS = '.safetensors'
@@ -58,7 +59,13 @@ def read_checkpoint(path: str | Path, weights: str = 'ema') -> dict:
     path = Path(path).expanduser()
     if path.is_dir():
         inside = sorted(file.name for file in path.glob('*.pth'))
-        raise ValueError(f'The checkpoint {path} is a folder; name a file: {inside}.')
+        advice = f'name a file: {inside}' if inside else 'there are none in it'
+        raise ValueError(f'The checkpoint {path} is a folder; {advice}.')
+    if is_exported(path):
+        raise ValueError(
+            f'{path} is an exported file, for prediction only. Give the checkpoint '
+            f'that it was made from.'
+        )
     if not path.is_file():
         names = f' With the package come: {", ".join(SHIPPED_WEIGHTS)}.'
         raise FileNotFoundError(

@@ -12,6 +12,8 @@ from mmseg_fastscnn.checkpoint.classes import carry_over_classes
 from mmseg_fastscnn.checkpoint.files import read_checkpoint
 from mmseg_fastscnn.registry import WEIGHT_INITIALIZERS
 
+CLASSIFIER = 'decode_head.conv_seg.weight'
+
 
 @dataclass
 class LoadReport:
@@ -108,6 +110,13 @@ def does_not_fill(
     report: LoadReport, wanted: Mapping[str, Tensor], state_dict: Mapping[str, Tensor]
 ) -> str:
     """Say what a checkpoint lacks of the model, and what to do."""
+    if CLASSIFIER in report.other_shape:
+        there, here = (len(state[CLASSIFIER]) for state in (state_dict, wanted))
+        return (
+            f'It does not fill the model: it has {there} classes, and the model '
+            f'{here}. Give the config that it was trained with. What training wrote '
+            f'holds that, so the config can be left out.'
+        )
     shapes = [
         f'{name} {list(state_dict[name].shape)} for {list(wanted[name].shape)}'
         for name in report.other_shape

@@ -37,6 +37,9 @@ def main(args: Namespace) -> None:
     from mmseg_fastscnn.report.page import write_page
     from mmseg_fastscnn.report.run_files import read_run
 
+    for folder in args.runs:
+        if not Path(folder).is_dir():
+            raise FileNotFoundError(f'{folder} is no folder; give work dirs of runs.')
     folders = [run for folder in args.runs for run in runs_of(Path(folder))]
     if len(folders) < 2:
         raise ValueError(f'{folders[0]} is one run; give two or more, or a sweep.')

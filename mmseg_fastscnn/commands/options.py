@@ -9,6 +9,9 @@ class KeysAndValues(Action):
     """mmengine's `DictAction`, which is imported only where the option is given."""
 
     def __call__(self, parser, namespace, values, option_string=None):
+        for value in values:
+            if not value.partition('=')[1]:
+                parser.error(f'{option_string} {value} is not of the form KEY=VALUE.')
         from mmengine.config import DictAction
 
         action = DictAction(self.option_strings, self.dest, nargs=self.nargs)

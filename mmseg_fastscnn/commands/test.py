@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmseg_fastscnn.commands import options
-from mmseg_fastscnn.file_kinds import is_exported
+from mmseg_fastscnn.file_kinds import CONFIG_FILES, is_exported
 
 if TYPE_CHECKING:
     import torch
@@ -45,6 +45,13 @@ def parse_args(parser: ArgumentParser, words: Sequence[str] | None) -> Namespace
         help='folder for pictures: image | truth | prediction',
     )
     args = parser.parse_args(words)
+    if Path(args.checkpoint).suffix in CONFIG_FILES:
+        parser.error(f'{args.checkpoint} is a config; name a checkpoint after it.')
+    if args.out and Path(args.out).suffix in ('.pkl', '.json'):
+        parser.error(
+            f'--out {args.out}: it is a folder for label PNGs. Scores are in '
+            f'metrics.json of the work dir.'
+        )
     if is_exported(args.checkpoint):
         refuse_options(parser, args)
     return args

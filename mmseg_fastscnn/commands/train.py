@@ -9,6 +9,7 @@ Example: fastscnn train fast_scnn_camvid.py --data-root data/camvid --amp
 
 from __future__ import annotations
 
+import shlex
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from pathlib import Path
@@ -206,7 +207,7 @@ def config_of_folder(args: Namespace) -> Config | Path:
         folder_config,
         sizes_of,
     )
-    from mmseg_fastscnn.engine.folder.own_data import read_own_data
+    from mmseg_fastscnn.engine.folder.own_data import is_unchanged, read_own_data
     from mmseg_fastscnn.engine.processes import process_count
     from mmseg_fastscnn.report.dataset_text import printable
 
@@ -215,6 +216,13 @@ def config_of_folder(args: Namespace) -> Config | Path:
     if args.resume and (work_dir / name).is_file():
         return work_dir / name
     data = read_own_data(args.config)
+    by_check = data.out / name
+    if by_check.is_file() and not is_unchanged(by_check):
+        raise ValueError(
+            f'{by_check} was changed since `fastscnn check` wrote it. To train as it '
+            f'says: fastscnn train {shlex.quote(str(by_check))}. To have all settings '
+            f'chosen anew, remove it.'
+        )
     sizes = sizes_of(data)
     if data.found.problems or not data.can_train or not sizes:
         raise ValueError(

@@ -30,6 +30,18 @@ TOP_LEVEL = {
     *('find_unused_parameters', 'sync_bn', 'model_wrapper_cfg', 'compile'),
     *('activation_checkpointing', 'efficient_conv_bn_eval'),
 } - {'cfg'}
+OF_0X = dict(
+    data='train_dataloader, val_dataloader and test_dataloader',
+    optimizer='optim_wrapper.optimizer',
+    optimizer_config='optim_wrapper.clip_grad',
+    lr_config='param_scheduler',
+    runner='train_cfg',
+    total_iters='train_cfg.max_iters',
+    checkpoint_config='default_hooks.checkpoint',
+    evaluation='train_cfg.val_interval and val_evaluator',
+    log_config='default_hooks.logger',
+    fp16='--amp',
+)
 
 
 def check_config(
@@ -57,10 +69,15 @@ def check_config(
                 text = f'must be {shown(wanted)}, not {config[key]!r}'
                 problems.append(((key,), text))
     problems += incomplete_splits(config)
+
+    def place_of(path: tuple) -> str:
+        if dotted(path) in options:
+            return '--cfg-options'
+        return origin(config, path) if from_file else config.filename or 'Python'
+
     if problems:
         lines = [
-            f'{dotted(path)}: {text} (set in '
-            f'{origin(config, path) if from_file else config.filename or "Python"})'
+            f'{dotted(path)}: {text} (set in {place_of(path)})'
             for path, text in problems
         ]
         raise ValueError('The config is not understood.\n  ' + '\n  '.join(lines))
@@ -86,7 +103,9 @@ def top_level_problems(config: Config, options: Iterable[str]) -> list[Problem]:
         if key in TOP_LEVEL:
             continue
         text = f'unknown key{nearest(key, TOP_LEVEL)}'
-        if key in variables:
+        if key in OF_0X:
+            text = f'a key of mmsegmentation 0.x; here it is {OF_0X[key]}'
+        elif key in variables:
             text = (
                 'is a variable, and the config file has used it already; set the keys '
                 'that it went into instead'

@@ -12,6 +12,7 @@ import json
 import os
 import re
 import traceback
+from importlib.util import find_spec
 from pathlib import Path
 
 import yaml
@@ -99,6 +100,14 @@ def check_files(file: Path, heirs: tuple[Path, ...]) -> set[Path]:
         bases = base_files(file)
     except (SyntaxError, yaml.YAMLError, json.JSONDecodeError, RecursionError) as error:
         raise ValueError(f'{file} is not readable: {error}') from error
+    names = base_names(file)
+    for name in [names] if isinstance(names, str) else names:
+        package = name.partition('::')[0] if '::' in name else None
+        if package and find_spec(package) is None:
+            raise ValueError(
+                f'{file} has {name!r} in _base_, a config of the package {package}, '
+                f'which is not installed. Give the path of a file.'
+            )
     files = {file}
     for base in bases:
         if not base.is_file():

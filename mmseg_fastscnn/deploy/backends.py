@@ -232,6 +232,11 @@ class Predictor:
     def misfit(self, frame: np.ndarray) -> str | None:
         """Say why a frame cannot be predicted; None if it can."""
         channels = self.description.channels
+        if not isinstance(frame, np.ndarray):
+            return (
+                f'The frame is {frame!r:.80}; give an array (H, W, {channels}) uint8. '
+                f'cv2.imread reads one, or gives None where it cannot.'
+            )
         found = frame.shape[2] if frame.ndim == 3 else 1
         if frame.dtype != np.uint8 or frame.ndim not in (2, 3) or found != channels:
             return (

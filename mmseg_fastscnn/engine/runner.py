@@ -209,6 +209,9 @@ class SegRunner(Runner):
         if isinstance(visualizer, dict):
             backends = complete_backends(visualizer.get('vis_backends'))
             visualizer = dict(visualizer, vis_backends=backends)
+            # of one name, mmengine would take the one of an earlier run of this process
+            if 'name' in visualizer:
+                visualizer['name'] += f'_{self.timestamp}'
         return super().build_visualizer(visualizer)
 
     def register_hooks(self, default_hooks=None, custom_hooks=None) -> None:

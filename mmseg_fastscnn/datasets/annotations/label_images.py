@@ -1,7 +1,7 @@
 """Label images: ids, palettes, colours, and masks of 0 and 255."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -26,6 +26,7 @@ from mmseg_fastscnn.datasets.metainfo import voc_palette
 from mmseg_fastscnn.datasets.split_file import ends_in
 from mmseg_fastscnn.structures import IGNORED
 
+RARE = 0.05  # share of the pixels under which values look like borders
 PHOTOS = ('.jpg', '.jpeg', '.webp')  # beside which PNGs of the same names are labels
 
 
@@ -164,6 +165,9 @@ def by_values(found: Found, values: Values) -> None:
     """Give each value a class, where nothing says what the values mean."""
     ids = as_ids(values.counts)
     mapping = reading_map(values.counts)
+    if why := in_between(ids, [pair.label for pair in found.pairs]):
+        found.problems.append(why)
+        return
     if mapping is None:
         found.problems.append(
             f'The labels hold {len(ids)} different values, too many for classes: they '
@@ -198,6 +202,41 @@ def by_values(found: Found, values: Values) -> None:
         f'{", ".join(found.classes)}. A file classes.txt with one name per line, in '
         f'the order of the values, names them; so does _classes.csv (value, name), or '
         f'label_colors.txt (r g b name).'
+    )
+
+
+def in_between(ids: Mapping, labels: Sequence[str]) -> str | None:
+    """Say that values are no classes but between those of two, as at blurred borders.
+
+    Args:
+        ids: Value -> pixels.
+        labels: The label files.
+    """
+    most = sorted(sorted(ids, key=ids.get)[-2:])
+    rest = sorted(set(ids) - set(most))
+    lossy = [label for label in labels if ends_in(label, *PHOTOS)]
+    # a few pixels, and their ids do not follow those of a list of classes
+    smooth = (
+        most == [0, IGNORED]
+        and len(rest) > 1
+        and sum(ids[value] for value in rest) < RARE * sum(ids.values())
+        and rest != list(range(1, len(rest) + 1))
+    )
+    if not rest or not (lossy or smooth):
+        return None
+    shown = ', '.join(map(str, most))
+    return (
+        f'The masks hold {len(ids)} different values, of which {shown} have '
+        f'{100 * sum(map(ids.get, most)) / sum(ids.values()):.1f} % of the pixels. '
+        + (
+            f'They are JPEG or WebP ({lossy[0]}, ...), which changes values. Save them '
+            f'as PNG where they were made'
+            if lossy
+            else 'The others seem to be smoothed borders, as resizing makes them. Save '
+            'masks as they were drawn'
+        )
+        + '; a mask of two classes may be cut halfway between both. If each value is a '
+        'class, name them in classes.txt.'
     )
 
 

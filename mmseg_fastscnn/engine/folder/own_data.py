@@ -174,8 +174,9 @@ def write_text(path: Path, text: str, first_line: str = '') -> None:
     """
     if os.path.lexists(path) and not is_unchanged(path):
         raise ValueError(
-            f'{path} exists and is not as this program wrote it. Choose another place '
-            f'(--out), or remove or rename the file.'
+            f'{path} exists and is not as this program wrote it. Remove or rename it '
+            f'(`fastscnn check` also takes another place, --out); or leave it, and '
+            f'train with a config that names it, not with the folder.'
         )
     digest = hashlib.sha256(text.encode()).hexdigest()
     with whole_file(path) as file:

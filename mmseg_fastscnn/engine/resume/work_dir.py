@@ -1,7 +1,9 @@
 """The checkpoints that runs leave in a work dir: find the last, mix no two runs."""
 
+import errno
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 
 from mmengine.config import Config
@@ -110,8 +112,10 @@ def check_work_dir(config: Config, overwrite: bool = False) -> None:
 
     Raises:
         ValueError: There are checkpoints in the work dir, or the one that training
-            starts from lies there and has a name that training would write.
+            starts from lies there and has a name that training would write; or nothing
+            can be written there.
     """
+    check_writable(Path(config.work_dir))
     if config.get('resume'):
         return
     folders = [Path(config.work_dir).resolve(), folder_in(config).resolve()]
@@ -130,6 +134,24 @@ def check_work_dir(config: Config, overwrite: bool = False) -> None:
             f'with it by --resume, choose another --work-dir, or begin anew by '
             f'--overwrite, which removes them.'
         )
+
+
+def check_writable(folder: Path) -> None:
+    """Raise ValueError if a folder cannot be made and written to; leave none behind."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise ValueError(
+            f'--work-dir {folder} cannot be written to ({error.strerror}); choose '
+            f'another.'
+        ) from error
+    finally:
+        with suppress(OSError):  # another process writes there already
+            for path in missing:
+                path.rmdir()
 
 
 class RemoveEarlierRun(Hook):
