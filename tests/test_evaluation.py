@@ -1,14 +1,20 @@
 import json
 import math
+import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from conftest import ROOT
 from formulas import label_batch
 
 from mmseg_fastscnn.evaluation import IoUMetric
+
+sys.path.insert(0, str(ROOT / 'benchmarks'))
+
+from grid import seen_through_cells
 
 DATA = Path(__file__).parent / 'data'
 
@@ -198,3 +204,14 @@ def test_table_has_a_line_a_class():
 
     table = format_table({'road': {'IoU': 97.123}, 'sky': {'IoU': np.nan}}, ['IoU'])
     assert table.splitlines()[1:] == ['road       97.12', 'sky          nan']
+
+
+def test_what_the_grid_of_the_logits_allows():
+    """Stripes of whole cells are seen as they are, a line of two pixels is not."""
+    stripes = torch.arange(40).div(8, rounding_mode='floor').repeat(19, 1) % 3
+    assert torch.equal(seen_through_cells(stripes, 3, 8), stripes)
+    label = stripes.clone()
+    label[:, 18:20] = 1
+    label[0] = 255
+    assert (seen_through_cells(label, 3, 8)[1:, 18:20] == 2).all()
+    assert torch.equal(seen_through_cells(label, 3, 2)[2:], label[2:])
