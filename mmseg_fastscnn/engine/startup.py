@@ -90,7 +90,6 @@ def training_findings(runner) -> Iterator[Finding]:
     yield from unmatched_patterns(runner)
     yield from ignored_ids(runner)
     if runner.val_loop is not None:
-        yield from classes_fit(model, runner.val_dataloader, 'validation')
         yield from same_classes(runner)
         yield from best_score(runner)
         yield from pipeline_is_for_testing(runner.cfg, 'val_dataloader')

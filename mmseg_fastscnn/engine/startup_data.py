@@ -30,15 +30,18 @@ def classes_fit(
 ) -> Iterator[Finding]:
     """Find heads with another number of classes than the data has."""
     classes = loader.dataset.metainfo['classes']
+    wrong: dict[int, list[str]] = {}
     for place, head in heads_of(model).items():
         if head.num_classes != len(classes):
-            yield Finding(
-                True,
-                f'model.{place} has num_classes={head.num_classes}, the {purpose} data '
-                f'{len(classes)} classes ({", ".join(classes)}). Set '
-                f'model=dict(num_classes={len(classes)}), which reaches all heads '
-                f'that set none themselves.',
-            )
+            wrong.setdefault(head.num_classes, []).append(f'model.{place}')
+    for number, places in wrong.items():
+        yield Finding(
+            True,
+            f'{", ".join(places)} {"have" if len(places) > 1 else "has"} '
+            f'num_classes={number}, the {purpose} data {len(classes)} classes '
+            f'({", ".join(classes)}). Set model=dict(num_classes={len(classes)}), '
+            f'which reaches all heads that set none themselves.',
+        )
 
 
 def heads_of(model: nn.Module) -> dict[str, nn.Module]:
