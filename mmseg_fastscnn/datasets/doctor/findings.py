@@ -45,11 +45,10 @@ def file_findings(facts: DatasetFacts) -> Iterator[Finding]:
     for kind, title in TITLES.items():
         pairs = [pair for pair in facts.pairs if kind in pair.errors]
         if pairs:
-            first = pairs[0].errors[kind]
+            reasons = name_some([pair.errors[kind] for pair in pairs], ' ')
             files = [p.image if kind == 'image' else p.label for p in pairs]
-            others = f' Also {name_some(files[1:])}.' if files[1:] else ''
             count = f'{facts.name}: {len(pairs)} of {facts.looked_at} {title}: '
-            yield Finding(True, f'{count}{first}{others}', files, pairs)
+            yield Finding(True, f'{count}{reasons}', files, pairs)
     yield from unknown_values(facts)
 
 
