@@ -86,8 +86,8 @@ def test_runs_of_one_recipe_alone_are_compared_one_by_one(runs):
 def test_seeds_that_may_skip_bad_samples_are_of_one_recipe():
     hashes = []
     for seed, limit in ((0, 5), (1, 5), (1, 6)):
-        config = Config(dict(work_dir=f'out/seed_{seed}', randomness=dict(seed=seed)))
-        file = f'{config.work_dir}/skipped_samples.jsonl'
+        config = Config(dict(work_dir=f'./out/seed_{seed}', randomness=dict(seed=seed)))
+        file = str(Path(config.work_dir, 'skipped_samples.jsonl'))
         config.train_dataloader = dict(
             dataset=dict(skip_bad=dict(limit=limit, file=file))
         )

@@ -8,6 +8,7 @@ import shlex
 import sys
 import time
 from importlib import metadata
+from pathlib import Path
 
 from mmengine.config import Config
 from mmengine.dist import get_world_size
@@ -59,7 +60,8 @@ def recipe_hash(config: Config) -> str:
     settings = {k: v for k, v in config.to_dict().items() if k not in OF_THE_RUN}
     text = json_of(settings)
     if config.get('work_dir'):  # paths in it, such as that of `skipped_samples.jsonl`
-        text = text.replace(json.dumps(os.path.join(config.work_dir, ''))[:-1], '"')
+        beginning = json.dumps(os.path.join(Path(config.work_dir), ''))[:-1]
+        text = text.replace(beginning, '"')
     return sha256(text)
 
 

@@ -115,7 +115,8 @@ def check_work_dir(config: Config, overwrite: bool = False) -> None:
             starts from lies there and has a name that training would write; or nothing
             can be written there.
     """
-    check_writable(Path(config.work_dir))
+    if is_first(config.get('launcher', 'none')):  # others could remove what it made
+        check_writable(Path(config.work_dir))
     if config.get('resume'):
         return
     folders = [Path(config.work_dir).resolve(), folder_in(config).resolve()]
