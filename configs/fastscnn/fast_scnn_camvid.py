@@ -1,9 +1,9 @@
 """Fast-SCNN on CamVid (11 classes, 480x360), from scratch on 367 frames.
 
 66.27 ± 1.07 mIoU on the 101 validation frames, 69.22 ± 1.03 with ms+flip, over three
-seeds in bf16, two runs at a time on 2 CPU cores in 54 minutes; with twice the iterations
-69.89 ± 0.25 and 73.23 ± 0.27. README.md beside it has more, docs/recipes.md says
-what optimizer, class weights and length give.
+seeds in bf16, two runs at a time on 2 CPU cores in 54 minutes; 69.89 ± 0.25 and 73.23 ±
+0.27 with twice the iterations. README.md beside it has more, docs/recipes.md says what
+optimizer, class weights and length give.
 
 Run:
     python tools/train.py configs/fastscnn/fast_scnn_camvid.py --amp --seed 0
