@@ -4,7 +4,7 @@
 
 Each class's share of the pixels of a cell is taken for its score there. The scores are
 interpolated to the image's size, as logits are, and the best class of each pixel is
-held against its label. Fast-SCNN's cells have 8x8 pixels, in which a pole is 2 wide. A
+held against its label. Fast-SCNN's cells have 8x8 pixels, CamVid's poles are 3 wide. A
 network may do better than this for a class that it gives more than its share.
 """
 
