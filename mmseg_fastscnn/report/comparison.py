@@ -64,6 +64,7 @@ def groups_of(runs: Sequence[Run]) -> list[Group]:
             on other images than the first.
     """
     groups: dict[str, Group] = {}
+    images: frozenset[str] = frozenset()
     for run in runs:
         if run.best is None:
             raise ValueError(
@@ -74,10 +75,11 @@ def groups_of(runs: Sequence[Run]) -> list[Group]:
                 f'{run.folder} has other classes than {runs[0].folder}; only runs on '
                 f'the same classes can be compared.'
             )
-        images, first = run.images(), runs[0].images()
-        if images and first and images != first:
+        found = run.images()
+        images = images or found
+        if found and found != images:
             raise ValueError(
-                f'{run.folder} was validated on other images than {runs[0].folder}; '
+                f'{run.folder} was validated on other images than the runs before it; '
                 f'only runs on the same images can be compared. Of a sweep with '
                 f'--folds, give the runs of one fold (SWEEP/*/FOLD_seed_*); its table '
                 f'compares the recipes over all of them.'
