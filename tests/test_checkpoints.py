@@ -10,14 +10,16 @@ import pytest
 import torch
 from conftest import TOY, run
 from mmengine.logging import MessageHub, MMLogger
+from test_record import trained_run
 
 from mmseg_fastscnn import writing
 from mmseg_fastscnn.checkpoint import read_checkpoint
 from mmseg_fastscnn.config import load_config
-from mmseg_fastscnn.engine import disk
+from mmseg_fastscnn.engine import checkpoints, disk, runner
 from mmseg_fastscnn.engine.checkpoints import CheckpointHook
 from mmseg_fastscnn.engine.disk import WHOLE_FILES, WholeFileBackend
 from mmseg_fastscnn.engine.log.files import write_lines_or_warn
+from mmseg_fastscnn.engine.resume.run_state import gather_rank_states
 from mmseg_fastscnn.engine.resume.work_dir import check_work_dir
 from mmseg_fastscnn.engine.runner import SegRunner
 from mmseg_fastscnn.registry import HOOKS, VISBACKENDS
@@ -159,6 +161,27 @@ def test_training_waits_for_a_disk_that_refuses(tmp_path, monkeypatch, caplog):
     with pytest.raises(FileNotFoundError, match=r'checkpoints is gone.*6\.pth'):
         run.train(2)
     assert run.pointer() == 'iter_4.pth' and not (tmp_path / 'disk/run').exists()
+
+
+def test_a_file_written_again_asks_no_other_process(streets, tmp_path, monkeypatch):
+    """The others wait in the next collective call by then."""
+    gathered, failures = [], iter([OSError(errno.ENOSPC, 'No space left on device')])
+
+    def gather(runner) -> list:
+        gathered.append(runner.iter)
+        return gather_rank_states(runner)
+
+    def full_at_first(*paths) -> None:
+        if error := next(failures, None):
+            raise error
+        writing.second_name(*paths)
+
+    monkeypatch.setattr(disk, 'RETRY', 0.01)
+    monkeypatch.setattr(runner, 'gather_rank_states', gather)
+    monkeypatch.setattr(checkpoints, 'second_name', full_at_first)
+    trained_run(streets, tmp_path, **{'default_hooks.checkpoint.save_best': 'mIoU'})
+    assert next(failures, None) is None and gathered == [1, 2, 3, 4]
+    assert len(read_checkpoint(tmp_path / 'iter_4.pth')['ranks']) == 1
 
 
 def test_scores_of_a_validation_after_a_resume_are_written(tmp_path):

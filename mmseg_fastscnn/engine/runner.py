@@ -299,10 +299,12 @@ class SegRunner(Runner):
 
         All must call this together, or `gather_rank_states` before.
         """
-        if self.rank_states is None:
+        gathers = self.rank_states is None
+        if gathers:
             self.gather_rank_states()
         super().save_checkpoint(*args, **kwargs)
-        self.rank_states = None
+        if gathers:  # else the caller may have to write the same again
+            self.rank_states = None
 
     def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
         """Build our loop, also where the config chooses it by `by_epoch`."""
