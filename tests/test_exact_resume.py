@@ -5,6 +5,7 @@ The runs are processes of their own, and those that are killed die by SIGKILL.
 
 import json
 import os
+import re
 import shutil
 import signal
 import zlib
@@ -293,3 +294,20 @@ def test_averaged_weights_may_begin_and_end_with_a_resume(start, tmp_path):
         'goes on from the trained weights' in said and 'ema_state_dict' not in files[1]
     )
     assert 'no `ema_state_dict` in checkpoint' in Path(f'{begins}.0.txt').read_text()
+
+
+def test_a_checkpoint_between_log_lines_tells_of_bad_steps(start, tmp_path):
+    """Processes ask each other for the images, while only the first one writes."""
+    options = {
+        'train_cfg.max_iters': 4,
+        'train_cfg.val_interval': 4,
+        'default_hooks.logger.interval': 50,
+        'optim_wrapper.optimizer.lr': 1e30,
+        'randomness': dict(seed=3),
+    }
+    folder = start(tmp_path / 'run', options, processes=2)
+    said = (tmp_path / 'run.0.txt').read_text()
+    told = re.search(r'Left out, not finite: iteration 2, .*; images (.*)', said)[1]
+    assert len(told.split(', ')) == 4  # of both processes
+    hub = torch.load(folder / 'iter_2.pth', weights_only=True)['message_hub']
+    assert hub['log_scalars']['train/loss'][0].isfinite().tolist() == [True, False]

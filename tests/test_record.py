@@ -277,6 +277,8 @@ def test_the_temperature_that_was_taken_away_is_found():
     assert mean == pytest.approx(float(right))
     unlabelled = torch.full_like(label, 255)
     assert calibration(logits, unlabelled, sigmoid=False) == {}
+    logits[100] = torch.nan  # as a run that diverges gives
+    assert calibration(logits, label, sigmoid=False)['pixels'] == 19_899
 
 
 def test_each_run_of_a_process_logs_into_its_own_folder(streets, tmp_path):

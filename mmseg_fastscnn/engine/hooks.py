@@ -46,22 +46,17 @@ class RuntimeInfoHook(RuntimeInfoHookOfMMEngine):
         # LoggerHook, whose priority is lower, may write a line after this
         on_time = any(self.every_n_inner_iters(batch_idx, n) for n in self.intervals)
         if on_time or self.end_of_epoch(runner.train_dataloader, batch_idx):
-            self._read(runner)
+            self.read_losses(runner)
 
     def before_val(self, runner) -> None:
-        self._read(runner)
+        self.read_losses(runner)
         super().before_val(runner)
 
     def after_train_epoch(self, runner) -> None:
-        self._read(runner)
+        self.read_losses(runner)
 
-    def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
-        if self.unread:
-            self._read(runner)
-            # the checkpoint has the state from before they were read
-            checkpoint['message_hub'] = runner.message_hub.state_dict()
-
-    def _read(self, runner) -> None:
+    def read_losses(self, runner) -> None:
+        """Read the losses since the last call; all processes call this together."""
         for outputs in self.unread:
             super().after_train_iter(runner, 0, outputs=outputs)
         self.unread.clear()

@@ -28,7 +28,11 @@ from mmseg_fastscnn.engine.data_loaders import (
     shielded,
     with_workers_that_fit,
 )
-from mmseg_fastscnn.engine.hooks import DataWaitHook, PlainCheckpointHook
+from mmseg_fastscnn.engine.hooks import (
+    DataWaitHook,
+    PlainCheckpointHook,
+    RuntimeInfoHook,
+)
 from mmseg_fastscnn.engine.inference_form import InferenceFormHook
 from mmseg_fastscnn.engine.log.backends import complete_backends
 from mmseg_fastscnn.engine.log.files import (
@@ -178,6 +182,9 @@ class SegRunner(Runner):
 
     def setup_env(self, env_cfg: dict) -> None:
         check_launcher(self.launcher)
+        if self.launcher == 'mpi':  # mmengine reads LOCAL_RANK, and sets it for others
+            local_rank = os.environ['OMPI_COMM_WORLD_LOCAL_RANK']
+            os.environ.setdefault('LOCAL_RANK', local_rank)
         if self.distributed:
             join_on_cpus(env_cfg.get('dist_cfg', {}).get('timeout'))
         super().setup_env(env_cfg)
@@ -291,7 +298,14 @@ class SegRunner(Runner):
             )
 
     def gather_rank_states(self) -> None:
-        """Keep what each process has for itself; all must call this together."""
+        """Keep what each process has for itself; all must call this together.
+
+        The losses are read before: a checkpoint has them, and processes that left out a
+        step tell each other why, while mmengine writes in the first one alone.
+        """
+        for hook in self.hooks:
+            if isinstance(hook, RuntimeInfoHook):
+                hook.read_losses(self)
         self.rank_states = gather_rank_states(self)
 
     def save_checkpoint(self, *args, **kwargs) -> None:

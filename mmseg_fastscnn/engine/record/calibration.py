@@ -38,10 +38,11 @@ def calibration(logits: Tensor, label: Tensor, sigmoid: bool) -> dict:
 
     Returns:
         `pixels`, `ece` and `mended_ece` (0 to 1), `temperature` and `bins`; {} where
-        nothing is labelled.
+        nothing is labelled. Pixels with logits that are not finite have no confidence
+        and do not count.
     """
-    labelled = label != IGNORED
-    logits, label = logits[labelled].float(), label[labelled].long()
+    counted = (label != IGNORED) & logits.isfinite().all(1)
+    logits, label = logits[counted].float(), label[counted].long()
     if not len(label):
         return {}
     temperature = best_temperature(logits, label, sigmoid)
