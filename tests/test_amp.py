@@ -1,6 +1,7 @@
 from collections import defaultdict
 from contextlib import nullcontext
 
+import pytest
 import torch
 from formulas import fill, image_batch, label_batch, labelled_samples, model_config
 from mmengine.registry import init_default_scope
@@ -47,3 +48,18 @@ def test_bfloat16_gradients_are_those_of_float32_roughly(monkeypatch):
     ]
     assert len(similar) == 3 and min(similar) > 0.98
     assert all(gradient.isfinite().all() for gradient in rough.values())
+
+
+def test_gradients_that_always_overflow_end_a_run():
+    """By float16's scaler, which also works on CPUs; the weights stay."""
+    weight = torch.nn.Parameter(torch.ones(2))
+    optimizer = torch.optim.SGD([weight], lr=0.1)
+    wrapper = AmpOptimWrapper(dtype='bfloat16', optimizer=optimizer)
+    wrapper.scaler = torch.amp.GradScaler('cpu', init_scale=4.0)
+    for _ in range(12):  # down to a scale of 2 ** -10
+        wrapper.update_params((weight * torch.inf).sum())
+        wrapper.check_scale()
+    wrapper.update_params((weight * torch.inf).sum())
+    with pytest.raises(ValueError, match=r'overflow in float16.*scaled by 0\.00049'):
+        wrapper.check_scale()
+    assert weight.tolist() == [1, 1]

@@ -13,6 +13,9 @@ from mmseg_fastscnn.engine.compiling import is_compiled
 from mmseg_fastscnn.machine import low_precision, warn_of_slow_bfloat16
 from mmseg_fastscnn.registry import OPTIM_WRAPPERS
 
+# Gradients that overflow with this factor are over 6e7.
+LEAST_SCALE = 2.0**-10
+
 
 @OPTIM_WRAPPERS.register_module()
 class AmpOptimWrapper(OptimWrapper):
@@ -81,6 +84,24 @@ class AmpOptimWrapper(OptimWrapper):
             self._clip_grad()
         self.scaler.step(self.optimizer, **kwargs)
         self.scaler.update()
+
+    def check_scale(self) -> None:
+        """Check that gradients do not overflow in float16 whatever they are scaled by.
+
+        The scaler skips such a step and halves the scale, so that of a run which
+        overflows in every step nothing is trained and the scale becomes 0.
+
+        Raises:
+            ValueError: The scale is less than any that a trained network needs.
+        """
+        scale = self.scaler.get_scale()
+        if scale < LEAST_SCALE:
+            raise ValueError(
+                f'Training stops: the gradients overflow in float16 in every step, '
+                f'even when scaled by {scale:.2g}. Use bfloat16 '
+                f"(optim_wrapper.dtype='bfloat16'), lower the learning rate "
+                f'(optim_wrapper.optimizer.lr), or leave out --amp.'
+            )
 
     def state_dict(self) -> dict:
         state = super().state_dict()

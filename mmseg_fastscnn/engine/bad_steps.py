@@ -8,6 +8,7 @@ from mmengine.hooks import Hook
 from torch import Tensor
 from torch.nn.utils import get_total_norm
 
+from mmseg_fastscnn.engine.amp import AmpOptimWrapper
 from mmseg_fastscnn.models.segmentor import unwrapped
 from mmseg_fastscnn.ops import host
 from mmseg_fastscnn.registry import HOOKS
@@ -42,7 +43,8 @@ class BadStepsHook(Hook):
     statistics of normalisation layers, nor the optimizer's state, but for the number of
     steps that Adam counts on the CPU for a GPU; learning rate and order of images go
     on. With accumulated gradients, one such loss leaves out the whole step. In float16,
-    a step that the scaler skips because the scaled gradient overflows does not count.
+    a step that the scaler skips because the scaled gradient overflows does not count,
+    until it has halved the scale too often (`AmpOptimWrapper.check_scale`).
 
     The device itself chooses between the values from before the iteration and those
     after it, so that the CPU does not wait for it. That a step was left out is seen
@@ -105,8 +107,11 @@ class BadStepsHook(Hook):
         """Log the steps that were left out.
 
         Raises:
-            ValueError: There were `max_bad_steps` in a row.
+            ValueError: There were `max_bad_steps` in a row, or the scaler of float16
+                skips all steps.
         """
+        if isinstance(runner.optim_wrapper, AmpOptimWrapper):
+            runner.optim_wrapper.check_scale()
         steps, self.unread = self.unread, []
         flags = torch.stack([step.is_bad for step in steps]).tolist() if steps else []
         for step, is_bad in zip(steps, flags, strict=True):
