@@ -1,14 +1,17 @@
 """Two forms of one batch, for CPUs and for other devices."""
 
+import numpy as np
 import pytest
 import torch
 from conftest import ROOT, TOY
 from formulas import labelled_samples, model_config
 from mmengine.registry import init_default_scope
+from mmengine.structures import PixelData
 from test_inference import Operators
 
 from mmseg_fastscnn.config import load_config
 from mmseg_fastscnn.models.data_preprocessor import SegDataPreProcessor
+from mmseg_fastscnn.ops.image_batch import moved, with_padded_labels
 from mmseg_fastscnn.registry import MODELS
 
 init_default_scope('mmseg_fastscnn')
@@ -89,6 +92,31 @@ def test_nothing_is_normalised_without_mean_and_std():
         SegDataPreProcessor(mean=MEAN, std=STD)(dict(inputs=images))
     with pytest.raises(ValueError, match=r"test_cfg is {'divisor': 32}"):
         SegDataPreProcessor(test_cfg=dict(divisor=32))
+
+
+def test_other_fields_of_samples_come_along():
+    """Where that is not a CPU, too: a part of one's own, of tensors or of arrays."""
+    (sample,) = labelled_samples(torch.zeros(1, 4, 6, dtype=torch.uint8))
+    sample.gt_depth = PixelData(data=torch.ones(1, 4, 6), mask=np.zeros((4, 6)))
+    elsewhere = torch.device('meta')
+    for found in (
+        moved(sample, elsewhere),
+        *with_padded_labels([sample], (8, 8), 255, elsewhere),
+    ):
+        assert found.gt_sem_seg.data.device == found.gt_depth.data.device == elsewhere
+        assert found.gt_depth.mask is sample.gt_depth.mask
+    assert found.gt_sem_seg.shape == (8, 8)
+    assert (
+        sample.gt_sem_seg.data.device.type == sample.gt_depth.data.device.type == 'cpu'
+    )
+
+
+@pytest.mark.parametrize('mean', [None, [127.0]])
+def test_images_go_where_the_weights_are(mean):
+    """Also as a part of a plain module, which does not call mmengine's `to`."""
+    preprocessor = SegDataPreProcessor(mean=mean, std=mean)
+    torch.nn.Sequential(preprocessor).to('meta')
+    assert preprocessor.device.type == 'meta'
 
 
 def test_images_are_not_changed():

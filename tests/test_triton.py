@@ -61,10 +61,13 @@ def test_of_equally_good_classes_any_is_correct():
     assert correct == 2
 
 
-def test_a_label_that_is_no_class_is_no_number():
-    logits = torch.randn(1, 3, 2, 2, device=DEVICE)
-    label = torch.full((1, 4, 4), 7, dtype=torch.uint8, device=DEVICE)
+@pytest.mark.parametrize('value', [7, -100])
+def test_a_label_that_is_no_class_is_no_number(value):
+    logits = torch.randn(1, 3, 2, 2, device=DEVICE, requires_grad=True)
+    label = torch.full((1, 4, 4), value, device=DEVICE)
     total, _ = upsample_triton.TritonCrossEntropy.apply(
         logits, label, False, None, False
     )
     assert total.isnan()
+    (gradient,) = torch.autograd.grad(total, logits)
+    assert gradient.eq(0).all()  # no weight is read from beside those of classes

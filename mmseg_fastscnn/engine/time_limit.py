@@ -107,7 +107,9 @@ class TimeLimitHook(Hook):
             self.end = self.next = max(loop.max_iters, self.first + 1)
         left = self.seconds - self.spent()
         reached = runner.iter >= self.end and left < FINISHED * self.seconds
-        if runner.resumes and (left <= 0 or reached):
+        over = [left <= 0 or reached]
+        broadcast_object_list(over)  # each process has begun at a time of its own
+        if runner.resumes and over[0]:
             runner.logger.info(
                 'The %g minutes of this run are over; --minutes gives it more.',
                 self.seconds / 60,
@@ -118,7 +120,10 @@ class TimeLimitHook(Hook):
         self.set_plan(runner)
 
     def after_train_iter(self, runner, batch_idx: int, **kwargs) -> None:
-        now, done = time.monotonic(), runner.iter + 1
+        done = runner.iter + 1
+        if done <= self.first and torch.cuda.is_available():
+            torch.cuda.synchronize()  # else the first plan times launches alone
+        now = time.monotonic()
         if self.ended is not None and done > self.first - FIRST + SKIPPED:
             self.steps.append(now - self.ended)
         self.ended = now

@@ -83,6 +83,8 @@ class SegDataPreProcessor(BaseDataPreprocessor):
             if values is not None:
                 values = torch.tensor(values, dtype=torch.float32).view(-1, 1, 1)
             self.register_buffer(name, values, persistent=False)
+        here = torch.empty(0, dtype=torch.uint8)
+        self.register_buffer('here', here, persistent=False)
 
     @property
     def device(self) -> torch.device:
@@ -91,7 +93,7 @@ class SegDataPreProcessor(BaseDataPreprocessor):
         mmengine's models note that only in their own `to` and `cuda`, which are not
         called where the model is a part of another module.
         """
-        return super().device if self.mean is None else self.mean.device
+        return self.here.device
 
     def forward(self, data: dict, training: bool = False) -> dict:
         """Return `inputs` (N, C, H, W), channels_last, and the `data_samples`.

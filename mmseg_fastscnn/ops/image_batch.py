@@ -90,6 +90,8 @@ def with_padded_labels(
 ) -> list[BaseDataElement]:
     """Return samples whose labels are padded to `size` (h, w), and on a device.
 
+    Other fields come to the device as they are.
+
     Args:
         samples: Each with `gt_sem_seg`, (1, h, w).
         size: (H, W) of the result; padding is at the right and at the bottom.
@@ -97,10 +99,13 @@ def with_padded_labels(
         device: Where the labels are to be.
     """
     batch = batch_of([s.gt_sem_seg.data for s in samples], size, value, device)
-    samples = [sample.new() for sample in samples]
+    result = []
     for sample, label in zip(samples, batch.unbind(), strict=True):
-        sample.gt_sem_seg = PixelData(data=label)
-    return samples
+        others = sample.new()
+        del others.gt_sem_seg
+        result.append(moved(others, device))
+        result[-1].gt_sem_seg = PixelData(data=label)
+    return result
 
 
 def batch_of(
@@ -118,7 +123,10 @@ def moved(sample: BaseDataElement, device: torch.device) -> BaseDataElement:
     for name, part in sample.items():
         if isinstance(part, PixelData):
             part = PixelData(
-                **{key: without_waiting(value, device) for key, value in part.items()}
+                **{
+                    key: without_waiting(v, device) if isinstance(v, Tensor) else v
+                    for key, v in part.items()
+                }
             )
         elif hasattr(part, 'to'):
             part = part.to(device)

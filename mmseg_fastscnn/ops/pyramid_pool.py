@@ -22,13 +22,14 @@ def axis_matrix(
 
     Bin k covers pixels floor(k * size / bins) to ceil((k + 1) * size / bins) - 1, as
     `torch.nn.AdaptiveAvgPool2d` has it, so that bins overlap where `size` is no
-    multiple of `bins`. It is said without a division, which exports to few operators.
+    multiple of `bins`. Computed without a division, which exports to few operators.
     """
     pixel = torch.arange(size, device=device)
     k = torch.arange(bins, device=device)[:, None]
     inside = (bins * (pixel + 1) > k * size) & (bins * pixel < (k + 1) * size)
     inside = inside.to(dtype)
-    return inside / inside.sum(1, keepdim=True)
+    # without `dtype`, autocast on CUDA would sum in float32
+    return inside / inside.sum(1, keepdim=True, dtype=dtype)
 
 
 # Tensors made in inference mode could not be used in training later on.

@@ -279,7 +279,8 @@ def loss_kernel(
             total = tl.where(z > best, total * smaller + 1.0, total + smaller)
         best = tl.maximum(best, z)
     valid = inside & in_rows & (label != ignored)
-    weight = tl.load(class_weight + label, mask=valid & (label < classes), other=0.0)
+    is_class = valid & (label >= 0) & (label < classes)
+    weight = tl.load(class_weight + label, mask=is_class, other=0.0)
     if USE_SIGMOID:
         loss = total - class_z + (weight - 1.0) * softplus(-class_z)
     else:
@@ -327,7 +328,8 @@ def gradient_kernel(
     place, reached = (n * height + rows) * width + columns[None], in_rows & reached
     label = tl.load(labels + place, mask=reached, other=0).to(tl.int32)
     valid = reached & (label != ignored)
-    weight = tl.load(class_weight + label, mask=valid & (label < classes), other=0.0)
+    is_class = valid & (label >= 0) & (label < classes)
+    weight = tl.load(class_weight + label, mask=is_class, other=0.0)
     if not USE_SIGMOID:
         normaliser = tl.load(normalisers + place, mask=reached, other=0.0)
     for k in range(0, classes):
