@@ -7,11 +7,7 @@ import numpy as np
 from mmengine.dataset import ClassBalancedDataset, RepeatDataset
 from torch.utils.data import ConcatDataset, Dataset
 
-from mmseg_fastscnn.datasets.image_header import MAX_PIXELS
 from mmseg_fastscnn.datasets.label_errors import histogram
-from mmseg_fastscnn.datasets.loading import read_label
-from mmseg_fastscnn.datasets.torchvision_dataset import TorchvisionDataset
-from mmseg_fastscnn.structures import IGNORED
 
 
 def class_pixel_counts(
@@ -59,27 +55,18 @@ def samples(dataset: Dataset) -> list[tuple[Dataset, int]]:
 
 
 def label_of(dataset: Dataset, index: int) -> np.ndarray:
-    """Read one label of a data set of files: (H, W) uint8 train ids.
+    """Read one label of a data set: (H, W) uint8 train ids.
 
     Raises:
-        ValueError: The data set has no label for that image, or none that is a file.
+        ValueError: The data set has no label for that image, or cannot read it alone.
     """
-    if isinstance(dataset, TorchvisionDataset):
-        return dataset.train_ids(dataset.images_of(index)[1], index)
-    info = dataset.get_data_info(index) if hasattr(dataset, 'get_data_info') else {}
-    if 'label_map' not in info or info.get('seg_map_path') is None:
+    label = dataset.read_label(index) if hasattr(dataset, 'read_label') else None
+    if label is None:
         raise ValueError(
             f'{type(dataset).__name__} has no label file for sample {index}, so the '
             f'pixels of its classes cannot be counted. Give class_weight as a list.'
         )
-    limit = info.get('max_pixels', MAX_PIXELS)
-    try:
-        return read_label(info['seg_map_path'], info['label_map'], limit)
-    except (ValueError, OSError) as error:
-        if not hasattr(dataset, 'leave_out'):
-            raise
-        dataset.leave_out(index, error)
-        return np.full((1, 1), IGNORED, np.uint8)  # nothing to count
+    return label
 
 
 def enet(pixels: np.ndarray, of_images: np.ndarray) -> np.ndarray:

@@ -2,14 +2,11 @@
 
 import difflib
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, TypedDict
+from typing import Protocol, TypedDict
 
 import numpy as np
 
 from mmseg_fastscnn.datasets.label_map import LabelMap
-
-if TYPE_CHECKING:
-    from mmseg_fastscnn.datasets.seg_dataset import SegDataset
 
 KEYS = ('classes', 'palette')
 
@@ -19,6 +16,15 @@ class MetaInfo(TypedDict, total=False):
 
     classes: Sequence[str]
     palette: Sequence[Sequence[int]]
+
+
+class Labelled(Protocol):
+    """What a data set says about its label files."""
+
+    METAINFO: Mapping
+    LABEL_MAP: Mapping[int, int] | None
+    reduce_zero_label: bool
+    ignore_index: int
 
 
 def complete_metainfo(dataset: type, metainfo: Mapping | None) -> dict:
@@ -65,13 +71,12 @@ def complete_metainfo(dataset: type, metainfo: Mapping | None) -> dict:
 
 
 def make_label_map(
-    dataset: 'SegDataset', label_map: Mapping | None, metainfo: Mapping | None
+    dataset: Labelled, label_map: Mapping | None, metainfo: Mapping | None
 ) -> LabelMap:
     """Build the label map of a data set.
 
     Args:
-        dataset: The data set, with its `METAINFO`, `LABEL_MAP`, `reduce_zero_label` and
-            `ignore_index`.
+        dataset: The data set; it may choose its `LABEL_MAP` when it is made.
         label_map: From the config.
         metainfo: From the config.
 
@@ -89,7 +94,7 @@ def make_label_map(
 
 
 def choose_label_map(
-    dataset: 'SegDataset', label_map: Mapping | None, classes: Sequence[str]
+    dataset: Labelled, label_map: Mapping | None, classes: Sequence[str]
 ) -> Mapping:
     """Return the user's label map; else the data set's own, on the classes in use."""
     ignored = dataset.ignore_index

@@ -7,9 +7,9 @@ import numpy as np
 from mmengine.dataset import BaseDataset
 
 from mmseg_fastscnn.datasets.bad_samples import BadSamples
-from mmseg_fastscnn.datasets.class_weights import label_of
 from mmseg_fastscnn.datasets.image_header import MAX_PIXELS
 from mmseg_fastscnn.datasets.join_steps import build_steps
+from mmseg_fastscnn.datasets.loading import read_label
 from mmseg_fastscnn.datasets.metainfo import MetaInfo, complete_metainfo, make_label_map
 from mmseg_fastscnn.datasets.packed import PackedCopy
 from mmseg_fastscnn.datasets.pairs import (
@@ -196,17 +196,32 @@ class SegDataset(BaseDataset):
             raise error
         self.bad_samples.add(super().get_data_info(idx)['img_path'], error)
 
+    def read_label(self, idx: int) -> np.ndarray | None:
+        """Read the label of an image alone: (H, W) uint8 train ids; None without one.
+
+        Of a label that may be left out, one ignored pixel is returned.
+        """
+        info = self.get_data_info(idx)
+        if info.get('seg_map_path') is None:
+            return None
+        try:
+            return read_label(info['seg_map_path'], self.label_map, self.max_pixels)
+        except (ValueError, OSError) as error:
+            self.leave_out(idx, error)
+            return np.full((1, 1), IGNORED, np.uint8)
+
     def get_cat_ids(self, idx: int) -> list[int]:
         """Return the train ids in a label, for mmengine's `ClassBalancedDataset`.
 
         Raises:
             ValueError: The image has no label.
         """
-        info = self.get_data_info(idx)
-        if 'seg_map_path' not in info:
+        label = self.read_label(idx)
+        if label is None:
+            image = self.get_data_info(idx)['img_path']
             raise ValueError(
-                f'{info["img_path"]} has no label, so there are no classes to balance. '
+                f'{image} has no label, so there are no classes to balance. '
                 f'Set data_prefix.seg_map_path.'
             )
-        found = np.unique(label_of(self, idx)).tolist()
-        return [k for k in found if k not in (self.ignore_index, IGNORED)]
+        found = np.unique(label)
+        return [k for k in found.tolist() if k not in (self.ignore_index, IGNORED)]

@@ -114,7 +114,11 @@ class TorchvisionDataset:
         name = f'{self.name}[{idx}]'
         return self.label_map.encode(raw_label(label, name), name)
 
+    def read_label(self, idx: int) -> np.ndarray:
+        """Return (H, W) uint8 train ids of an item."""
+        return self.train_ids(self.images_of(idx)[1], idx)
+
     def get_cat_ids(self, idx: int) -> list[int]:
         """Return the train ids in a label, for mmengine's `ClassBalancedDataset`."""
-        found = np.unique(self.train_ids(self.images_of(idx)[1], idx))
+        found = np.unique(self.read_label(idx))
         return [k for k in found.tolist() if k != self.ignore_index]
