@@ -22,8 +22,8 @@ from mmseg_fastscnn.datasets import CityscapesDataset
 from mmseg_fastscnn.datasets.annotations import read_folder
 from mmseg_fastscnn.datasets.class_weights import balanced_weights, class_pixel_counts
 from mmseg_fastscnn.datasets.doctor import facts as facts_of_files
-from mmseg_fastscnn.datasets.doctor.copies import find_copies, small_grey
-from mmseg_fastscnn.datasets.doctor.facts import Look, PairFacts
+from mmseg_fastscnn.datasets.doctor.copies import find_copies
+from mmseg_fastscnn.datasets.doctor.facts import Look, PairFacts, small_grey
 from mmseg_fastscnn.datasets.toy_streets import draw_scene
 from mmseg_fastscnn.registry import DATASETS
 

@@ -12,15 +12,14 @@ import filecmp
 import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 
-if TYPE_CHECKING:
-    from mmseg_fastscnn.datasets.doctor.facts import PairFacts
+from mmseg_fastscnn.datasets.doctor.facts import PairFacts
 
-SIDE, LOWEST = 32, 12  # of the small picture; of the square of DCT coefficients
+LOWEST = 12  # side of the square of DCT coefficients
 SAME_HASH = 0.8  # of the signs agree, less those that do not: 9 of 10 signs
 SAME_PICTURE = 7.5  # of 255: what 99 % of the grey values differ by at most
 MIRRORED = {  # codes of cv2.flip
@@ -38,22 +37,9 @@ class Copy(NamedTuple):
         how: 'the same file', 'equal files' or 'the same picture', perhaps mirrored.
     """
 
-    first: 'PairFacts'
-    second: 'PairFacts'
+    first: PairFacts
+    second: PairFacts
     how: str
-
-
-def small_grey(image: np.ndarray) -> np.ndarray:
-    """Reduce (H, W, 3) uint8 BGR to (32, 32) uint8 grey.
-
-    The picture is blurred in between, so that the grid of pixels it came in, which
-    another size changes, does not show.
-    """
-    image = cv2.resize(image, (4 * SIDE, 4 * SIDE), interpolation=cv2.INTER_AREA)
-    grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
-    grey = cv2.GaussianBlur(grey.astype(np.float32), (0, 0), 2)
-    grey = cv2.resize(grey, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
-    return np.rint(grey).astype(np.uint8)
 
 
 def hashes(greys: Sequence[np.ndarray]) -> np.ndarray:
@@ -71,7 +57,7 @@ def hashes(greys: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def find_copies(
-    firsts: Sequence['PairFacts'], seconds: Sequence['PairFacts']
+    firsts: Sequence[PairFacts], seconds: Sequence[PairFacts]
 ) -> Iterator[Copy]:
     """Yield one `Copy` for each picture of `seconds` that is also one of `firsts`."""
     firsts, seconds = looked_at(firsts), looked_at(seconds)
@@ -88,12 +74,12 @@ def find_copies(
     yield from find_pictures(firsts, others)
 
 
-def looked_at(pairs: Sequence['PairFacts']) -> list['PairFacts']:
+def looked_at(pairs: Sequence[PairFacts]) -> list[PairFacts]:
     return [pair for pair in pairs if pair.look is not None]
 
 
 def find_pictures(
-    firsts: Sequence['PairFacts'], seconds: Sequence['PairFacts']
+    firsts: Sequence[PairFacts], seconds: Sequence[PairFacts]
 ) -> Iterator[Copy]:
     """Yield the pictures of `seconds` that are in `firsts` as other files."""
     known = hashes([pair.look.grey for pair in firsts])

@@ -9,7 +9,6 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from mmseg_fastscnn.datasets.doctor.copies import small_grey
 from mmseg_fastscnn.datasets.image_header import Header, read_header, read_orientation
 from mmseg_fastscnn.datasets.label_errors import check_same_grid, count_values
 from mmseg_fastscnn.datasets.label_file import RawLabel, raw_label
@@ -25,6 +24,7 @@ from mmseg_fastscnn.datasets.torchvision_dataset import TorchvisionDataset
 
 Value = int | tuple[int, int, int]  # a raw id, or a colour (r, g, b) in a colour label
 KEPT = 1000  # values of one label that are kept, the most frequent
+SIDE = 32  # of the small grey picture
 
 
 class Look(NamedTuple):
@@ -32,7 +32,7 @@ class Look(NamedTuple):
 
     Attributes:
         digest: Hash of the file's content.
-        grey: (32, 32) uint8, see `copies.small_grey`.
+        grey: (32, 32) uint8, see `small_grey`.
         sums: (2, C) sums of the values and of their squares, channels as read (BGR).
     """
 
@@ -144,6 +144,19 @@ def loading_step(part: SegDataset) -> LoadImageFromFile:
             options = (step.to_float32, step.color_type, step.imdecode_backend)
             return LoadImageFromFile(*options)
     return LoadImageFromFile()
+
+
+def small_grey(image: np.ndarray) -> np.ndarray:
+    """Reduce (H, W, 3) uint8 BGR to (32, 32) uint8 grey.
+
+    The picture is blurred in between, so that the grid of pixels it came in, which
+    another size changes, does not show.
+    """
+    image = cv2.resize(image, (4 * SIDE, 4 * SIDE), interpolation=cv2.INTER_AREA)
+    grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
+    grey = cv2.GaussianBlur(grey.astype(np.float32), (0, 0), 2)
+    grey = cv2.resize(grey, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+    return np.rint(grey).astype(np.uint8)
 
 
 def channel_sums(image: np.ndarray) -> np.ndarray:
