@@ -1,16 +1,13 @@
 """Errors of labels that cannot be read, or do not fit their image or the label map."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from numbers import Integral
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 import cv2
 import numpy as np
 
-if TYPE_CHECKING:
-    from mmseg_fastscnn.datasets.label_file import RawLabel
-    from mmseg_fastscnn.datasets.label_map import LabelMap
-
+Colour = tuple[int, int, int]  # (r, g, b)
 UNKNOWN = -1  # in place of a train id: not in the label map
 SHOWN = 10  # ids or colours that an error message lists at most
 EXACT = 1 << 24  # a float32 counts no further, and OpenCV's histograms are of these
@@ -49,59 +46,39 @@ def refuse_damaged(path: str, error: Exception) -> NoReturn:
     ) from error
 
 
-def refuse_ids(unknown: np.ndarray, label_map: 'LabelMap', name: str) -> NoReturn:
+def refuse_ids(unknown: np.ndarray, known: Iterable[int], name: str) -> NoReturn:
     """Raise ValueError for ids that are not in the label map."""
     found = np.unique(unknown).tolist()
     raise ValueError(
         f'{name}: label ids {shorten(found)} are not in label_map, which has '
-        f'{shorten(sorted(label_map.ids))}. Map them to a class or to the ignored '
+        f'{shorten(sorted(known))}. Map them to a class or to the ignored '
         f'id in label_map, or correct the file.'
     )
 
 
-def refuse_colours(unknown: np.ndarray, label_map: 'LabelMap', name: str) -> NoReturn:
-    """Raise ValueError for colours (N, 3) that name no class or several."""
+def refuse_colours(
+    unknown: np.ndarray, known: Iterable[Colour], shared: Collection[Colour], name: str
+) -> NoReturn:
+    """Raise ValueError for colours (N, 3) that name no class or several.
+
+    Args:
+        unknown: The colours (r, g, b), repeated or not.
+        known: Those that name a class.
+        shared: Those of several classes.
+        name: What the message calls the file.
+    """
     found = list(count_values(unknown[None]))
-    shared = [colour for colour in found if colour in label_map.shared]
-    if shared:
+    several = [colour for colour in found if colour in shared]
+    if several:
         raise ValueError(
-            f'{name}: several classes have the colours {shorten(shared)} (r, g, b) '
+            f'{name}: several classes have the colours {shorten(several)} (r, g, b) '
             f'in the palette, so colours do not name the class. Use labels of ids.'
         )
     raise ValueError(
         f'{name}: colours {shorten(found)} (r, g, b) are not in the palette, '
-        f'which has {shorten(list(label_map.colours))}. Add them to label_map, for '
+        f'which has {shorten(list(known))}. Add them to label_map, for '
         f'instance {found[0]}: 255 to ignore it, or correct the file.'
     )
-
-
-def compare_palettes(raw: 'RawLabel', label_map: 'LabelMap', name: str) -> None:
-    """Raise ValueError if a file's colours name other classes than its indices.
-
-    That is so in colour masks that were reduced to a palette: its order is then that
-    of the reduction. Two colours at other classes' indices are evidence, and so is
-    one if no used index has a colour of its own. Grays at their own value are what a
-    palette has by default.
-    """
-    wrong, neutral = [], 0
-    for index in count_values(raw.values):
-        if index >= len(raw.palette):
-            continue
-        colour, train = raw.palette[index], label_map.ids.get(index, UNKNOWN)
-        if train == label_map.ignore_index or colour == (index,) * 3:
-            continue
-        by_colour = label_map.colours.get(colour, UNKNOWN)
-        neutral += by_colour == UNKNOWN
-        if by_colour not in (UNKNOWN, train):
-            wrong.append(f'index {index} has {colour}, the colour of {by_colour}')
-    if len(wrong) >= 2 or (wrong and not neutral):
-        raise ValueError(
-            f"{name}: the colours in the file's own palette name other classes "
-            f'than its indices do: {"; ".join(wrong[:3])}. To go by the colours, '
-            f"save the file as RGB, as by Pillow's convert('RGB'). To go by the "
-            f'indices, leave palette out of metainfo, or give it the colours of '
-            f'the files.'
-        )
 
 
 def check_same_grid(shape: tuple[int, int], results: dict) -> None:
@@ -138,7 +115,7 @@ def check_same_grid(shape: tuple[int, int], results: dict) -> None:
         )
 
 
-def count_values(values: np.ndarray) -> dict[int | tuple[int, int, int], int]:
+def count_values(values: np.ndarray) -> dict[int | Colour, int]:
     """Return how many pixels each id or each colour (r, g, b) has."""
     if values.dtype == np.uint8 and values.ndim == 2:
         counts = histogram(values)  # np.unique takes ten times as long

@@ -9,8 +9,9 @@ import numpy as np
 
 from mmseg_fastscnn.datasets.label_errors import (
     UNKNOWN,
+    Colour,
     check_mapping,
-    compare_palettes,
+    count_values,
     pack_colours,
     refuse_colours,
     refuse_ids,
@@ -19,7 +20,6 @@ from mmseg_fastscnn.datasets.label_file import RawLabel
 from mmseg_fastscnn.structures import IGNORED
 
 HIGHEST = (1 << 16) - 1  # id that a PNG can hold, and the table of a label map
-Colour = tuple[int, int, int]  # (r, g, b)
 
 
 class LabelMap:
@@ -91,10 +91,38 @@ class LabelMap:
                 return train
             values = np.ascontiguousarray(values[..., 0])
         elif raw.palette is not None and self.check_palette:
-            compare_palettes(raw, self, name)
+            self._compare_palettes(raw, name)
         if values.dtype == np.uint8 and not cv2.LUT(values, self.unknown).any():
             return cv2.LUT(values, self.table8)  # the fast way of most label files
         return self._encode_any_ids(values, name)
+
+    def _compare_palettes(self, raw: RawLabel, name: str) -> None:
+        """Raise ValueError if a file's colours name other classes than its indices.
+
+        That is so in colour masks that were reduced to a palette: its order is then
+        that of the reduction. Two colours at other classes' indices are evidence, and
+        so is one if no used index has a colour of its own. Grays at their own value are
+        what a palette has by default.
+        """
+        wrong, neutral = [], 0
+        for index in count_values(raw.values):
+            if index >= len(raw.palette):
+                continue
+            colour, train = raw.palette[index], self.ids.get(index, UNKNOWN)
+            if train == self.ignore_index or colour == (index,) * 3:
+                continue
+            by_colour = self.colours.get(colour, UNKNOWN)
+            neutral += by_colour == UNKNOWN
+            if by_colour not in (UNKNOWN, train):
+                wrong.append(f'index {index} has {colour}, the colour of {by_colour}')
+        if len(wrong) >= 2 or (wrong and not neutral):
+            raise ValueError(
+                f"{name}: the colours in the file's own palette name other classes "
+                f'than its indices do: {"; ".join(wrong[:3])}. To go by the colours, '
+                f"save the file as RGB, as by Pillow's convert('RGB'). To go by the "
+                f'indices, leave palette out of metainfo, or give it the colours of '
+                f'the files.'
+            )
 
     def _encode_any_ids(self, raw: np.ndarray, name: str) -> np.ndarray:
         """Encode integers of any width; ValueError if one is not in the map."""
@@ -105,7 +133,7 @@ class LabelMap:
             train_ids = [self.ids.get(k, UNKNOWN) for k in found.tolist()]
             train = np.array(train_ids, np.int16)[where].reshape(raw.shape)
         if train.min() == UNKNOWN:
-            refuse_ids(raw[train == UNKNOWN], self, name)
+            refuse_ids(raw[train == UNKNOWN], self.ids, name)
         return train.astype(np.uint8)
 
     def _encode_colours(self, rgb: np.ndarray, name: str) -> np.ndarray | None:
@@ -122,7 +150,8 @@ class LabelMap:
             return train.astype(np.uint8)
         is_gray = (rgb == rgb[..., :1]).all()
         if not is_gray or (train[code > 0] != UNKNOWN).any():
-            refuse_colours(rgb[train == UNKNOWN], self, name)
+            unknown = rgb[train == UNKNOWN]
+            refuse_colours(unknown, self.colours, self.shared, name)
         return None
 
 
