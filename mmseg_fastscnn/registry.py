@@ -26,9 +26,8 @@ DATA_SAMPLERS = _child(parent.DATA_SAMPLERS, 'datasets')
 METRICS = _child(parent.METRICS, 'evaluation')
 HOOKS = _child(
     parent.HOOKS,
-    *('engine.hooks', 'engine.log.header', 'engine.startup', 'engine.predictions'),
-    *('engine.class_weights', 'engine.inference_form', 'engine.checkpoints'),
-    *('engine.resume.run_state', 'engine.time_limit'),
+    *('engine.hooks', 'engine.predictions', 'engine.class_weights'),
+    *('engine.checkpoints', 'engine.resume.run_state', 'engine.time_limit'),
 )
 OPTIM_WRAPPERS = _child(parent.OPTIM_WRAPPERS, 'engine.amp')
 OPTIMIZERS = _child(parent.OPTIMIZERS, 'engine.muon')

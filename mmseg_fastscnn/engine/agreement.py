@@ -21,7 +21,6 @@ from torch.utils.data import Dataset
 import mmseg_fastscnn
 from mmseg_fastscnn.datasets.parts import infos_of
 from mmseg_fastscnn.engine.processes import ProcessesDiffer, all_processes, rank_list
-from mmseg_fastscnn.registry import HOOKS
 
 PLACES = ('work_dir', 'data_root', 'packed', 'soft_labels', 'load_from')  # of configs
 ADDRESS = re.compile(r' at 0x[0-9a-f]+')  # of a function or an object in a config
@@ -39,7 +38,6 @@ def check_config_and_code(config: Config) -> None:
         check_same({**config_facts(config.to_dict()), **code_facts()})
 
 
-@HOOKS.register_module()
 class AgreementHook(Hook):
     """Compare data and weights of all processes before the first step.
 

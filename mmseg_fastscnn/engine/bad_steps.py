@@ -11,7 +11,6 @@ from torch.nn.utils import get_total_norm
 from mmseg_fastscnn.engine.amp import AmpOptimWrapper
 from mmseg_fastscnn.models.segmentor import unwrapped
 from mmseg_fastscnn.ops import host
-from mmseg_fastscnn.registry import HOOKS
 
 MAX_BAD_STEPS = 5  # in a row; a few batches of a bad file do not stop a run
 
@@ -35,7 +34,6 @@ class Step(NamedTuple):
     is_bad: Tensor
 
 
-@HOOKS.register_module()
 class BadStepsHook(Hook):
     """Leave out each step whose loss or gradient is not finite; stop after several.
 

@@ -122,7 +122,6 @@ def advice(loader: DataLoader) -> str:
     return ' '.join(lines or ['Use faster disks, more cores or fewer transforms.'])
 
 
-@HOOKS.register_module()
 class PlainCheckpointHook(Hook):
     """Write checkpoints of tensors and plain values alone, with a hash of the weights.
 

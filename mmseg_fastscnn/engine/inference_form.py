@@ -7,10 +7,8 @@ from torch import nn
 
 from mmseg_fastscnn.models import EncoderDecoder
 from mmseg_fastscnn.models.segmentor import unwrapped
-from mmseg_fastscnn.registry import HOOKS
 
 
-@HOOKS.register_module()
 class InferenceFormHook(Hook):
     """Validate with a copy of the model in its inference form; train the model itself.
 

@@ -19,7 +19,6 @@ from mmseg_fastscnn.results import ResultFolder
 from mmseg_fastscnn.structures import SegDataSample
 
 
-@HOOKS.register_module()
 class PredictionHook(Hook):
     """Write each tested image's prediction under the image's own relative path.
 
@@ -57,7 +56,6 @@ class PredictionHook(Hook):
                 self.pictures.write(sample, picture)
 
 
-@HOOKS.register_module()
 class ResultCheckHook(Hook):
     """Check where all results of a test or validation would go, before the first one.
 

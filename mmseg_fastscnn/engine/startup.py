@@ -31,14 +31,12 @@ from mmseg_fastscnn.engine.startup_data import (
 )
 from mmseg_fastscnn.engine.time_limit import NEVER, schedulers_of
 from mmseg_fastscnn.models.segmentor import unwrapped
-from mmseg_fastscnn.registry import HOOKS
 
 ENDLESS = (InfiniteSampler, InfiniteSamplerOfMMEngine)
 SECONDS = 3  # time limit for looking at the training images and labels
 SECONDS_FOR_SPLITS = 1  # for comparing validation files with training files
 
 
-@HOOKS.register_module()
 class StartupCheckHook(Hook):
     """Compare the parts of a run before its first step.
 

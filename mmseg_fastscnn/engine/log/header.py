@@ -9,10 +9,8 @@ from torch.utils.data import DataLoader
 from mmseg_fastscnn.engine.loops import EpochBasedTrainLoop
 from mmseg_fastscnn.machine import describe_device
 from mmseg_fastscnn.models.segmentor import unwrapped
-from mmseg_fastscnn.registry import HOOKS
 
 
-@HOOKS.register_module()
 class RunHeaderHook(Hook):
     """Log data, batch, schedule, device and folders of a run."""
 

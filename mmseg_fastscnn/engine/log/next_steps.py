@@ -6,7 +6,6 @@ from pathlib import Path
 from mmengine.hooks import Hook
 
 from mmseg_fastscnn.engine.resume.work_dir import last_checkpoint
-from mmseg_fastscnn.registry import HOOKS
 
 
 def from_here(path: str | Path) -> str:
@@ -15,7 +14,6 @@ def from_here(path: str | Path) -> str:
     return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
-@HOOKS.register_module()
 class NextStepsHook(Hook):
     """Say where the best model is, how good it is, and the next two commands."""
 

@@ -17,7 +17,6 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from mmseg_fastscnn.engine.hooks import log_intervals
 from mmseg_fastscnn.evaluation_report import numbers_in
-from mmseg_fastscnn.registry import HOOKS
 
 QUIET = 10  # seconds after which a line says that the run still works
 LONGEST = 100  # characters of a line
@@ -95,7 +94,6 @@ class Terminal:
             self.bar.stop()
 
 
-@HOOKS.register_module()
 class ProgressHook(Hook):
     """Show iteration, time left, loss, scores, speed and waiting of a run."""
 

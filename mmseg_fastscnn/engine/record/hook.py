@@ -41,7 +41,6 @@ from mmseg_fastscnn.evaluation_report import numbers_in, without_nan
 from mmseg_fastscnn.memory import peak_memory
 from mmseg_fastscnn.models.decode_heads import FCNHead
 from mmseg_fastscnn.models.prediction import BaseSegmentor
-from mmseg_fastscnn.registry import HOOKS
 from mmseg_fastscnn.structures import SegDataSample
 
 TOGETHER = 32  # images whose results are read from the device together
@@ -59,7 +58,6 @@ class Found(NamedTuple):
     shown: list[Result]
 
 
-@HOOKS.register_module()
 class ValidationRecordHook(Hook):
     """Record losses, scores per class and image, outlines, calibration and pictures.
 

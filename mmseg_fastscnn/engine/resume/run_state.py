@@ -18,7 +18,6 @@ from mmseg_fastscnn.registry import HOOKS
 RankState = dict[str, dict[str, Tensor]]
 
 
-@HOOKS.register_module()
 class RunStateHook(Hook):
     """Keep and restore the place in the data, and what each process has for itself.
 
