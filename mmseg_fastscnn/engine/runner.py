@@ -225,16 +225,12 @@ class SegRunner(Runner):
         if not self.trains:  # `weights` says which to test; EMAHook would swap them
             custom_hooks = [h for h in custom_hooks or () if not averages_weights(h)]
         super().register_hooks(default_hooks, custom_hooks)
-        self.register_hook(AgreementHook())
-        self.register_hook(StartupCheckHook())
-        self.register_hook(RunHeaderHook())
-        self.register_hook(NextStepsHook())
-        self.register_hook(ResultCheckHook())
-        self.register_hook(RunStateHook())
-        self.register_hook(ProgressHook())
-        self.register_hook(PlainCheckpointHook())
-        self.register_hook(DataWaitHook())
-        self.register_hook(ClassWeightHook())
+        for kind in (
+            *(AgreementHook, StartupCheckHook, RunHeaderHook, NextStepsHook),
+            *(ResultCheckHook, RunStateHook, ProgressHook, PlainCheckpointHook),
+            *(DataWaitHook, ClassWeightHook),
+        ):
+            self.register_hook(kind())
         max_bad_steps = self.cfg.get('max_bad_steps', MAX_BAD_STEPS)
         self.register_hook(BadStepsHook(max_bad_steps))
         if self.validates:
