@@ -16,6 +16,7 @@ from pairs import LOAD, PIPELINE, dataset, write_pairs
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from mmseg_fastscnn.commands.entrance import mistake
+from mmseg_fastscnn.datasets.bad_samples import json_lines
 from mmseg_fastscnn.datasets.loading import reading
 
 init_default_scope('mmseg_fastscnn')
@@ -75,6 +76,16 @@ def test_more_bad_samples_than_allowed_stop_the_run(folder):
     assert again[2]['sample_idx'] == 3
     with pytest.raises(ValueError, match=r'More than 2 samples .*labels/4\.png'):
         again[4]
+
+
+def test_a_line_that_a_full_disk_cut_is_passed_over(folder):
+    listed = folder / 'run/skipped_samples.jsonl'
+    listed.parent.mkdir()
+    listed.write_text('{"image": "of a sample that was list')
+    data = dataset(folder, LOAD, skip_bad=allowed(folder, 2))
+    assert data[1]['sample_idx'] == 3
+    assert [entry['image'][-5:] for entry in json_lines(listed)] == ['1.png', '2.png']
+    assert len(listed.read_text().splitlines()) == 3
 
 
 def test_what_the_pipeline_does_wrong_is_not_left_out(folder):

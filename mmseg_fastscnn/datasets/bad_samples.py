@@ -7,6 +7,7 @@ import ctypes
 import errno
 import json
 import multiprocessing
+from contextlib import suppress
 from pathlib import Path
 
 from mmengine.logging import MMLogger
@@ -48,15 +49,18 @@ class BadSamples:
         Raises:
             ValueError: More samples than allowed cannot be read.
         """
-        images = [entry['image'] for entry in read_list(self.file)]
+        images = [entry['image'] for entry in json_lines(self.file)]
         if image not in images:
             entry = dict(image=image, file=error.bad_file, reason=str(error))
             self.file.parent.mkdir(parents=True, exist_ok=True)
             # appended by one call, so that lines of several processes do not mix
-            with open(self.file, 'ab', buffering=0) as file:
-                file.write(json.dumps(entry).encode() + b'\n')
+            with open(self.file, 'a+b', buffering=0) as file:
+                file.seek(0)
+                is_cut = file.read()[-1:] not in (b'', b'\n')
+                line = json.dumps(entry).encode() + b'\n'
+                file.write(b'\n' + line if is_cut else line)
             MMLogger.get_current_instance().warning('Left out: %s', error)
-            images = [entry['image'] for entry in read_list(self.file)]
+            images = [entry['image'] for entry in json_lines(self.file)]
         # two processes may have listed the same one at once
         if list(dict.fromkeys(images)).index(image) >= self.limit:
             raise ValueError(
@@ -65,9 +69,14 @@ class BadSamples:
             ) from error
 
 
-def read_list(file: str | Path) -> list[dict]:
-    """Return the samples that a run has left out, see `BadSamples`, in their order."""
-    file = Path(file)
-    lines = file.read_text().splitlines() if file.exists() else []
-    # a line that a full disk has cut short is of a sample that will be listed again
-    return [json.loads(line) for line in lines if line.endswith('}')]
+def json_lines(path: Path) -> list[dict]:
+    """Return the dicts of a file that has one per line; none if there is no such file.
+
+    A line that a kill or a full disk has cut short is left out. In the list of bad
+    samples it is of one that will be listed again.
+    """
+    lines = []
+    for text in path.read_bytes().splitlines() if path.exists() else ():
+        with suppress(ValueError):
+            lines.append(json.loads(text))
+    return lines

@@ -8,7 +8,7 @@ from mmengine.hooks import Hook
 
 from mmseg_fastscnn.config import file_datasets
 from mmseg_fastscnn.datasets import SegDataset
-from mmseg_fastscnn.datasets.bad_samples import read_list
+from mmseg_fastscnn.datasets.bad_samples import json_lines
 from mmseg_fastscnn.registry import DATASETS, HOOKS
 
 NAME = 'skipped_samples.jsonl'  # in the work dir
@@ -46,7 +46,7 @@ class SkippedSamplesHook(Hook):
     """Log which samples were left out, when training ends."""
 
     def after_train(self, runner) -> None:
-        entries = read_list(Path(runner.work_dir, NAME))
+        entries = json_lines(Path(runner.work_dir, NAME))
         if entries and is_main_process():
             images = {entry['image']: entry['reason'] for entry in entries}
             lines = '\n  '.join(images.values())

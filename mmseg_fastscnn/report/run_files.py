@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from mmseg_fastscnn.checkpoint import read_checkpoint
-from mmseg_fastscnn.datasets.bad_samples import read_list
+from mmseg_fastscnn.datasets.bad_samples import json_lines
 from mmseg_fastscnn.engine.record.files import (
     COUNTS,
     FOLDER,
@@ -142,7 +142,7 @@ def read_run(folder: str | Path) -> Run:
         read_lines(folder / FOLDER / VALIDATIONS),
         training_lines(folder),
         evaluations(folder),
-        read_list(folder / SKIPPED),
+        json_lines(folder / SKIPPED),
     )
 
 
@@ -157,17 +157,6 @@ def training_lines(folder: Path) -> list[dict]:
         if of_start:
             first = of_start[0]['iter']
             lines = [line for line in lines if line['iter'] < first] + of_start
-    return lines
-
-
-def json_lines(path: Path) -> list[dict]:
-    """Return the lines of a log; one that a kill or a full disk cut is left out."""
-    lines = []
-    for text in path.read_bytes().splitlines():
-        try:
-            lines.append(json.loads(text))
-        except ValueError:
-            continue
     return lines
 
 
