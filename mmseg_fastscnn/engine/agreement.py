@@ -19,10 +19,11 @@ from torch import nn
 from torch.utils.data import Dataset
 
 import mmseg_fastscnn
+from mmseg_fastscnn.config.source import dotted, leaves
 from mmseg_fastscnn.datasets.parts import infos_of
 from mmseg_fastscnn.engine.processes import ProcessesDiffer, all_processes, rank_list
 
-PLACES = ('work_dir', 'data_root', 'packed', 'soft_labels', 'load_from')  # of configs
+PLACES = {'work_dir', 'data_root', 'packed', 'soft_labels', 'load_from'}  # of configs
 ADDRESS = re.compile(r' at 0x[0-9a-f]+')  # of a function or an object in a config
 SHOWN = 10  # differences that a message lists
 
@@ -102,21 +103,11 @@ def who_has_what(values: Sequence[str]) -> Iterator[str]:
 
 def config_facts(config: Mapping) -> dict[str, str]:
     """Return the settings of a config by their dotted names, without places."""
-
-    def inside(value: object, name: str) -> Iterator[tuple[str, str]]:
-        nested = isinstance(value, Mapping) or (
-            isinstance(value, list | tuple)
-            and any(isinstance(item, Mapping) for item in value)
-        )
-        if not nested:
-            yield name, ADDRESS.sub('', repr(value))
-            return
-        items = value.items() if isinstance(value, Mapping) else enumerate(value)
-        for key, item in items:
-            if key not in PLACES:
-                yield from inside(item, f'{name}.{key}' if name else str(key))
-
-    return dict(inside(config, ''))
+    return {
+        dotted(path): ADDRESS.sub('', repr(value))
+        for path, value in leaves(config)
+        if PLACES.isdisjoint(path)
+    }
 
 
 def code_facts() -> dict[str, str]:
