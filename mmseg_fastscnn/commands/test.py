@@ -189,7 +189,8 @@ def write_metrics(
         metric: The one that counted the pixels of each image, if there is one.
     """
     from mmseg_fastscnn.engine.record.image_scores import image_scores
-    from mmseg_fastscnn.report.scores_page import write_scores_page
+    from mmseg_fastscnn.report.page import write_page
+    from mmseg_fastscnn.report.scores_page import parts_of_page
     from mmseg_fastscnn.writing import write_file
 
     metrics = runner.test_evaluator.metrics
@@ -213,7 +214,6 @@ def write_metrics(
     print(f'Written: {path}')
     if metric is not None:
         page = path.with_suffix('.html')
-        write_scores_page(
-            page, report, runner.test_dataloader.dataset.metainfo['classes']
-        )
+        classes = runner.test_dataloader.dataset.metainfo['classes']
+        write_page(page, parts_of_page(report, classes))
         print(f'Written: {page}')

@@ -6,22 +6,17 @@ from pathlib import Path
 import numpy as np
 
 from mmseg_fastscnn.report.confusion import confusion_parts
-from mmseg_fastscnn.report.page import facts_table, head, table, text, write_page
+from mmseg_fastscnn.report.page import facts_table, head, table, text
 from mmseg_fastscnn.results import PAGE
 
 
-def write_scores_page(path: Path, metrics: Mapping, classes: Sequence[str]) -> None:
-    """Write the page.
+def parts_of_page(metrics: Mapping, classes: Sequence[str]) -> Iterator[str]:
+    """Yield the page in parts.
 
     Args:
-        path: Where; a page of ours is replaced.
         metrics: What `fastscnn test` writes as JSON.
         classes: Names of the classes.
     """
-    write_page(path, parts_of_page(metrics, classes))
-
-
-def parts_of_page(metrics: Mapping, classes: Sequence[str]) -> Iterator[str]:
     title = f'Test of {Path(metrics["checkpoint"]).name}'
     yield head(title, PAGE)
     yield f'<h1>{text(title)}</h1>'
