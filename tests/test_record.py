@@ -21,11 +21,10 @@ from mmseg_fastscnn.commands.test import write_metrics
 from mmseg_fastscnn.config import load_config
 from mmseg_fastscnn.datasets import CityscapesDataset
 from mmseg_fastscnn.datasets.loading import read_label
-from mmseg_fastscnn.engine.record.boundaries import boundary_counts
 from mmseg_fastscnn.engine.record.calibration import calibration
 from mmseg_fastscnn.engine.record.files import read_arrays, read_lines
 from mmseg_fastscnn.engine.record.hook import ValidationRecordHook
-from mmseg_fastscnn.engine.record.image_scores import image_iou
+from mmseg_fastscnn.engine.record.image_scores import boundary_counts, image_iou
 from mmseg_fastscnn.engine.record.pictures import from_arrays
 from mmseg_fastscnn.engine.runner import SegRunner
 from mmseg_fastscnn.registry import METRICS

@@ -15,11 +15,15 @@ from mmengine.dist import all_gather_object, is_main_process
 from mmengine.hooks import Hook
 from torch import Tensor
 
-from mmseg_fastscnn.engine.record.boundaries import boundary_counts
 from mmseg_fastscnn.engine.record.calibration import calibration
 from mmseg_fastscnn.engine.record.facts import start_facts
 from mmseg_fastscnn.engine.record.files import Arrays, add_validation, begin_record
-from mmseg_fastscnn.engine.record.image_scores import class_iou, image_iou, metric_of
+from mmseg_fastscnn.engine.record.image_scores import (
+    boundary_counts,
+    class_iou,
+    image_iou,
+    metric_of,
+)
 from mmseg_fastscnn.engine.record.losses import (
     AtLogits,
     LogitsKept,
