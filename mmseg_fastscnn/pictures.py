@@ -1,6 +1,9 @@
-"""Pictures of labels. Images are (H, W, 3) uint8 BGR, palettes (r, g, b) per class."""
+"""Pictures of labels, and words round them: titles, legends of classes.
 
-from collections.abc import Sequence
+Images and pictures are (H, W, 3) uint8 BGR, palettes (r, g, b) per class.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
 
 import cv2
 import numpy as np
@@ -8,6 +11,9 @@ import numpy as np
 STRIPE = 3  # pixels of a stripe, of which every third is drawn
 GREY = 200
 GAP = 4  # pixels of white between the pictures of a panel
+FONT, SCALE = cv2.FONT_HERSHEY_SIMPLEX, 0.4
+LINE = 18  # pixels from one line of text to the next
+BOX = 12  # pixels of a legend's square
 
 
 def overlay(
@@ -77,3 +83,52 @@ def shrunk(picture: np.ndarray, width: int) -> np.ndarray:
     factor = min(width / picture.shape[1], 1)
     size = [max(round(length * factor), 1) for length in picture.shape[1::-1]]
     return cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+
+
+def titled(picture: np.ndarray, title: str) -> np.ndarray:
+    """Return a picture with a line of text above it, cut off at its width."""
+    strip = np.full((LINE, picture.shape[1], 3), 255, np.uint8)
+    write_words(strip, title, 4, LINE - 6)
+    return np.concatenate([strip, picture])
+
+
+def with_legend(
+    picture: np.ndarray, metainfo: Mapping, ids: Collection[int], unlabelled: bool
+) -> np.ndarray:
+    """Return a picture with names and colours of some classes below it.
+
+    Args:
+        picture: The picture.
+        metainfo: `classes`, and `palette` with (r, g, b) of each.
+        ids: Train ids of the classes that are named.
+        unlabelled: Whether to explain the stripes of what is not labelled.
+    """
+    entries = []
+    for k in sorted(ids):
+        colour = np.array(metainfo['palette'][k][::-1], np.uint8)
+        square = np.broadcast_to(colour, (BOX, BOX, 3))
+        entries.append((square, str(metainfo['classes'][k])))
+    if unlabelled:
+        grey = np.full((BOX, BOX, 3), 90, np.uint8)
+        entries.append((hatched(grey, np.ones((BOX, BOX), bool)), 'not labelled'))
+    places, width = [], picture.shape[1]
+    x, row = 4, 0
+    for _, name in entries:
+        length = BOX + 8 + cv2.getTextSize(name, FONT, SCALE, 1)[0][0] + 12
+        if x > 4 and x + length > width:
+            x, row = 4, row + 1
+        places.append((x, row))
+        x += length
+    strip = np.full((LINE * (row + 1), width, 3), 255, np.uint8)
+    for (square, name), (x, row) in zip(entries, places, strict=True):
+        shown = square[:, : max(width - x, 0)]
+        top = row * LINE + (LINE - BOX) // 2
+        strip[top : top + BOX, x : x + BOX] = shown
+        write_words(strip, name, x + BOX + 4, row * LINE + LINE - 6)
+    return np.concatenate([picture, strip]) if entries else picture
+
+
+def write_words(strip: np.ndarray, words: str, x: int, y: int) -> None:
+    """Write black text; signs that the font lacks become question marks."""
+    words = words.encode('ascii', 'replace').decode()
+    cv2.putText(strip, words, (x, y), FONT, SCALE, (0, 0, 0), 1, cv2.LINE_AA)

@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from mmseg_fastscnn.datasets.picture import read_picture
-from mmseg_fastscnn.picture_text import with_legend
-from mmseg_fastscnn.pictures import overlay
+from mmseg_fastscnn.pictures import overlay, with_legend
 from mmseg_fastscnn.results import write_picture
 
 Image = str | Path | np.ndarray | Tensor | PIL.Image.Image

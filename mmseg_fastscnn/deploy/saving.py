@@ -10,8 +10,7 @@ from mmseg_fastscnn.deploy.frames import Frame
 from mmseg_fastscnn.deploy.sources import Source, Tell
 from mmseg_fastscnn.deploy.stream import Prediction
 from mmseg_fastscnn.deploy.video_file import VideoFile
-from mmseg_fastscnn.picture_text import with_legend
-from mmseg_fastscnn.pictures import overlay
+from mmseg_fastscnn.pictures import overlay, with_legend
 from mmseg_fastscnn.results import NAME, ResultFolder, check_may_write, write_png
 from mmseg_fastscnn.writing import whole_file
 

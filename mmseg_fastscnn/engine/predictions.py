@@ -12,8 +12,7 @@ from mmengine.visualization import Visualizer
 from mmseg_fastscnn.datasets.parts import infos_of
 from mmseg_fastscnn.datasets.picture import read_picture
 from mmseg_fastscnn.engine.record.image_scores import iou_of_image
-from mmseg_fastscnn.picture_text import titled, with_legend
-from mmseg_fastscnn.pictures import hatched, overlay, panel
+from mmseg_fastscnn.pictures import hatched, overlay, panel, titled, with_legend
 from mmseg_fastscnn.registry import HOOKS, VISUALIZERS
 from mmseg_fastscnn.results import ResultFolder
 from mmseg_fastscnn.structures import SegDataSample

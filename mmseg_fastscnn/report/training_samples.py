@@ -14,8 +14,7 @@ from mmseg_fastscnn.datasets.parts import parts_of, steps_of
 from mmseg_fastscnn.datasets.picture import as_picture, read_picture
 from mmseg_fastscnn.datasets.random_crop import LoadRandomCrop, RandomCrop
 from mmseg_fastscnn.datasets.sampler import load_draw
-from mmseg_fastscnn.picture_text import titled, with_legend
-from mmseg_fastscnn.pictures import hatched, overlay, panel
+from mmseg_fastscnn.pictures import hatched, overlay, panel, titled, with_legend
 from mmseg_fastscnn.structures import SegDataSample
 
 # A window of the image after these steps is a window of the file's image, too.
