@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader
 from mmseg_fastscnn.config import all_datasets
 from mmseg_fastscnn.datasets.doctor.crops import crops_of
 from mmseg_fastscnn.datasets.doctor.findings import Finding
-from mmseg_fastscnn.datasets.parts import parts_of
+from mmseg_fastscnn.datasets.parts import infos_of, parts_of
 from mmseg_fastscnn.datasets.test_pipeline import (
     label_is_flipped,
     resized_after_padding,
@@ -103,8 +103,7 @@ def soft_labels_fit(runner) -> Iterator[Finding]:
     for part in parts_of(runner.train_dataloader.dataset):
         soft_labels = getattr(part, 'soft_labels', None)
         if soft_labels is not None:
-            infos = (part.get_data_info(k) for k in range(len(part)))
-            soft_labels.check(infos, part.metainfo['classes'])
+            soft_labels.check(infos_of(part), part.metainfo['classes'])
             runner.logger.info('%s.', soft_labels)
             if not learned:
                 yield Finding(
