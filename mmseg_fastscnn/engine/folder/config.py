@@ -7,6 +7,7 @@ from pathlib import Path
 from mmengine.config import Config
 
 from mmseg_fastscnn.checkpoint.shipped import SHIPPED_WEIGHTS
+from mmseg_fastscnn.config.check import TOP_LEVEL
 from mmseg_fastscnn.config.read import read_config
 from mmseg_fastscnn.config.text import config_text
 from mmseg_fastscnn.datasets.image_header import header_of
@@ -15,11 +16,6 @@ from mmseg_fastscnn.engine.folder.own_data import OwnData, write_text
 from mmseg_fastscnn.results import CONFIG
 
 FROM_SCRATCH, FROM_WEIGHTS = 'fast_scnn_camvid.py', 'fast_scnn_finetune_folder.py'
-# Variables of the recipes that nothing but their own text reads.
-VARIABLES = (
-    *('dataset_type', 'data_root', 'crop_size', 'scale', 'iterations', 'metainfo'),
-    *('evaluated_every', 'label_map', 'class_aliases', 'train_pipeline', 'optimizer'),
-)
 RATIOS = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)  # of ms+flip
 
 
@@ -49,7 +45,8 @@ def folder_config(data: OwnData, choices: Choices, start: str | None = None) -> 
     """
     gently = start is not None and start not in SHIPPED_WEIGHTS
     config = read_config(FROM_WEIGHTS if gently else FROM_SCRATCH)
-    for name in VARIABLES:
+    # variables, which only the recipe's own text reads, and names of its classes
+    for name in config.keys() - TOP_LEVEL | {'class_aliases'}:
         config.pop(name, None)
     config.test_pipeline = steps = test_pipeline(choices)
     has_test = bool(data.images('test'))
