@@ -129,8 +129,8 @@ def check_folder(args: Namespace) -> Report:
         write_config,
     )
     from mmseg_fastscnn.engine.folder.own_data import read_own_data
-    from mmseg_fastscnn.report.dataset_text import printable
     from mmseg_fastscnn.report.folder_picture import write_picture_of
+    from mmseg_fastscnn.report.page import printable
 
     data = read_own_data(args.source, args.out, progress_bar())
     for line in data.lines():

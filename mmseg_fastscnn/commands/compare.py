@@ -33,8 +33,7 @@ def runs_of(folder: Path) -> list[Path]:
 def main(args: Namespace) -> None:
     from mmseg_fastscnn.report.compare_page import parts_of_page
     from mmseg_fastscnn.report.comparison import compared, lines_of
-    from mmseg_fastscnn.report.dataset_text import printable
-    from mmseg_fastscnn.report.page import write_page
+    from mmseg_fastscnn.report.page import printable, write_page
     from mmseg_fastscnn.report.run_files import read_run
 
     for folder in args.runs:

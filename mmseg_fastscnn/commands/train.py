@@ -209,7 +209,7 @@ def config_of_folder(args: Namespace) -> Config | Path:
     )
     from mmseg_fastscnn.engine.folder.own_data import is_unchanged, read_own_data
     from mmseg_fastscnn.engine.processes import process_count
-    from mmseg_fastscnn.report.dataset_text import printable
+    from mmseg_fastscnn.report.page import printable
 
     name = config_name(Path(args.config).resolve())
     work_dir = Path(args.work_dir or f'work_dirs/{Path(name).stem}')

@@ -9,14 +9,7 @@ from mmseg_fastscnn.datasets.doctor.crops import sizes_line
 from mmseg_fastscnn.datasets.doctor.dataset_facts import DatasetFacts
 from mmseg_fastscnn.datasets.doctor.examine import TRAINING, Report
 from mmseg_fastscnn.datasets.doctor.findings import Finding
-
-
-def printable(text: str) -> str:
-    """Write out what would steer a terminal or end a line, as file names may hold."""
-    return ''.join(
-        char if char.isprintable() else char.encode('unicode_escape').decode()
-        for char in text
-    )
+from mmseg_fastscnn.report.page import printable
 
 
 def lines_of(report: Report) -> Iterator[str]:

@@ -10,7 +10,8 @@ from PIL import Image, ImageDraw, ImageFont
 from mmseg_fastscnn.datasets.doctor.examine import Report
 from mmseg_fastscnn.pictures import GAP
 from mmseg_fastscnn.report.dataset_page import drawn
-from mmseg_fastscnn.report.dataset_text import printable, shares_of
+from mmseg_fastscnn.report.dataset_text import shares_of
+from mmseg_fastscnn.report.page import printable
 from mmseg_fastscnn.results import write_picture
 
 SHOWN = 6  # images

@@ -14,7 +14,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from mmseg_fastscnn.report.dataset_text import printable
 from mmseg_fastscnn.results import check_may_write
 from mmseg_fastscnn.writing import write_file
 
@@ -102,6 +101,14 @@ def write_page(path: str | Path, parts: Iterable[str]) -> None:
     check_may_write(Path(path))
     # names that are not UTF-8 hold half characters, which are written as \\udcff
     write_file(path, '\n'.join(parts).encode('utf-8', 'backslashreplace'))
+
+
+def printable(text: str) -> str:
+    """Write out what would steer a terminal or end a line, as file names may hold."""
+    return ''.join(
+        char if char.isprintable() else char.encode('unicode_escape').decode()
+        for char in text
+    )
 
 
 def text(words: object) -> str:
