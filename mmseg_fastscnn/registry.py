@@ -26,7 +26,7 @@ DATA_SAMPLERS = _child(parent.DATA_SAMPLERS, 'datasets')
 METRICS = _child(parent.METRICS, 'evaluation')
 HOOKS = _child(
     parent.HOOKS,
-    *('engine.hooks', 'engine.predictions', 'engine.class_weights'),
+    *('engine.hooks', 'engine.predictions', 'engine.class_weight_hook'),
     *('engine.checkpoints', 'engine.resume.run_state', 'engine.time_limit'),
 )
 OPTIM_WRAPPERS = _child(parent.OPTIM_WRAPPERS, 'engine.amp')

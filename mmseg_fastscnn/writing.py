@@ -80,11 +80,11 @@ def remove_drafts(folder: Path, names: str) -> None:
     """
     for draft in folder.glob('.*.part'):
         parts = re.fullmatch(rf'\.(?:{names})\.(\d+)\.part', draft.name)
-        if parts and not runs(int(parts[parts.lastindex])):
+        if parts and not is_running(int(parts[parts.lastindex])):
             draft.unlink(missing_ok=True)
 
 
-def runs(process: int) -> bool:
+def is_running(process: int) -> bool:
     """Return whether there is another process of this number on this machine."""
     if process == os.getpid():
         return False  # of an earlier container, whose processes had the same numbers

@@ -8,7 +8,7 @@ from mmengine.registry import init_default_scope
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from mmseg_fastscnn.datasets import BaseSegDataset, LoadAnnotations, occurring_classes
+from mmseg_fastscnn.datasets import BaseSegDataset, LoadAnnotations, sample_facts
 from mmseg_fastscnn.datasets.label_errors import count_values
 from mmseg_fastscnn.datasets.label_map import LabelMap
 from mmseg_fastscnn.datasets.loading import read_label
@@ -185,7 +185,7 @@ def test_the_pixels_of_a_large_label_are_counted_exactly():
 def test_facts_of_a_sample(boats, tmp_path):
     repeated = dict(type='RepeatDataset', dataset=boats, times=3)
     both = dict(type='ConcatDataset', datasets=[repeated, boats])
-    facts = occurring_classes(DATASETS.build(both), 60)
+    facts = sample_facts(DATASETS.build(both), 60)
     assert (facts.total, facts.looked_at, facts.labelled) == (20, 20, 20)
     assert facts.pixels == {'sea': 38, 'boat': 2} and facts.ignored == 40
     assert facts.raw_values == {0: 20, 1: 38, 2: 2, 255: 20}
@@ -195,14 +195,14 @@ def test_facts_of_a_sample(boats, tmp_path):
     for path in (tmp_path / 'ann_dir').iterdir():
         cv2.imwrite(str(path), np.array([[0, 255, 255, 0]], np.uint8))
     masks = dict(boats, reduce_zero_label=False)
-    facts = occurring_classes(DATASETS.build(masks), seconds=0)
+    facts = sample_facts(DATASETS.build(masks), seconds=0)
     assert facts.looked_at == 1 and facts.absent == ['boat']
     assert facts.suggestion == {0: 0, 255: 1}
     mended = DATASETS.build(dict(masks, label_map=facts.suggestion))
-    facts = occurring_classes(mended, 60)
+    facts = sample_facts(mended, 60)
     assert facts.pixels == {'sea': 20, 'boat': 20} and facts.suggestion is None
     (tmp_path / 'ann_dir/3.png').write_bytes(b'')
-    facts = occurring_classes(mended, 60)
+    facts = sample_facts(mended, 60)
     (unreadable,) = [pair for pair in facts.pairs if pair.errors]
     assert facts.labelled == 9
     assert '3.png: cannot be read' in unreadable.errors['label']

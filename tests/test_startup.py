@@ -11,7 +11,7 @@ from mmengine.evaluator import BaseMetric
 from mmengine.hooks import Hook
 
 from mmseg_fastscnn.config import load_config
-from mmseg_fastscnn.datasets import SegDataset, occurring_classes
+from mmseg_fastscnn.datasets import SegDataset, sample_facts
 from mmseg_fastscnn.datasets.doctor.findings import learnable
 from mmseg_fastscnn.engine import startup
 from mmseg_fastscnn.engine.dry_run import dry_run
@@ -144,13 +144,13 @@ def test_masks_of_0_and_255_are_said_to_have_one_class(tmp_path):
         data_prefix=dict(img_path='images', seg_map_path='masks'),
         metainfo=dict(classes=['background', 'thing']),
     )
-    (finding,) = learnable(occurring_classes(SegDataset(**data)))
+    (finding,) = learnable(sample_facts(SegDataset(**data)))
     assert finding.stops and "label_map={0: 0, 255: 1} reads 255 as 'thing'" in (
         finding.text
     )
     assert "only ['background'] occur in the 2 training labels" in finding.text
     right = SegDataset(**data, label_map={0: 0, 255: 1})
-    assert list(learnable(occurring_classes(right))) == []
+    assert list(learnable(sample_facts(right))) == []
 
 
 def test_the_files_are_looked_at_before_the_first_step(streets, tmp_path):
@@ -230,9 +230,9 @@ def test_a_metric_of_the_user_starts_and_the_labels_are_looked_at_once(
 
     def look(*args):
         looks.append(args)
-        return occurring_classes(*args)
+        return sample_facts(*args)
 
-    monkeypatch.setattr(startup, 'occurring_classes', look)
+    monkeypatch.setattr(startup, 'sample_facts', look)
     start(
         *(streets, tmp_path),
         {

@@ -7,7 +7,7 @@ import torch
 from mmengine.registry import init_default_scope
 from PIL import Image
 
-from mmseg_fastscnn.datasets import TorchvisionDataset, occurring_classes
+from mmseg_fastscnn.datasets import TorchvisionDataset, sample_facts
 from mmseg_fastscnn.datasets.class_weights import class_pixel_counts
 from mmseg_fastscnn.registry import DATASETS
 
@@ -67,7 +67,7 @@ def test_voc(voc):
     assert sample.rel_path == 'b.jpg' and sample.ori_shape == (24, 32)
     both = DATASETS.build(dict(type='ConcatDataset', datasets=[settings, settings]))
     assert len(both) == 4
-    facts = occurring_classes(both, seconds=60)
+    facts = sample_facts(both, seconds=60)
     assert facts.labelled == 4
     counted = [4 * int((label == k).sum()) for k in (0, 1, 2, 255)]
     assert [*facts.pixels.values(), facts.ignored] == counted

@@ -24,7 +24,7 @@ def describe(value: object) -> str:
     return f'a {type(value).__name__} of {len(value)}'
 
 
-def is_weights(value: object) -> bool:
+def has_text_keys(value: object) -> bool:
     return isinstance(value, Mapping) and all(isinstance(key, str) for key in value)
 
 
@@ -53,23 +53,23 @@ def is_text(value: object) -> bool:
 
 # For each place what stands there, and its check. A part may also be absent or None.
 SCHEMA: dict[tuple[str, ...], tuple[str, Check]] = {
-    ('state_dict',): ('named tensors', is_weights),
-    ('ema_state_dict',): ('named tensors', is_weights),
-    ('meta',): ('a dict', is_weights),
+    ('state_dict',): ('named tensors', has_text_keys),
+    ('ema_state_dict',): ('named tensors', has_text_keys),
+    ('meta',): ('a dict', has_text_keys),
     ('meta', 'cfg'): ('the text of a config', is_text),
     ('meta', 'config'): ('the text of a config', is_text),
     ('meta', 'seed'): ('an integer of 32 bits', is_count),
     ('meta', 'images_per_step'): ('a number of images', is_count),
     ('meta', 'CLASSES'): ('a list of names', is_names),
     ('meta', 'PALETTE'): ('a list of colours (r, g, b)', is_palette),
-    ('meta', 'sha256'): ('a dict', is_weights),
-    ('meta', 'dataset_meta'): ('a dict', is_weights),
+    ('meta', 'sha256'): ('a dict', has_text_keys),
+    ('meta', 'dataset_meta'): ('a dict', has_text_keys),
     ('meta', 'dataset_meta', 'classes'): ('a list of names', is_names),
     ('meta', 'dataset_meta', 'palette'): ('a list of colours (r, g, b)', is_palette),
-    ('optimizer',): ('a dict', is_weights),
-    ('message_hub',): ('a dict', is_weights),
-    ('message_hub', 'log_scalars'): ('a dict', is_weights),
-    ('message_hub', 'runtime_info'): ('a dict', is_weights),
+    ('optimizer',): ('a dict', has_text_keys),
+    ('message_hub',): ('a dict', has_text_keys),
+    ('message_hub', 'log_scalars'): ('a dict', has_text_keys),
+    ('message_hub', 'runtime_info'): ('a dict', has_text_keys),
 }
 
 

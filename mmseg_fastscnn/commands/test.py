@@ -83,7 +83,7 @@ def main(args: Namespace) -> None:
     from mmseg_fastscnn.apis import config_in
     from mmseg_fastscnn.config import load_config, require, use_tta
     from mmseg_fastscnn.engine.predictions import PredictionHook
-    from mmseg_fastscnn.engine.record.image_scores import metric_of
+    from mmseg_fastscnn.engine.record.image_scores import count_each_image
     from mmseg_fastscnn.engine.runner import SegRunner
     from mmseg_fastscnn.machine import low_precision, warn_of_slow_bfloat16
     from mmseg_fastscnn.results import check_may_write
@@ -111,7 +111,7 @@ def main(args: Namespace) -> None:
     runner.weights = args.weights
     if args.amp:
         warn_of_slow_bfloat16(dtype)
-    metric = metric_of(runner.test_evaluator)
+    metric = count_each_image(runner.test_evaluator)
     if args.out or args.show_dir:
         runner.register_hook(PredictionHook(args.out, args.show_dir))
     means = runner.test()

@@ -14,7 +14,7 @@ from . import counterparts  # noqa: F401, fills the registry's table
 from .albu import Albu
 from .cityscapes import CityscapesDataset
 from .cut_out import RandomCutOut
-from .doctor.survey import occurring_classes
+from .doctor.survey import sample_facts
 from .formatting import PackSegInputs, ToImageAndLabel
 from .geometry import Pad, RandomRotate, Resize
 from .known import (
@@ -69,5 +69,5 @@ __all__ = [
     'TestTimeAug',
     'ToImageAndLabel',
     'TorchvisionDataset',
-    'occurring_classes',
+    'sample_facts',
 ]

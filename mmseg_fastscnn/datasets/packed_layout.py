@@ -37,7 +37,7 @@ def digest(pairs: Sequence[dict], label_map: LabelMap) -> str:
         content.update(repr(sorted(beyond.items())).encode())
     for pair in pairs:
         stats = [os.stat(pair[key]) for key in ('img_path', 'seg_map_path')]
-        facts = [(stat.st_size, stat.st_mtime_ns) for stat in stats]
+        facts = [(one.st_size, one.st_mtime_ns) for one in stats]
         content.update(repr((pair['rel_path'], facts)).encode())
     return content.hexdigest()[:16]
 

@@ -9,7 +9,7 @@ from html import escape
 from pathlib import Path
 
 from mmseg_fastscnn.deploy.demo import DemoModel, Segmented, Tally
-from mmseg_fastscnn.deploy.sources import VIDEOS
+from mmseg_fastscnn.file_kinds import VIDEOS
 
 try:
     import gradio as gr

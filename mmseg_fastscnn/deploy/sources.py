@@ -79,7 +79,7 @@ def find_sources(words: Words, note: Tell) -> list[Source]:
         else:
             found += in_pattern(word, note)
     by_place = {source.place: source for source in found}  # each once
-    return told_apart(list(by_place.values()))
+    return with_own_names(list(by_place.values()))
 
 
 def listed(words: Words) -> Iterator[str | Source]:
@@ -157,7 +157,7 @@ def known_file(path: Path, name: Path) -> Source:
     return Source(str(path), name.with_suffix(''))
 
 
-def told_apart(sources: list[Source]) -> list[Source]:
+def with_own_names(sources: list[Source]) -> list[Source]:
     """Make the names of results longer where they are equal, until all differ.
 
     Files that differ by their suffix alone keep it; others get folders above them. An

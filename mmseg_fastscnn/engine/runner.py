@@ -21,7 +21,7 @@ from mmseg_fastscnn.config.text import QuickConfig
 from mmseg_fastscnn.datasets.sampler import RunSampler
 from mmseg_fastscnn.engine.agreement import AgreementHook, check_config_and_code
 from mmseg_fastscnn.engine.bad_steps import MAX_BAD_STEPS, BadStepsHook
-from mmseg_fastscnn.engine.class_weights import ClassWeightHook
+from mmseg_fastscnn.engine.class_weight_hook import ClassWeightHook
 from mmseg_fastscnn.engine.compiling import compile_networks
 from mmseg_fastscnn.engine.data_loaders import (
     end_workers,

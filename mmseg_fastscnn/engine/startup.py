@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 
 from mmseg_fastscnn.datasets.doctor.findings import Finding, learnable
 from mmseg_fastscnn.datasets.doctor.splits import equal_files
-from mmseg_fastscnn.datasets.doctor.survey import occurring_classes
+from mmseg_fastscnn.datasets.doctor.survey import sample_facts
 from mmseg_fastscnn.datasets.sampler import InfiniteSampler
 from mmseg_fastscnn.engine.checkpoints import CheckpointHook
 from mmseg_fastscnn.engine.log.header import counts_epochs
@@ -102,7 +102,7 @@ def findings_in_files(runner) -> Iterator[Finding]:
     """
     if is_main_process():  # one process is enough: all have the same files
         dataset = runner.train_dataloader.dataset
-        yield from learnable(occurring_classes(dataset, SECONDS))
+        yield from learnable(sample_facts(dataset, SECONDS))
         if runner.val_loop is not None:
             validation = runner.val_dataloader.dataset
             yield from equal_files(dataset, validation, SECONDS_FOR_SPLITS)

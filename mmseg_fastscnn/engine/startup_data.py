@@ -210,7 +210,10 @@ def moved_maps(
     preprocessor = model.data_preprocessor
     padded = preprocessor.padded_size(size)
     for crop in [preprocessor.size] if preprocessor.size else crops:
-        shrinking = [shrunk(a) / shrunk(b) for a, b in zip(padded, crop, strict=True)]
+        shrinking = [
+            shrink_factor(a) / shrink_factor(b)
+            for a, b in zip(padded, crop, strict=True)
+        ]
         if max(abs(1 - factor) for factor in shrinking) > TOLERATED:
             yield Finding(
                 False,
@@ -224,6 +227,6 @@ def moved_maps(
             return
 
 
-def shrunk(length: int) -> float:
+def shrink_factor(length: int) -> float:
     """Return by what the coarse maps of an image of this length are shrunk."""
     return length / (cells(length, COARSEST) * COARSEST)

@@ -6,11 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 from mmseg_fastscnn.cores import cores_per_process
-from mmseg_fastscnn.datasets.annotations.class_lists import (
-    IGNORE,
-    ClassList,
-    class_list,
-)
+from mmseg_fastscnn.datasets.annotations.class_lists import ClassList, class_list
 from mmseg_fastscnn.datasets.annotations.found import Folder, Found, Pair
 from mmseg_fastscnn.datasets.annotations.places import (
     OTHERS,
@@ -18,6 +14,7 @@ from mmseg_fastscnn.datasets.annotations.places import (
     place_of,
     split_of,
 )
+from mmseg_fastscnn.datasets.annotations.shapes import IGNORE
 from mmseg_fastscnn.datasets.cityscapes import RAW_SUFFIX, TRAIN_SUFFIX
 from mmseg_fastscnn.datasets.doctor.suggested_map import as_ids, reading_map
 from mmseg_fastscnn.datasets.label_errors import count_values, shorten

@@ -20,7 +20,7 @@ from mmseg_fastscnn.datasets.doctor.listing import (
 from mmseg_fastscnn.datasets.parts import Part, parts_of
 
 
-def occurring_classes(dataset, seconds: float = 5, seed: int = 0) -> DatasetFacts:
+def sample_facts(dataset, seconds: float = 5, seed: int = 0) -> DatasetFacts:
     """Return facts about a random sample of a data set's files.
 
     Args:
@@ -30,7 +30,7 @@ def occurring_classes(dataset, seconds: float = 5, seed: int = 0) -> DatasetFact
     """
     facts, items = DatasetFacts(), []
     for part in parts_of(dataset):
-        if has_files(part, facts):
+        if add_part(part, facts):
             items += [(part, k) for k in range(len(part))]
     facts.total = len(items)
     random.Random(seed).shuffle(items)
@@ -45,8 +45,8 @@ def occurring_classes(dataset, seconds: float = 5, seed: int = 0) -> DatasetFact
     return facts
 
 
-def has_files(part, facts: DatasetFacts) -> bool:
-    """Add a data set to the parts, or say that it has no files to look at."""
+def add_part(part, facts: DatasetFacts) -> bool:
+    """Add a data set to the parts; return whether it is one of files, else say so."""
     if isinstance(part, Part):
         facts.parts.append(part)
         return True
@@ -73,7 +73,7 @@ def survey(
     for name, parts in splits.items():
         result[name] = facts = DatasetFacts(name)
         for part in parts:
-            if has_files(part, facts):
+            if add_part(part, facts):
                 samples, missing = list_samples(part)
                 facts.missing += missing
                 facts.strays += stray_labels(part, samples) if samples else []

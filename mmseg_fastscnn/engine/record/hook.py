@@ -21,8 +21,8 @@ from mmseg_fastscnn.engine.record.files import Arrays, add_validation, begin_rec
 from mmseg_fastscnn.engine.record.image_scores import (
     boundary_counts,
     class_iou,
+    count_each_image,
     image_iou,
-    metric_of,
 )
 from mmseg_fastscnn.engine.record.losses import (
     AtLogits,
@@ -82,7 +82,7 @@ class ValidationRecordHook(Hook):
             self._write(runner, begin_record, start_facts(runner), runner.resumes)
 
     def before_val_epoch(self, runner) -> None:
-        metric = metric_of(runner.val_evaluator)
+        metric = count_each_image(runner.val_evaluator)
         if not runner.trains or metric is None:
             return
         self.began = time.time()

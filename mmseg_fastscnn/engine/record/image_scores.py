@@ -20,8 +20,8 @@ SHARE = 0.02  # of the diagonal
 OUTSIDE = IGNORED - 1  # an id that borders on every class
 
 
-def metric_of(evaluator: Evaluator) -> IoUMetric | None:
-    """Return the metric that counts pixels, if there is one; it counts each image."""
+def count_each_image(evaluator: Evaluator) -> IoUMetric | None:
+    """Make the metric of pixels count each image; return it, if there is one."""
     for metric in evaluator.metrics:
         if isinstance(metric, IoUMetric) and not metric.format_only:
             metric.per_image = True
