@@ -119,7 +119,7 @@ class FastSCNN(nn.Module):
             options: `device` and `trainable`; see `load`.
 
         Raises:
-            FileNotFoundError: It is neither a folder nor a name.
+            FileNotFoundError: `source` is neither a folder nor USER/NAME.
             ImportError: huggingface_hub is needed and not installed.
         """
         folder = Path(source)

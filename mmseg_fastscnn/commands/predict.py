@@ -128,7 +128,7 @@ def config_and_sources(words: list[str | None]) -> tuple[str | None, list[str]]:
 
 
 def needs_torch(args: Namespace) -> bool:
-    """Return whether the model is no file that another runtime runs."""
+    """Return whether predicting with this file needs torch."""
     return Path(args.model).suffix not in ('.onnx', '.xml', '.param')
 
 

@@ -192,7 +192,8 @@ def reading(path: str) -> Iterator[None]:
 
     An error that says something about the file gets the attribute `bad_file`.
 
-    What an option or a later step of the pipeline does wrong is not to be found inside.
+    Only reading belongs inside: errors of options or of later steps must not be blamed
+    on the file.
     """
     pid = os.getpid()
     being_read[pid % SLOTS].value = f'{pid} {path}'.encode()[: BYTES - 1]

@@ -32,7 +32,7 @@ def complete_metainfo(dataset: type, metainfo: Mapping | None) -> dict:
 
     Args:
         dataset: Its class, with `METAINFO`.
-        metainfo: From the config; what is None is as if left out. Keys besides
+        metainfo: From the config; None counts as not given. Keys besides
             `classes` and `palette` are kept, as in mmengine, unless they look like one
             of these misspelt.
 

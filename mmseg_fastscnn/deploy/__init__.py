@@ -1,1 +1,1 @@
-"""Use of a trained model, so far how fast it predicts."""
+"""Export, check, run and time trained models."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from mmseg_fastscnn.file_hash import file_hash
 
 KEY = 'mmseg_fastscnn'  # under which a format that can holds the description
-FORM = 1  # goes up when a reader of before could not read it
+FORM = 1  # raise it when older versions could not read the file
 
 
 @dataclass(frozen=True)

@@ -24,10 +24,10 @@ class OnnxQuantiser:
     slower than fp32 on x86. Weights take 7 bits, since x86 without VNNI adds pairs of
     products in 16 bits, which more would overflow.
 
-    The first two layers stay in float: that of three channels is three times slower in
-    INT8, and after the second the maps that change type are a quarter as large. So do
-    the classifier and all that comes after it, so that labels are exactly those of the
-    logits.
+    The first two layers stay in float: INT8 makes a layer of three channels three times
+    slower, and after the second layer the maps to convert are a quarter as large. The
+    classifier and all that comes after it stay in float, too, so that labels are
+    exactly those of the logits.
 
     Args:
         file: The float file.

@@ -54,7 +54,8 @@ class Stages:
             with self.timed(name):
                 return work(item)
 
-        most = at_once if at_once == 1 else at_once + 1  # more, for who ends first
+        # one more, so that a thread that finishes early has work
+        most = at_once if at_once == 1 else at_once + 1
 
         def results() -> Iterator[U]:
             pending: deque[Future[U]] = deque()

@@ -12,7 +12,8 @@ class BestScores:
         rule: `rule` of the hook.
 
     Raises:
-        ValueError: `rule` is none, or not one for each of the names.
+        ValueError: A rule is neither 'greater' nor 'less', or there is not one per
+            name.
     """
 
     def __init__(self, names: str | list[str] | None, rule: str | list[str] | None):

@@ -40,7 +40,7 @@ def shielded(loader: DataLoader) -> DataLoader:
 
 
 def begin_worker(init: Callable[[int], None] | None, worker: int) -> None:
-    """Begin a worker of a data loader, which only its parent ends."""
+    """Set up a worker that ignores signals to the job; only its parent ends it."""
     for known in SIGNALS:
         if known != signal.SIGTERM:
             signal.signal(known, signal.SIG_IGN)

@@ -3,7 +3,8 @@
 Where one hangs, the others wait for it in an operation that all take part in, until
 its time limit is over (`env_cfg.dist_cfg.timeout`). That error does not say which one
 hangs. So those that get it leave a sign in the store through which torch's processes
-found each other, and who has left none is missing. Nothing is done before that.
+found each other, and a process without a sign is missing. Until such an error occurs
+this costs nothing.
 
 With NCCL the operation runs on the GPU, and torch ends the waiting processes itself:
 see docs/distributed.md.

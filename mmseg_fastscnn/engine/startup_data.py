@@ -197,10 +197,15 @@ def changed_label_size(sample: SegDataSample) -> Iterator[Finding]:
 def moved_maps(
     model: nn.Module, crops: Iterable[tuple[int, int]], size: tuple[int, int]
 ) -> Iterator[Finding]:
-    """Find validation images, of (h, w), over which coarse maps lie unlike over crops.
+    """Find validation images whose coarse maps are stretched unlike those of crops.
 
     A map of cells of 32 pixels reaches over the edge of an image that is no multiple of
     32, and is resized to the map of cells of 8, which does not.
+
+    Args:
+        model: The model.
+        crops: (h, w) of training crops.
+        size: (h, w) of a validation image.
     """
     if not isinstance(model, EncoderDecoder) or model.test_cfg['mode'] != 'whole':
         return
@@ -228,5 +233,5 @@ def moved_maps(
 
 
 def shrink_factor(length: int) -> float:
-    """Return by what the coarse maps of an image of this length are shrunk."""
+    """Return the factor by which coarse maps are shrunk to fit this length."""
     return length / (cells(length, COARSEST) * COARSEST)

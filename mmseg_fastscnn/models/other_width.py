@@ -22,7 +22,7 @@ def fit_width(model: nn.Module, state: State) -> tuple[State, str | None]:
     """Fit the tensors of the same network at another width to a model.
 
     Channels of the image and of the classes stay as they are in the file, and so does a
-    head that is another one there.
+    head whose structure differs in the file.
 
     Args:
         model: The segmentor.

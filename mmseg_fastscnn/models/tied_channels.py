@@ -27,8 +27,8 @@ class Layer:
         name: Name of the module.
         reads: The groups that it reads.
         writes: The groups that it writes; a new one has the layer's name.
-        unlike: A group that has another number of channels than the one written: where
-            both have as many, a bottleneck adds its input.
+        unlike: A group whose size must differ from that of the one written; otherwise
+            the bottleneck would add its input.
     """
 
     name: str

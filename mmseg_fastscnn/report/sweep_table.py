@@ -1,6 +1,6 @@
 """The table of a sweep: what each recipe reaches, and whether that is more.
 
-The mIoU of the last validation counts. The best one would be chosen on the images that
+The mIoU of the last validation counts. Taking the best would select on the images that
 are reported.
 """
 

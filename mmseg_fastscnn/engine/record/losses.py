@@ -2,7 +2,7 @@
 
 Logits are compared with the labels at their own places, a pixel in every 8 x 8, instead
 of being interpolated to all pixels. That takes a hundredth of the time of the forward
-pass, and with all images of a validation the mean is hardly another.
+pass, and with all images of a validation the mean hardly differs.
 """
 
 from collections.abc import Iterable

@@ -129,8 +129,8 @@ def check_optimizer(state: Mapping, optimizer: OptimWrapper) -> None:
 def check_slots(values: Mapping, parameters: Mapping[int, Tensor]) -> None:
     """Check what an optimizer keeps of each parameter: momentum and the like.
 
-    What is kept may differ by parameter, but none may have only a part of what another
-    has.
+    Parameters may have different sets of slots, but no set may be a proper subset of
+    another.
     """
     kinds = {frozenset(v) for v in values.values() if isinstance(v, Mapping)}
     for number, slots in values.items():
@@ -156,7 +156,7 @@ def check_slots(values: Mapping, parameters: Mapping[int, Tensor]) -> None:
 def check_like(found: object, own: object, name: str) -> None:
     """Check that a value, and all that is in it, is of the kind that this run has.
 
-    A number may stand where this run has None, and None where it has a number.
+    None and a number may stand for each other.
     """
     if isinstance(own, Mapping):
         if not isinstance(found, Mapping):
