@@ -71,16 +71,18 @@ class ClassWeights(nn.Module):
 
 def read_weights(path: str) -> list[float]:
     """Read a list of numbers from a .npy or .json file."""
-    readers = {'.npy': read_npy, '.json': read_json}
     suffix = Path(path).suffix
-    if suffix not in readers:
+    if suffix not in ('.npy', '.json'):
         raise ValueError(
             f'class_weight={path!r}: class weights are read from .npy and .json files '
             f'only. A pickle can run code when it is loaded; save the list with '
             f'numpy.save or json.dump instead.'
         )
     try:
-        weights = readers[suffix](path)
+        if suffix == '.npy':
+            weights = np.load(path, allow_pickle=False).tolist()
+        else:
+            weights = json.loads(Path(path).read_text(encoding='utf-8'))
     except OSError:  # which has the file's name
         raise
     except Exception as error:  # of many kinds, on a damaged file
@@ -93,11 +95,3 @@ def read_weights(path: str) -> list[float]:
     if not numbers:
         raise ValueError(f'{path}: holds no list of numbers, one per class.')
     return weights
-
-
-def read_npy(path: str) -> object:
-    return np.load(path, allow_pickle=False).tolist()
-
-
-def read_json(path: str) -> object:
-    return json.loads(Path(path).read_text(encoding='utf-8'))
