@@ -75,16 +75,11 @@ def with_background(logits: Tensor, threshold: float) -> Tensor:
 
     Args:
         logits: (N, 1, h, w).
-        threshold: Between 0 and 1.
+        threshold: Between 0 and 1, as heads check.
 
     Returns:
         (N, 2, h, w).
     """
-    if not 0 < threshold < 1:
-        raise ValueError(
-            f'threshold is {threshold}; it must be above 0 and below 1, as the '
-            f'probability that it is compared with.'
-        )
     bar = torch.full_like(logits, math.log(threshold / (1 - threshold)))
     return torch.cat([bar, logits], dim=1)
 
