@@ -17,14 +17,6 @@ import torch
 from mmengine.logging import HistoryBuffer
 from torch import Tensor, nn
 
-from mmseg_fastscnn.checkpoint import read_checkpoint
-
-
-def seed_of(path: str | Path) -> int | None:
-    """Return the seed of the run that wrote a checkpoint, None if the file has none."""
-    seed = read_checkpoint(path)['meta'].get('seed')
-    return seed if type(seed) is int else None
-
 
 def resumable(
     checkpoint: Mapping,
@@ -162,18 +154,18 @@ def scheduler_states(
     ]
 
 
-def restored_hub(hub: object, path: str | Path, folder: Path) -> dict:
+def restored_hub(hub: Mapping | None, path: str | Path, folder: Path) -> dict:
     """Return log history, best scores and files to keep, as mmengine's `MessageHub`.
 
     A best score is taken over only with its file: where that is not in `folder`, the
     search for the best begins again.
 
     Args:
-        hub: The message hub of the checkpoint.
+        hub: The message hub of the checkpoint, if it has one.
         path: File of the checkpoint.
         folder: Where this run keeps its checkpoints.
     """
-    hub = hub if isinstance(hub, Mapping) else {}
+    hub = hub or {}
     scalars = {
         name: history(name, value, path)
         for name, value in (hub.get('log_scalars') or {}).items()

@@ -7,7 +7,7 @@ from torch import Tensor
 from mmseg_fastscnn.checkpoint import read_checkpoint
 from mmseg_fastscnn.checkpoint.load import fitted_to_task
 from mmseg_fastscnn.engine.resume.check import check_state
-from mmseg_fastscnn.engine.resume.parts import resumable, seed_of
+from mmseg_fastscnn.engine.resume.parts import resumable
 from mmseg_fastscnn.engine.resume.work_dir import checkpoint_to_resume, folder_in
 from mmseg_fastscnn.models.other_width import fit_width
 from mmseg_fastscnn.models.segmentor import unwrapped
@@ -24,9 +24,10 @@ def set_starting_point(config: Config) -> None:
         last = checkpoint_to_resume(config)
         # a string, since the config is also written to a file
         config.load_from = last and str(last)
-    seed = seed_of(config.load_from) if config.load_from else None
-    if seed is not None:
-        config.randomness = {**config.get('randomness', {}), 'seed': seed}
+    if config.load_from:
+        seed = read_checkpoint(config.load_from)['meta'].get('seed')
+        if seed is not None:
+            config.randomness = {**config.get('randomness', {}), 'seed': seed}
 
 
 def starting_point(runner, filename: str) -> dict:
