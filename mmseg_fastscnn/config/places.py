@@ -6,7 +6,7 @@ the rest (`priority` of a hook), which arguments it passes itself, and who reads
 that has no `type`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -45,31 +45,27 @@ class Place:
     """
 
     reader: str | Callable | None = None
-    keys: frozenset[str] | None = None
-    taken_out: frozenset[str] = frozenset()
-    passed: frozenset[str] = frozenset()
-    instead_of_type: frozenset[str] = frozenset()
+    keys: Collection[str] | None = None
+    taken_out: Collection[str] = ()
+    passed: Collection[str] = ()
+    instead_of_type: Collection[str] = ()
     needs_type: bool = False
     types: Mapping[str, Callable | None] = field(default_factory=dict)
 
 
-def of_class(taken_out: str = '', passed: str = '') -> Place:
-    """Return the place of a dict that must name its `type`; keys split by spaces."""
-    return Place(
-        taken_out=frozenset(taken_out.split()),
-        passed=frozenset(passed.split()),
-        needs_type=True,
-    )
+def of_class(taken_out: Collection[str] = (), passed: Collection[str] = ()) -> Place:
+    """Return the place of a dict that must name its `type`."""
+    return Place(taken_out=taken_out, passed=passed, needs_type=True)
 
 
 def with_keys(*keys: str) -> Place:
-    return Place(keys=frozenset(keys))
+    return Place(keys=set(keys))
 
 
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 LOADER = Place(
     reader=DataLoader,
-    taken_out=frozenset({'num_batch_per_epoch', 'disable_subprocess_warning'}),
+    taken_out={'num_batch_per_epoch', 'disable_subprocess_warning'},
 )
 PARTS_OF_LOADER = (
     *('dataset', 'sampler', 'batch_sampler', 'collate_fn', 'worker_init_fn'),
@@ -83,8 +79,8 @@ OF_A_CLASS = (
     *('.test_pipeline', '.val_evaluator', '.test_evaluator', 'metrics'),
     *('.visualizer', 'vis_backends'),
 )
-LOOP_ARGUMENTS = frozenset({'runner', 'dataloader', 'evaluator'})
-HOOK = of_class(taken_out='priority')
+LOOP_ARGUMENTS = {'runner', 'dataloader', 'evaluator'}
+HOOK = of_class(taken_out={'priority'})
 
 # By the last two keys of a path, or else by the last one. Items of a list have the
 # place of the list. A leading dot means the top level, `*` any key.
@@ -92,61 +88,55 @@ PLACES: dict[str, Place] = {
     **dict.fromkeys(OF_A_CLASS, of_class()),
     **{f'.{name}': LOADER for name in LOADERS},
     '.train_cfg': Place(  # `train_loop` says who reads it
-        passed=LOOP_ARGUMENTS, instead_of_type=frozenset({'by_epoch'})
+        passed=LOOP_ARGUMENTS, instead_of_type={'by_epoch'}
     ),
     '.val_cfg': Place(reader=ValLoop, passed=LOOP_ARGUMENTS),
     '.test_cfg': Place(reader=TestLoop, passed=LOOP_ARGUMENTS),
     '.custom_hooks': HOOK,
     'default_hooks.*': HOOK,
-    '.param_scheduler': of_class('convert_to_iter_based epoch_length', 'optimizer'),
-    '.optim_wrapper': Place(
-        reader=OptimWrapper, taken_out=frozenset({'constructor', 'paramwise_cfg'})
+    '.param_scheduler': of_class(
+        taken_out={'convert_to_iter_based', 'epoch_length'}, passed={'optimizer'}
     ),
-    'optim_wrapper.optimizer': of_class(passed='params'),
+    '.optim_wrapper': Place(
+        reader=OptimWrapper, taken_out={'constructor', 'paramwise_cfg'}
+    ),
+    'optim_wrapper.optimizer': of_class(passed={'params'}),
     'optim_wrapper.clip_grad': Place(
         reader=clip_grad_norm_,
-        passed=frozenset({'parameters'}),
+        passed={'parameters'},
         types={'norm': clip_grad_norm_, 'value': clip_grad_value_},
     ),
     'custom_keys.*': Place(),  # keys are parts of parameters' names
     '.auto_scale_lr': with_keys('enable', 'base_batch_size'),
     '.randomness': Place(reader=Runner.set_randomness),
     '.env_cfg': with_keys('cudnn_benchmark', 'mp_cfg', 'dist_cfg', 'resource_limit'),
-    'env_cfg.mp_cfg': Place(
-        reader=set_multi_processing, passed=frozenset({'distributed'})
-    ),
+    'env_cfg.mp_cfg': Place(reader=set_multi_processing, passed={'distributed'}),
     'env_cfg.dist_cfg': with_keys(  # mmengine reads the port for Slurm
         *(own_keys(init_dist).keys() - {'launcher'}),
         *own_keys(distributed.init_process_group),
         'port',
     ),
     '.log_processor': Place(reader=LogProcessor),
-    '.compile': Place(reader=torch.compile, passed=frozenset({'model'})),
-    '.model_wrapper_cfg': Place(
-        reader='MMDistributedDataParallel', passed=frozenset({'module'})
-    ),
+    '.compile': Place(reader=torch.compile, passed={'model'}),
+    '.model_wrapper_cfg': Place(reader='MMDistributedDataParallel', passed={'module'}),
     'model.train_cfg': with_keys(),
-    'norm_cfg': of_class(taken_out='requires_grad'),
-    'init_cfg': of_class(taken_out='override'),
-    'override': Place(taken_out=frozenset({'name'})),
+    'norm_cfg': of_class(taken_out={'requires_grad'}),
+    'init_cfg': of_class(taken_out={'override'}),
+    'override': Place(taken_out={'name'}),
     # of ProfilerHook
     'on_trace_ready': Place(types={'log_trace': None, 'tb_trace': None}),
 }
 
 # mmengine adds these by itself, all but the last, which is mmsegmentation's.
-DEFAULT_HOOKS = frozenset(
-    {
-        *('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler'),
-        *('checkpoint', 'visualization'),
-    }
-)
+DEFAULT_HOOKS = {
+    *('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler'),
+    *('checkpoint', 'visualization'),
+}
 # Keys that mmengine's DefaultOptimWrapperConstructor reads without a signature.
-PARAMWISE_KEYS = frozenset(
-    {
-        *('custom_keys', 'bypass_duplicate', 'bias_lr_mult', 'dcn_offset_lr_mult'),
-        *('bias_decay_mult', 'norm_decay_mult', 'flat_decay_mult', 'dwconv_decay_mult'),
-    }
-)
+PARAMWISE_KEYS = {
+    *('custom_keys', 'bypass_duplicate', 'bias_lr_mult', 'dcn_offset_lr_mult'),
+    *('bias_decay_mult', 'norm_decay_mult', 'flat_decay_mult', 'dwconv_decay_mult'),
+}
 
 
 def place_of(path: tuple) -> Place:
