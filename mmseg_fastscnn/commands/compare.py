@@ -43,7 +43,7 @@ def main(args: Namespace) -> None:
     if len(folders) < 2:
         raise ValueError(f'{folders[0]} is one run; give two or more, or a sweep.')
     groups = compared([read_run(folder) for folder in folders])
-    for line in lines_of(groups, groups[0].runs[0].metainfo['classes']):
+    for line in lines_of(groups):
         print(printable(line))
     write_page(args.html, parts_of_page(groups))
     print(f'Written: {args.html}')

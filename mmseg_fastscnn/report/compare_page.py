@@ -1,16 +1,17 @@
 """Several runs on one page: their curves over each other, and what differs."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from mmseg_fastscnn.report.charts import SCRIPT, Line, line_chart
 from mmseg_fastscnn.report.comparison import (
     Group,
+    classes_of,
     columns_of,
     rows_of,
     worse_images,
 )
 from mmseg_fastscnn.report.page import head, legend, table, text
-from mmseg_fastscnn.report.run_files import Run
+from mmseg_fastscnn.report.run_files import Curve, Run
 from mmseg_fastscnn.report.run_pictures import result_row
 from mmseg_fastscnn.results import PAGE
 
@@ -25,47 +26,37 @@ def parts_of_page(groups: Sequence[Group]) -> Iterator[str]:
         'deviation between runs of one recipe with several seeds; that of a difference '
         'is the deviation between two single runs.</p>'
     )
-    classes = groups[0].runs[0].metainfo['classes']
-    yield table(columns_of(groups), rows_of(groups, classes))
+    yield table(columns_of(groups), rows_of(groups))
     yield '<h2>Curves</h2><div class="grid">'
     yield from curves(groups)
     yield '</div><h2>IoU of each class, %</h2><div class="grid small">'
-    for name in classes:
-        yield line_chart(
-            name, lines_of_runs(groups, lambda r, n=name: of_class(r, n)), (0, 100)
+    for name in classes_of(groups):
+        lines = lines_of_runs(
+            groups, lambda run, name=name: run.validated('per_class', name, 'IoU')
         )
+        yield line_chart(name, lines, (0, 100))
     yield '</div>'
     yield from worse_parts(*groups[:2])
     yield f'<script>{SCRIPT}</script></html>'
 
 
 def curves(groups: Sequence[Group]) -> Iterator[str]:
-    yield line_chart(
-        'mIoU of validation, %', lines_of_runs(groups, lambda run: run.miou)
-    )
-    yield line_chart(
-        'Loss of validation',
-        lines_of_runs(groups, lambda run: run.validated('losses', 'decode.loss_ce')),
-    )
-    yield line_chart(
-        'Loss of training', lines_of_runs(groups, lambda run: run.curve('loss'))
-    )
-    yield line_chart(
-        'Learning rate', lines_of_runs(groups, lambda run: run.curve('lr'))
-    )
+    for title, curve in (
+        ('mIoU of validation, %', lambda run: run.miou),
+        ('Loss of validation', lambda run: run.validated('losses', 'decode.loss_ce')),
+        ('Loss of training', lambda run: run.curve('loss')),
+        ('Learning rate', lambda run: run.curve('lr')),
+    ):
+        yield line_chart(title, lines_of_runs(groups, curve))
 
 
-def lines_of_runs(groups: Sequence[Group], curve) -> list[Line]:
+def lines_of_runs(groups: Sequence[Group], curve: Callable[[Run], Curve]) -> list[Line]:
     """Return a line per run, in the colour of its group."""
     return [
         Line(run.name, curve(run), k)
         for k, group in enumerate(groups)
         for run in group.runs
     ]
-
-
-def of_class(run: Run, name: str) -> list:
-    return run.validated('per_class', name, 'IoU')
 
 
 def worse_parts(first: Group, second: Group) -> Iterator[str]:

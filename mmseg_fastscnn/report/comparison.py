@@ -95,10 +95,15 @@ def compared(runs: Sequence[Run]) -> list[Group]:
     return groups if len(groups) > 1 else [Group([run]) for run in runs]
 
 
-def rows_of(groups: Sequence[Group], classes: Sequence[str]) -> Iterator[list[str]]:
+def classes_of(groups: Sequence[Group]) -> Sequence[str]:
+    """Return the names of the classes, which all runs share."""
+    return groups[0].runs[0].metainfo['classes']
+
+
+def rows_of(groups: Sequence[Group]) -> Iterator[list[str]]:
     """Yield names, values and differences from the first group."""
     yield row('mIoU', [group.miou() for group in groups])
-    for name in classes:
+    for name in classes_of(groups):
         yield row(name, [group.iou(name) for group in groups])
 
 
@@ -140,9 +145,9 @@ def worse_images(first: Group, second: Group) -> list[tuple]:
     return sorted(worse, key=lambda entry: entry[2] - entry[1])[:10]
 
 
-def lines_of(groups: Sequence[Group], classes: Sequence[str]) -> Iterator[str]:
+def lines_of(groups: Sequence[Group]) -> Iterator[str]:
     """Yield the table for a terminal, and the images where the second is worse."""
-    table = [columns_of(groups), *rows_of(groups, classes)]
+    table = [columns_of(groups), *rows_of(groups)]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     for name, *cells in table:
         padded = [cell.rjust(w) for cell, w in zip(cells, widths[1:], strict=True)]
