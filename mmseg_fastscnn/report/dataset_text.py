@@ -7,7 +7,7 @@ import numpy as np
 from mmseg_fastscnn.datasets.class_weights import FORMS, balanced_weights
 from mmseg_fastscnn.datasets.doctor.crops import sizes_line
 from mmseg_fastscnn.datasets.doctor.dataset_facts import DatasetFacts
-from mmseg_fastscnn.datasets.doctor.examine import TRAINING, Report
+from mmseg_fastscnn.datasets.doctor.examine import Report
 from mmseg_fastscnn.datasets.doctor.findings import Finding
 from mmseg_fastscnn.report.page import printable
 
@@ -28,8 +28,8 @@ def facts_lines(report: Report) -> Iterator[str]:
     for facts in report.facts.values():
         yield split_line(facts)
     yield from class_table(report)
-    for facts in training(report):
-        yield from mean_and_std_lines(facts)
+    if 'train' in report.facts:
+        yield from mean_and_std_lines(report.facts['train'])
 
 
 def grade_of(finding: Finding) -> str:
@@ -45,10 +45,6 @@ def verdict(report: Report) -> str:
     if doubts:
         return f'Training can work. Doubtful findings: {doubts}.'
     return 'Training can work. Nothing is doubtful.'
-
-
-def training(report: Report) -> list[DatasetFacts]:
-    return [facts for name, facts in report.facts.items() if name in TRAINING]
 
 
 def split_line(facts: DatasetFacts) -> str:
@@ -93,8 +89,8 @@ def class_table(report: Report) -> Iterator[str]:
     columns = {
         f'{name} %': {k: f'{v:.3f}' for k, v in s.items()} for name, s in shares.items()
     }
-    for facts in training(report):
-        for form, weights in suggested_weights(facts).items():
+    if 'train' in report.facts:
+        for form, weights in suggested_weights(report.facts['train']).items():
             columns[form] = {name: f'{weight:.2f}' for name, weight in weights.items()}
     names = list(dict.fromkeys(name for s in shares.values() for name in s))
     width = max(map(len, [*names, 'class']))

@@ -22,7 +22,7 @@ FEW = 0.05  # share of pixels without a shape up to which these are gaps, not a 
 
 
 def draw_labels(
-    found: Found, folder: Path, progress: Callable[[int, int], None] | None = None
+    found: Found, folder: Path, progress: Callable[[int, int], None] | None
 ) -> None:
     """Draw the label of each pair, and set classes and label map.
 

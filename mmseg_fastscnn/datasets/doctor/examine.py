@@ -16,8 +16,6 @@ from mmseg_fastscnn.datasets.doctor.unusual import (
     without_labels,
 )
 
-TRAINING = ('train',)  # what a network learns from
-
 
 @dataclass
 class Report:
@@ -42,9 +40,9 @@ class Report:
 def examine(
     source: str,
     splits: Mapping[str, Sequence],
-    mean_and_std: tuple[Sequence[float], Sequence[float]] | None = None,
-    processes: int = 1,
-    progress: Callable[[int, int], None] | None = None,
+    mean_and_std: tuple[Sequence[float], Sequence[float]] | None,
+    processes: int,
+    progress: Callable[[int, int], None] | None,
 ) -> Report:
     """Look at every file of some splits.
 
@@ -72,7 +70,7 @@ def all_findings(
     for name, split in facts.items():
         for text in split.skipped:
             yield Finding(False, f'{name}: {text}, so it was not looked at.')
-        if name in TRAINING:
+        if name == 'train':
             yield from (found for found in learnable(split) if found.stops)
         elif name == 'test':  # training does not read it
             yield from (f._replace(stops=False) for f in file_findings(split))
@@ -85,7 +83,7 @@ def all_findings(
         yield from lossy_labels(split)
         yield from unusual_files(split)
         yield from repeated_files(split)
-        if name in TRAINING:
+        if name == 'train':
             yield from smaller_than_crop(split)
             if mean_and_std:
                 yield from normalisation(split, *mean_and_std)

@@ -56,8 +56,8 @@ def add_part(part, facts: DatasetFacts) -> bool:
 
 def survey(
     splits: Mapping[str, Sequence],
-    processes: int = 1,
-    progress: Callable[[int, int], None] | None = None,
+    processes: int,
+    progress: Callable[[int, int], None] | None,
 ) -> dict[str, DatasetFacts]:
     """Look at every file of some splits.
 
