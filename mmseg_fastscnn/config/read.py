@@ -100,8 +100,7 @@ def check_files(file: Path, heirs: tuple[Path, ...]) -> set[Path]:
         bases = base_files(file)
     except (SyntaxError, yaml.YAMLError, json.JSONDecodeError, RecursionError) as error:
         raise ValueError(f'{file} is not readable: {error}') from error
-    names = base_names(file)
-    for name in [names] if isinstance(names, str) else names:
+    for name in base_names(file):
         package = name.partition('::')[0] if '::' in name else None
         if package and find_spec(package) is None:
             raise ValueError(
@@ -143,15 +142,14 @@ def check_text(file: Path) -> None:
         )
     if file.suffix == '.py':
         check_format(file, ast.parse(text, str(file)))
-        try:
-            names = base_names(file)
-        except Exception as error:
-            raise ValueError(
-                f'{file}: _base_ must be plain file names ({in_words(error)}).'
-            ) from error
     else:
-        names = check_data(file, text)
-    names = [names] if isinstance(names, str) else names
+        check_data(file, text)
+    try:
+        names = base_names(file)
+    except Exception as error:
+        raise ValueError(
+            f'{file}: _base_ must be plain file names ({in_words(error)}).'
+        ) from error
     if not (isinstance(names, list) and all(is_file_name(n) for n in names)):
         shown = repr(names)[:200]
         raise ValueError(f'{file}: _base_ must be a file or a list, not {shown}.')
@@ -174,8 +172,8 @@ def check_format(file: Path, tree: ast.Module) -> None:
             )
 
 
-def check_data(file: Path, text: str) -> object:
-    """Read YAML or JSON safely; return its `_base_`."""
+def check_data(file: Path, text: str) -> None:
+    """Refuse YAML or JSON that holds anything but keys and plain data."""
     if '{{' in text:
         # mmengine fills them in before parsing: what is checked here would not be read
         raise ValueError(f'{file}: templates ({{{{ }}}}) are for .py configs.')
@@ -188,7 +186,6 @@ def check_data(file: Path, text: str) -> object:
         f'a {file.suffix} config',
         'Write a .py config whose _base_ is this file.',
     )
-    return data.get('_base_', [])
 
 
 # --- when reading fails --------------------------------------------------------------

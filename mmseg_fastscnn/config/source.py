@@ -60,9 +60,7 @@ def base_files(file: Path) -> list[Path]:
     Those named by an environment variable or by an installed package (`mmdet::...`),
     which only mmengine finds, are left out.
     """
-    names = base_names(file)
-    names = [names] if isinstance(names, str) else names
-    names = [with_file_name(name, file) for name in names]
+    names = [with_file_name(name, file) for name in base_names(file)]
     return [
         Path(os.path.abspath(file.parent / name))
         for name in names
@@ -70,11 +68,18 @@ def base_files(file: Path) -> list[Path]:
     ]
 
 
-def base_names(file: Path) -> str | Sequence[str]:
-    """Return the value of `_base_`."""
-    if file.suffix != '.py':
+def base_names(file: Path) -> Sequence[str]:
+    """Return the value of `_base_`; a single name becomes a list of one."""
+    if file.suffix == '.py':
+        names = base_in_python(file)
+    else:
         data = data_of(file)
-        return data.get('_base_', []) if isinstance(data, dict) else []
+        names = data.get('_base_', []) if isinstance(data, dict) else []
+    return [names] if isinstance(names, str) else names
+
+
+def base_in_python(file: Path) -> str | Sequence[str]:
+    """Return the value of `_base_` of a Python file."""
     for node in ast.parse(file.read_text(encoding='utf-8')).body:
         if isinstance(node, ast.Assign) and '_base_' in assigned_names(node):
             # like mmengine, which evaluates any expression, but without names in it
