@@ -10,6 +10,7 @@ from mmseg_fastscnn.datasets.annotations.shapes import (
     Polygons,
     RunLengths,
     Shape,
+    naming,
     polygon,
     run_lengths,
 )
@@ -89,10 +90,8 @@ def shape_of(annotation: Mapping, names: Mapping, size: tuple[int, int]) -> Shap
     number = f'annotation {annotation.get("id")}'
     if category not in names:
         raise ValueError(f'{number} has the unknown category {category!r}')
-    try:
+    with naming(number):
         return Shape(names[category], area_of(annotation.get('segmentation'), size))
-    except ValueError as error:
-        raise ValueError(f'{number}: {error}') from error
 
 
 def area_of(shape: object, size: tuple[int, int]) -> Polygons | RunLengths:

@@ -24,6 +24,7 @@ from mmseg_fastscnn.datasets.annotations.shapes import (
     Shape,
     box,
     circle,
+    naming,
     polygon,
 )
 
@@ -87,11 +88,10 @@ def drawing_of(
             without_area[kind] = without_area.get(kind, 0) + 1
             continue
         try:
-            shapes.append(Shape(str(shape['label']), area_of(shape, kind, size)))
+            with naming(f'shape {number}'):
+                shapes.append(Shape(str(shape['label']), area_of(shape, kind, size)))
         except (KeyError, TypeError, AttributeError, IndexError) as error:
             raise ValueError(f'shape {number} lacks {error}') from error
-        except ValueError as error:
-            raise ValueError(f'shape {number}: {error}') from error
     return Drawing(size, tuple(shapes), orientation)
 
 

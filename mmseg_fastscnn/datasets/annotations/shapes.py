@@ -2,7 +2,8 @@
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import cv2
@@ -11,6 +12,15 @@ import numpy as np
 FRACTION = 4  # bits of a coordinate behind the point, for OpenCV
 IGNORE = ('__ignore__', '_ignore_', 'ignore')  # names of shapes that are not counted
 BACKGROUND = ('_background_', 'background')
+
+
+@contextmanager
+def naming(shape: str) -> Iterator[None]:
+    """Say in a ValueError which shape it is about, such as 'annotation 7'."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f'{shape}: {error}') from error
 
 
 class Polygons(NamedTuple):

@@ -10,6 +10,7 @@ from mmseg_fastscnn.datasets.annotations.shapes import (
     Drawing,
     Polygons,
     Shape,
+    naming,
     polygon,
 )
 from mmseg_fastscnn.datasets.split_file import ends_in
@@ -81,17 +82,13 @@ def shape_of(
         raise ValueError(
             f'line {number} is a box, not a polygon: this is a data set for detection'
         )
-    try:
+    with naming(f'line {number}'):
         train_id, values = int(first), [float(value) for value in rest]
-    except ValueError as error:
-        raise ValueError(f'line {number}: {error}') from error
     if not 0 <= train_id < len(classes):
         raise ValueError(
             f'line {number} has class {train_id}; there are {len(classes)} names'
         )
     height, width = size
     scaled = [v * (height if k % 2 else width) for k, v in enumerate(values)]
-    try:
+    with naming(f'line {number}'):
         return Shape(classes[train_id], Polygons((polygon(scaled, size),)))
-    except ValueError as error:
-        raise ValueError(f'line {number}: {error}') from error
