@@ -41,11 +41,8 @@ def read_folder(root: str) -> Found:
             damaged.
     """
     folder = Folder(root)
-    for reader in READERS:
-        found = reader(folder)
-        if found is not None:
-            break
-    else:
+    found = next(filter(None, (reader(folder) for reader in READERS)), None)
+    if found is None:
         raise ValueError(f'{root} holds {unpaired(folder)}\n{EXPECTED}')
     found.problems += [
         f'{folder.root / name}: no JSON that can be read ({content}).'

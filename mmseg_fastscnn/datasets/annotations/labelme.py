@@ -2,9 +2,8 @@
 
 import base64
 import binascii
-import os
+import posixpath
 from collections.abc import Mapping
-from pathlib import PurePosixPath
 
 import cv2
 import numpy as np
@@ -66,8 +65,7 @@ def image_of(name: str, content: Mapping, endings: dict) -> str | None:
     told = content.get('imagePath')
     if not isinstance(told, str) or not told:
         return None
-    beside = PurePosixPath(os.path.normpath(PurePosixPath(name).parent / told))
-    exact = beside.as_posix()
+    exact = posixpath.normpath(posixpath.join(posixpath.dirname(name), told))
     return (
         exact if exact in endings.get(exact, ()) else named_image(told, endings, name)
     )

@@ -144,10 +144,10 @@ def named_image(name: str, endings: dict[str, list[str]], near: str) -> str | No
         near: The file that names it; an image in its folder comes first.
     """
     parts = PurePosixPath(name.replace('\\', '/')).parts
+    split = split_of(near)
     for k in range(len(parts)):
         found = endings.get('/'.join(parts[k:]), [])
         beside = [f for f in found if os.path.dirname(f) == os.path.dirname(near)]
-        split = split_of(near)
         alike = [f for f in found if split and split_of(f) == split]
         for some in (beside, alike, found):
             if len(some) == 1:
