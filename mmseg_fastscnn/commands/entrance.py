@@ -4,7 +4,6 @@ import logging
 import sys
 import traceback
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 from mmengine.dist import is_distributed, is_main_process
@@ -30,7 +29,11 @@ def run_command(main: Callable[[], None], name: str | None = None) -> None:
         main: The command.
         name: What the command calls itself; by default the name of the program's file.
     """
-    say = partial(print_message, name or Path(sys.argv[0]).name)
+    name = name or Path(sys.argv[0]).name
+
+    def say(message: str) -> None:
+        print(f'{name}: {message}', file=sys.stderr, flush=True)
+
     reuse_large_blocks()
     try:
         main()
@@ -58,11 +61,6 @@ def run_command(main: Callable[[], None], name: str | None = None) -> None:
             end_at_once(MISTAKE)
         sys.exit(MISTAKE)
     leave_process_group()
-
-
-def print_message(name: str, message: str) -> None:
-    """Print a message after the command's name."""
-    print(f'{name}: {message}', file=sys.stderr, flush=True)
 
 
 def log_traceback(error: Exception) -> None:
