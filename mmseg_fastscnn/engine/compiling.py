@@ -31,9 +31,7 @@ def compile_networks(model: nn.Module, options: Mapping | bool) -> None:
         )
     check_compiler(next(model.parameters()).device, options)
     model.backbone.compile(**options)
-    auxiliary = model.auxiliary_head
-    heads = auxiliary if isinstance(auxiliary, nn.ModuleList) else [auxiliary]
-    for head in (model.decode_head, *heads):
+    for head in model.heads_by_prefix().values():
         head.compile(**options)
 
 

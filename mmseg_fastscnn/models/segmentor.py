@@ -108,6 +108,13 @@ class EncoderDecoder(BaseSegmentor):
         dtype = next(self.backbone.parameters()).dtype
         return self.backbone(inputs.to(dtype, memory_format=torch.channels_last))
 
+    def heads_by_prefix(self) -> dict[str, nn.Module]:
+        """Return all heads by what the names of their losses begin with."""
+        auxiliary = {'aux': self.auxiliary_head}
+        if isinstance(self.auxiliary_head, ModuleList):
+            auxiliary = {f'aux_{k}': h for k, h in enumerate(self.auxiliary_head)}
+        return {'decode': self.decode_head, **auxiliary}
+
     def loss(
         self, inputs: Tensor, data_samples: list[SegDataSample]
     ) -> dict[str, Tensor]:
@@ -120,13 +127,9 @@ class EncoderDecoder(BaseSegmentor):
         if soft is not None:  # heads of users may not know it
             options['soft'] = soft
         features = self.extract_feat(inputs)
-        auxiliary = {'aux': self.auxiliary_head}
-        if isinstance(self.auxiliary_head, ModuleList):
-            auxiliary = {f'aux_{k}': h for k, h in enumerate(self.auxiliary_head)}
-        heads = {'decode': self.decode_head, **auxiliary}
         return {
             f'{prefix}.{name}': value
-            for prefix, head in heads.items()
+            for prefix, head in self.heads_by_prefix().items()
             for name, value in head.loss(features, label, **options).items()
         }
 
