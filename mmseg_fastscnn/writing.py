@@ -92,8 +92,8 @@ def is_running(process: int) -> bool:
         os.kill(process, 0)
     except (ProcessLookupError, OverflowError):
         return False
-    except PermissionError:  # it is of another user
-        return True
+    except PermissionError:
+        pass  # it is of another user
     return True
 
 

@@ -39,7 +39,8 @@ def unusual_files(facts: DatasetFacts) -> Iterator[Finding]:
         )
     usual, *others = [kind for kind, _ in facts.image_kinds.most_common()] or ['']
     pairs = [pair for pair in facts.pairs if pair.kind in others]
-    if depth_and_channels(usual, others):
+    # the same depth and channels in files of several formats are read alike
+    if len({kind.rpartition(' ')[0] for kind in (usual, *others)}) > 1:
         files = [pair.image for pair in pairs]
         yield Finding(
             False,
@@ -57,11 +58,6 @@ def unusual_files(facts: DatasetFacts) -> Iterator[Finding]:
             f'remove the labels.',
             facts.strays,
         )
-
-
-def depth_and_channels(usual: str, others: Sequence[str]) -> bool:
-    """Return whether kinds differ in more than the format of the files."""
-    return any(other.rpartition(' ')[0] != usual.rpartition(' ')[0] for other in others)
 
 
 def without_labels(facts: DatasetFacts) -> Iterator[Finding]:
