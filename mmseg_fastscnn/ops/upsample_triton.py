@@ -318,24 +318,28 @@ def gradient_kernel(
 ):
     n, j, rows, in_rows, down = rows_of(ys, start_ys, h, chunks, ROWS)
     chunk = tl.program_id(0) % chunks
-    rows, in_rows, down = rows[:, :, None], in_rows[:, :, None], down[:, :, None]
-    i = tl.program_id(1) * CELLS + tl.arange(0, CELLS)[:, None]
+    # `ACROSS` threads for each of `CELLS` cells. They are one row of a tensor of two
+    # axes: Triton 3.6 would spread the rows of three axes over threads, which takes
+    # twice the instructions.
+    thread = tl.arange(0, CELLS * ACROSS)[None, :]
+    i = tl.program_id(1) * CELLS + thread // ACROSS
     inside = i <= w
-    columns = tl.load(start_xs + i, mask=inside, other=0) + tl.arange(0, ACROSS)
+    columns = tl.load(start_xs + i, mask=inside, other=0) + thread % ACROSS
     reached = columns < tl.load(start_xs + i + 1, mask=inside, other=0)
     across = tl.load(xs + columns, mask=reached, other=0.0) - (i - 1)
     left, right = tl.maximum(i - 1, 0), tl.minimum(i, w - 1)
-    place, reached = (n * height + rows) * width + columns[None], in_rows & reached
+    place, reached = (n * height + rows) * width + columns, in_rows & reached
     label = tl.load(labels + place, mask=reached, other=0).to(tl.int32)
     valid = reached & (label != ignored)
     is_class = valid & (label >= 0) & (label < classes)
     weight = tl.load(class_weight + label, mask=is_class, other=0.0)
     if not USE_SIGMOID:
         normaliser = tl.load(normalisers + place, mask=reached, other=0.0)
+    cells = tl.program_id(1) * CELLS + tl.arange(0, CELLS)[:, None]
     for k in range(0, classes):
         plane = logits + (n * classes + k) * h * w
         above, below = above_and_below(plane, j, left, right, across, h, w, inside)
-        z = above[None] * (1 - down) + below[None] * down
+        z = above * (1 - down) + below * down
         if USE_SIGMOID:
             share = 1.0 / (1.0 + exp(-z))
             slope = tl.where(label == k, weight * (share - 1.0), share)
@@ -344,8 +348,11 @@ def gradient_kernel(
             slope = weight * tl.where(label == k, share - 1.0, share)
         slope = tl.where(valid, slope, 0.0)
         above, below = tl.sum(slope * (1 - down), axis=0), tl.sum(slope * down, axis=0)
-        a, b = tl.sum(above * (1 - across), axis=1), tl.sum(above * across, axis=1)
-        c, d = tl.sum(below * (1 - across), axis=1), tl.sum(below * across, axis=1)
+        above, below = above[None, :], below[None, :]
+        a = tl.sum(tl.reshape(above * (1 - across), (CELLS, ACROSS)), axis=1)
+        b = tl.sum(tl.reshape(above * across, (CELLS, ACROSS)), axis=1)
+        c = tl.sum(tl.reshape(below * (1 - across), (CELLS, ACROSS)), axis=1)
+        d = tl.sum(tl.reshape(below * across, (CELLS, ACROSS)), axis=1)
         four = tl.reshape(tl.join(tl.join(a, c), tl.join(b, d)), (CELLS, 4))
-        cell = (((n * classes + k) * (h + 1) + j) * chunks + chunk) * (w + 1) + i
-        tl.store(corners + 4 * cell + tl.arange(0, 4)[None, :], four, mask=inside)
+        cell = (((n * classes + k) * (h + 1) + j) * chunks + chunk) * (w + 1) + cells
+        tl.store(corners + 4 * cell + tl.arange(0, 4)[None, :], four, mask=cells <= w)
