@@ -45,6 +45,7 @@ WORK = {
     'samples_packed': 'training sample on one core, ours from the packed copy',
     'samples_png': 'training sample on one core, PNG files',
     'predict': 'prediction 1024x2048, float32',
+    'predict_graph': 'prediction 1024x2048, ours in float16 by a CUDA graph',
     'predict_bf16': 'prediction 1024x2048, ours in bfloat16',
     'ms_flip': 'ms+flip on 1024x2048, float32',
     'evaluate': 'tools/test.py on 40 PNG files of 1024x2048',
@@ -94,13 +95,15 @@ def peer_python(out: Path) -> Path:
     python = folder / 'bin/python'
     if not (folder / 'ready').exists():
         print(f'Installing {" ".join(PEER)} into {folder} ...')
-        venv.create(folder, with_pip=True, clear=True)
+        # without ensurepip, which some systems lack; this process's pip installs
+        venv.create(folder, symlinks=True, clear=True)
         site = next(folder.glob('lib/python*/site-packages'))
         # packages of this process, so the same torch, come after its own
         shared = [path for path in sys.path if path.endswith('-packages')]
         shared += filter(None, os.environ.get('PYTHONPATH', '').split(os.pathsep))
         (site / 'shared.pth').write_text('\n'.join(shared) + '\n')
-        install = [python, '-m', 'pip', 'install', '--quiet', '--no-deps']
+        install = [sys.executable, '-m', 'pip', '--python', python, 'install']
+        install += ['--quiet', '--no-deps', '--retries', '1']
         subprocess.run([*install, '--ignore-installed', *PEER], check=True)
         if subprocess.run(
             [python, '-c', 'import torchvision'], stderr=subprocess.DEVNULL

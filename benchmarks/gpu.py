@@ -12,10 +12,10 @@ After each step `results.json` and `table.md` in the folder of `--out` are writt
 and what the step printed stays in `logs`. A later call leaves finished rows alone and
 tries the others again, those that failed last. `gpu_plan.py` lists the steps.
 
-The peer is mmsegmentation, in an environment that `compare_mmseg.py` makes. Where there
-is no internet, carry the folder that `wheels.py` writes:
-
-    PIP_NO_INDEX=1 PIP_FIND_LINKS=wheels python benchmarks/gpu.py
+The peer is mmsegmentation, in an environment that `compare_mmseg.py` makes. `wheels.py`
+says what to carry where there is no internet. The images of CamVid may be JPEG there,
+and `results.json`, `table.md` and `logs` are what to bring back; with the first in its
+place, a call on another such machine goes on.
 """
 
 import argparse
@@ -38,6 +38,7 @@ from gpu_table import table
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / 'tests')]  # for the processes, which get it
 LEAST = 15  # seconds that must be left to begin another step
+IMPORTS = 60  # seconds that a process may take to import torch and this project
 BESIDE = 4  # steps that time nothing run beside each other, as many as this
 AGAIN = ('failed', 'crashed', 'overran')  # rows that are tried last in a later call
 
@@ -119,6 +120,8 @@ def read_rows(out: Path, machine: dict) -> dict[str, dict]:
             f'{file} is of another machine or size:\n  {results["machine"]}\nnot\n  '
             f'{machine}\nGive another folder by --out, or remove that one.'
         )
+    if not (out / 'config.py').exists():  # the results alone were carried here
+        results['rows'].pop('setup/peer', None)
     return results['rows']
 
 
@@ -189,10 +192,12 @@ class Workers:
 
     def start(self) -> tuple:
         ours, theirs = self.context.Pipe()
-        process = self.context.Process(target=gpu_steps.serve, args=(theirs,))
+        imported = self.context.Event()
+        given = (theirs, imported)
+        process = self.context.Process(target=gpu_steps.serve, args=given)
         process.start()
         theirs.close()
-        return process, ours
+        return process, ours, imported
 
     def can_begin(self, step: Step) -> bool:
         """Whether a step may run beside those that do."""
@@ -201,8 +206,11 @@ class Workers:
 
     def begin(self, step: Step, setting: gpu_steps.Setting, left: float) -> None:
         """Give a step to a process of its own, for `left` seconds at most."""
-        (process, pipe), began = self.spare, time.monotonic()
-        self.spare = self.start()
+        process, pipe, imported = self.spare
+        end = time.monotonic() + IMPORTS  # which is no part of the step's time
+        while process.is_alive() and not imported.wait(0.1) and time.monotonic() < end:
+            pass
+        self.spare, began = self.start(), time.monotonic()
         seconds = min(step.limit, left)
         log = setting.out / 'logs' / f'{step.name.replace("/", "_")}.txt'
         log.unlink(missing_ok=True)
@@ -243,7 +251,9 @@ def row_of(job: Job) -> dict:
         seconds = job.limit - job.began
         status = 'overran' if seconds >= job.step.limit else 'no time'
         return dict(status=status, why=f'not ready after {seconds:.0f} s')
-    said = job.log.read_text().splitlines()[-1:] if job.log.exists() else []
+    said = []
+    if job.log.exists():
+        said = job.log.read_text(errors='replace').splitlines()[-1:]
     end = f'ended with exit status {job.process.exitcode}'
     return dict(status='crashed', why=': '.join([end, *said]))
 
@@ -253,7 +263,7 @@ def end_all(process: multiprocessing.Process) -> None:
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.kill()
-    process.join()
+    process.join(10)  # one that hangs in the driver stays
 
 
 if __name__ == '__main__':

@@ -4,7 +4,7 @@
 row `prediction/b1 graph float16` of those.
 """
 
-import kernels
+import operators
 import torch
 from gpu_steps import NotSeen, Setting
 
@@ -18,12 +18,13 @@ def roofline(at: Setting, work: str, batch: int, form: str, dtype: str) -> dict:
     batch, half = at.batch(batch), dtype != 'float32'
     if work == 'prediction':  # is timed from normalised images on
         kind = None if form == 'eager' else getattr(torch, dtype)
-        counted, left_out = kernels.prediction(kind, batch, at.size), ['preprocessing']
+        counted = operators.prediction(kind, batch, at.size)
+        left_out = ['preprocessing']
     else:  # is timed without the hooks of a run
-        counted = kernels.training_step(batch, at.crop, half)
+        counted = operators.training_step(batch, at.crop, half)
         left_out = ['leaving out bad steps', 'preprocessing'][: 1 + (form == 'graph')]
     parts = [part for name, part in counted.parts.items() if name not in left_out]
-    total = sum(parts, kernels.Work())
+    total = sum(parts, operators.Work())
     return dict(
         operators=total.operators,
         gb=total.traffic / 1e9,

@@ -30,7 +30,7 @@ def first_steps() -> list[Step]:
     return [
         Step('machine/memory bandwidth', 'gpu_speed:bandwidth'),
         # the longest first, as these run beside each other
-        beside('setup/peer', 'gpu_others:install_peer', limit=240),
+        beside('setup/peer', 'gpu_others:install_peer', limit=150),
         # each of its shapes is compiled when it first comes
         beside('correct/cross_entropy', 'gpu_kernels:cross_entropy', limit=150),
         *(beside(f'correct/{name}', f'gpu_kernels:{name}') for name in ops),
@@ -57,13 +57,23 @@ def first_steps() -> list[Step]:
         prediction(1, 'folded', 'float16'),
         prediction(1, 'graph', 'float16'),
         prediction(1, 'tuned', 'float16'),
-        peer('predict', 1),
+        peer('predict_graph', 1),
         peer('train_step_amp', 32),
         kernels('label_map'),
         kernels('cross_entropy'),
+        kernels('binary_cross_entropy'),
         feeding('png', limit=90),
         feeding('packed', limit=90),
+        feeding('jpeg'),
+        *(training(batch, 'product', 'float16') for batch in (4, 8, 64)),
+        training(32, 'product', 'bfloat16'),
+        prediction(1, 'graph', 'bfloat16'),
+        prediction(16, 'graph', 'float16'),
+        Step('prediction/ms+flip', 'gpu_speed:ms_flip'),
         Step('real training/camvid', 'gpu_others:camvid', limit=300),
+        # which take minutes to compile
+        prediction(1, 'compiled', 'float16'),
+        training(32, 'compiled', 'bfloat16'),
     ]
 
 
@@ -72,9 +82,8 @@ def further_steps() -> list[Step]:
     forms = ('folded', 'graph', 'compiled', 'eager')
     steps = [prediction(1, f, d) for f, d in product(forms, gpu_steps.PRECISIONS)]
     steps += [Step('distributed/all GPUs', 'gpu_others:distributed', limit=120)]
-    steps += [feeding('jpeg')]
     steps += [prediction(16, f, d) for f, d in product(forms, gpu_steps.PRECISIONS)]
-    steps += [Step('prediction/ms+flip', 'gpu_speed:ms_flip'), peer('ms_flip', 1)]
+    steps += [peer('predict', 1), peer('ms_flip', 1)]
     forms = ('product', 'graph', 'compiled')
     for batch, form, dtype in product((32, 8, 4, 64), forms, gpu_steps.PRECISIONS):
         steps.append(training(batch, form, dtype))

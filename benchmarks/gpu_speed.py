@@ -60,12 +60,13 @@ def bandwidth(at: Setting) -> dict:
 def kernels(at: Setting, kind: str) -> dict:
     """Time a kernel alone, and the bytes that it has to move at least.
 
-    The label map of 64 images reads logits and writes labels. The loss of 256 crops
-    reads logits and labels and writes a normaliser per pixel; its gradient reads all
-    three and writes one of the logits' size. So many are three times what a cache of
-    50 MB holds, or more.
+    The label map of 64 images reads logits and writes labels. The loss of 256 crops, by
+    softmax or by one binary problem per class (the published recipe's), reads logits
+    and labels; softmax also writes a normaliser per pixel. Its gradient reads all these
+    and writes one of the logits' size. So many are three times what a cache of 50 MB
+    holds, or more.
     """
-    is_loss = kind == 'cross_entropy'
+    is_loss = kind != 'label_map'
     (h, w), count = (at.crop, at.batch(256)) if is_loss else (at.size, at.batch(64))
     torch.manual_seed(0)
     shape = (count, 19, h // 8, w // 8)
@@ -73,14 +74,17 @@ def kernels(at: Setting, kind: str) -> dict:
     label = torch.randint(0, 19, (count, h, w), dtype=torch.uint8, device=at.device)
 
     def loss(logits: Tensor) -> None:
-        total, _ = upsample_cross_entropy(logits, label, False)
+        total, _ = upsample_cross_entropy(logits, label, kind == 'binary_cross_entropy')
         torch.autograd.grad(total, logits)
 
     def label_map(logits: Tensor) -> None:
         upsample_argmax(logits, [(h, w)])
 
     pixels, values = label.numel(), 4 * logits.numel()
-    moved = 2 * (values + 5 * pixels) + values if is_loss else values + pixels
+    moved = values + pixels
+    if is_loss:
+        normaliser = 4 * pixels if kind == 'cross_entropy' else 0
+        moved = 2 * (moved + normaliser) + values
     call = in_one_launch(loss if is_loss else label_map, logits)
     timing = latencies(at, call, count)
     rate = moved * timing['images_per_s'] / count
@@ -124,7 +128,7 @@ def predict(at: Setting, batch: int, form: str, dtype: str) -> dict:
     row = latencies(at, call, batch)
     copied = latencies(at, lambda: labels(prepared()).cpu(), batch)
     row |= {f'copying_{name}': value for name, value in copied.items()}
-    return row | peak(at) | watched(at, call)
+    return row | peak(at) | watched(at, call, batch / row['images_per_s'])
 
 
 @torch.no_grad()
@@ -149,7 +153,8 @@ def ms_flip(at: Setting) -> dict:
     def call() -> None:
         model.test_step(data)[0].pred_sem_seg.data.cpu()
 
-    return latencies(at, call, 1) | peak(at) | watched(at, call, count=1)
+    row = latencies(at, call, 1)
+    return row | peak(at) | watched(at, call, 1 / row['images_per_s'], count=1)
 
 
 def train(at: Setting, batch: int, form: str, dtype: str) -> dict:
@@ -176,7 +181,8 @@ def train(at: Setting, batch: int, form: str, dtype: str) -> dict:
         call = graph_step(at, model, optimizer, data, dtype)
     else:
         call = product_step(model, optimizer, data, dtype)
-    return latencies(at, call, batch) | peak(at) | watched(at, call)
+    row = latencies(at, call, batch)
+    return row | peak(at) | watched(at, call, batch / row['images_per_s'])
 
 
 def some_labels(batch: int, at: Setting) -> Tensor:

@@ -14,6 +14,7 @@ import sys
 import threading
 import traceback
 from multiprocessing.connection import Connection, wait
+from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import NamedTuple
 
@@ -80,15 +81,18 @@ def end_with_parent() -> None:
     os.killpg(0, signal.SIGKILL)
 
 
-def serve(pipe: Connection) -> None:
+def serve(pipe: Connection, imported: Event) -> None:
     """Be a process: import, wait for one step, send its row, and end at once."""
     os.setsid()  # so that what the step starts can be killed with it
     threading.Thread(target=end_with_parent, daemon=True).start()
+    # mmengine would import it where it is installed, for seconds
+    sys.modules['transformers'] = None
     from mmengine.registry import init_default_scope
 
     for name in (*IMPORTED, *PLACES):
         importlib.import_module(name)
     init_default_scope('mmseg_fastscnn')
+    imported.set()
     try:
         function, options, setting, log = pipe.recv()
     except EOFError:

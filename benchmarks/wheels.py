@@ -1,11 +1,14 @@
 """Write the folder of wheels that a machine without internet needs for `gpu.py`.
 
     python benchmarks/wheels.py wheels 3.12  # where there is internet; carry the folder
-    PIP_NO_INDEX=1 PIP_FIND_LINKS=wheels pip install mmengine mmcv-lite ...
-    PIP_NO_INDEX=1 PIP_FIND_LINKS=wheels python benchmarks/gpu.py
+
+    pip install --no-index --no-deps --target site wheels/ours/*
+    export PYTHONPATH=$PWD/site PIP_NO_INDEX=1 PIP_FIND_LINKS=$PWD/wheels
+    python benchmarks/gpu.py
 
 torch, NumPy, OpenCV, Matplotlib and PyYAML are that machine's own. 3.12 is its version
-of Python; its processor and system must be like this machine's.
+of Python; its processor and system must be like this machine's. Without `--no-deps` pip
+would want opencv-python also where its headless form is.
 """
 
 import subprocess
@@ -22,11 +25,10 @@ BINARY = ('regex', 'scipy')  # whose wheels are for one version of Python
 def main(folder: str, python: str) -> None:
     pip = [sys.executable, '-m', 'pip']
     pure = [package for package in PEER if package not in BINARY]
-    for packages in (OURS, pure):  # apart, since both name mmcv-lite
+    # ours are apart: the peer's mmengine is another package of the same name
+    for place, packages in ((f'{folder}/ours', OURS), (folder, pure)):
         # a wheel is also made of what has none, so that nothing is built over there
-        subprocess.run(
-            [*pip, 'wheel', '--no-deps', '-w', folder, *packages], check=True
-        )
+        subprocess.run([*pip, 'wheel', '--no-deps', '-w', place, *packages], check=True)
     others = ['--only-binary=:all:', '--python-version', python]
     subprocess.run(
         [*pip, 'download', '--no-deps', *others, '-d', folder, *BINARY], check=True

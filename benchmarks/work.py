@@ -76,6 +76,7 @@ def repeated(function, count: int) -> tuple[list[float], object]:
         for _ in range(5):
             function()
         torch.cuda.synchronize()
+        torch.cuda.reset_peak_memory_stats()  # it tried some that take more
     for _ in range(count):
         began = CLOCKS[ARGS.clock]()
         function()
@@ -109,12 +110,12 @@ def train_step(config: Config, amp: bool = False):
     return seconds, {name: float(value.detach()) for name, value in first.items()}
 
 
-def predict(config: Config, dtype: str = 'float32'):
+def predict(config: Config, dtype: str = 'float32', cuda_graph: bool = False):
     """Time one image after the other, from uint8 of 1024x2048 to uint8 labels."""
     model, inner = load_model(config.model)
     model.eval()
     if SIDE == 'ours':
-        inner.for_inference(getattr(torch, dtype))
+        inner.for_inference(getattr(torch, dtype), cuda_graph)
     sample = packed_inputs(scene(0)[0])
 
     def work():
@@ -189,6 +190,7 @@ WORK = {
     'samples_packed': lambda config: samples(config, packed=True),
     'samples_png': samples,
     'predict': predict,
+    'predict_graph': lambda config: predict(config, 'float16', cuda_graph=True),
     'predict_bf16': lambda config: predict(config, 'bfloat16'),
     'ms_flip': ms_flip,
 }

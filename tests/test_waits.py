@@ -2,7 +2,7 @@
 
 There need not be one: `HOST` is renamed, so that every branch for other devices is
 taken, and the operators that wait on CUDA are looked for. Only Triton's kernels are not
-run by it; around them nothing is read. `benchmarks/kernels.py` does the same with
+run by it; around them nothing is read. `benchmarks/operators.py` does the same with
 tensors that have no values to be read.
 """
 
@@ -23,7 +23,7 @@ from mmseg_fastscnn.registry import MODELS
 
 sys.path.insert(0, str(ROOT / 'benchmarks'))
 
-import kernels
+import operators
 
 init_default_scope('mmseg_fastscnn')
 HOST = 'mmseg_fastscnn.ops.host.HOST'
@@ -152,12 +152,12 @@ def test_a_prediction_waits_for_nothing(ori_shape, test_cfg, padding, monkeypatc
 
 def test_few_operators_and_no_values_are_needed():
     """Of the whole network, with all that is round it."""
-    step = kernels.training_step(2, (64, 96))
+    step = operators.training_step(2, (64, 96))
     assert step.total.operators < 480
     assert step.parts['optimizer'].operators < 20
-    assert kernels.prediction(torch.float16, 1, (64, 96)).total.operators < 105
-    network = kernels.prediction(torch.float32, 1, (64, 96))
-    model = kernels.build_model().eval().for_inference()
+    assert operators.prediction(torch.float16, 1, (64, 96)).total.operators < 105
+    network = operators.prediction(torch.float32, 1, (64, 96))
+    model = operators.build_model().eval().for_inference()
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         model(torch.empty(1, 3, 64, 96, device='meta'))
     assert network.total.flops == counter.get_total_flops()
@@ -177,5 +177,5 @@ def test_few_operators_and_no_values_are_needed():
     ],
 )
 def test_a_wait_is_found(reads):
-    with pytest.raises(kernels.Waits), kernels.Operators().of('anything'):
+    with pytest.raises(operators.Waits), operators.Operators().of('anything'):
         reads(torch.empty(2, 3, device='meta'))

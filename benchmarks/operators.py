@@ -1,7 +1,7 @@
 """Count the operators that a GPU gets, without one; say what it waits for.
 
-python benchmarks/kernels.py               # of a training step and of a prediction
-python benchmarks/kernels.py --roofline    # their bytes and FLOPs, and times of an H200
+python benchmarks/operators.py             # of a training step and of a prediction
+python benchmarks/operators.py --roofline  # their bytes and FLOPs, and times of an H200
 
 The network is put on the `meta` device, whose tensors have no values. So all branches
 for a GPU are taken, and what would wait for a GPU's values ends with an error that
