@@ -8,7 +8,7 @@ import zipfile
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, TOY
+from conftest import ROOT, TOY, run
 from mmengine.config import Config
 from safetensors.torch import load_file, save_file
 
@@ -16,6 +16,7 @@ from mmseg_fastscnn.apis import inference_model, init_model
 from mmseg_fastscnn.checkpoint import read_checkpoint, write_weights
 from mmseg_fastscnn.config import load_config
 from mmseg_fastscnn.config.only_data import parse_config
+from mmseg_fastscnn.config.text import QuickConfig
 from mmseg_fastscnn.engine.resume.check import check_state
 
 sys.path.insert(0, str(ROOT / 'benchmarks'))
@@ -229,6 +230,51 @@ def test_the_config_in_a_checkpoint_is_not_run(tmp_path, text, message):
     torch.save(weights(), path)
     with pytest.raises(ValueError, match=r'evil\.pth holds no config\. Give the one'):
         init_model(path)
+
+
+def test_names_in_a_config_that_we_write_run_nothing(tmp_path):
+    """mmengine fills in templates before it reads a file, in strings, too."""
+    hacked, file = tmp_path / 'hacked', tmp_path / 'written.py'
+    names = [
+        *('{{$X:', f"}}}}'a'if[__import__('os').mkdir('{hacked}')]else'',#"),
+        *('{{ fileDirname }}', '{{{$HOME:x}}}', '{{{{', "it's {{", '\\{{'),
+    ]
+    config = QuickConfig(dict(classes=names, label_map={'{{$X:y}}': 1}))
+    file.write_text(config.pretty_text)
+    read = Config.fromfile(file)
+    assert read.classes == names and read.label_map == {'{{$X:y}}': 1}
+    assert not hacked.exists()
+
+
+@pytest.mark.parametrize(
+    'text, message',
+    [
+        ("vis_backends = [dict(type='LocalVisBackend', config_save_file={})]", None),
+        ("custom_hooks = [dict(type='CheckpointHook', out_dir={})]", None),
+        ("test_evaluator = dict(type='IoUMetric', output_dir={})", None),
+        (
+            "test_evaluator = [dict(type='DumpResults', out_file_path={})]",
+            "metric 'DumpResults', which might write",
+        ),
+    ],
+)
+def test_the_config_in_a_checkpoint_does_not_choose_what_is_written(
+    trained, tmp_path, text, message
+):
+    path, mine = tmp_path / 'evil.pth', tmp_path / 'mine.py'
+    mine.write_text('mine')
+    content = torch.load(trained[0] / 'iter_4.pth', weights_only=True)
+    content['meta']['cfg'] += text.format(repr(str(mine))) + '\n'
+    if 'vis' in text:
+        content['meta']['cfg'] += "visualizer = dict(type='Visualizer', "
+        content['meta']['cfg'] += 'vis_backends=vis_backends)\n'
+    torch.save(content, path)
+    said = run(
+        'tools/test.py', path, '--work-dir', tmp_path / 'out', ok=message is None
+    )
+    assert message is None or message in said
+    assert mine.read_text() == 'mine'
+    assert {p.name for p in tmp_path.iterdir()} - {'out'} == {'evil.pth', 'mine.py'}
 
 
 @pytest.mark.parametrize('folder', ['mmseg_0x', 'mmseg_1x'])

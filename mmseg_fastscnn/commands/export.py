@@ -73,6 +73,10 @@ def parse_args(parser: ArgumentParser, words: Sequence[str] | None) -> Namespace
         check_form(args.format, args.precision, args.output, args.size is not None)
     except ValueError as error:
         parser.error(str(error))
+    if args.size and min(args.size) < 33:  # the least that the network takes
+        parser.error(
+            f'--size is {args.size[0]} {args.size[1]}; it must be at least 33.'
+        )
     if args.images < 1:
         parser.error(f'--images is {args.images}; it must be at least 1.')
     if not args.max_drop >= 0:
@@ -84,7 +88,7 @@ def parse_args(parser: ArgumentParser, words: Sequence[str] | None) -> Namespace
 
 def main(args: Namespace) -> None:
     from mmseg_fastscnn.apis import config_in, init_model
-    from mmseg_fastscnn.config import load_config
+    from mmseg_fastscnn.config import file_datasets, load_config
     from mmseg_fastscnn.deploy.export import CONVERTED, export
     from mmseg_fastscnn.deploy.labelled_images import LabelledImages
     from mmseg_fastscnn.deploy.torch_runtime import DTYPES, describe
@@ -92,6 +96,9 @@ def main(args: Namespace) -> None:
     path = path_to_write(args)
     config = args.config or config_in(args.checkpoint)
     config = load_config(config, args.cfg_options, args.data_root)
+    if args.config is None:  # its author would choose where a copy is written
+        for dataset in file_datasets(config):
+            dataset.pop('packed', None)
     write, images = None, None
     if args.precision == 'int8':
         from mmseg_fastscnn.deploy.int8 import write_int8

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from argparse import ArgumentParser, Namespace
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 NEEDED = ('test_dataloader', 'test_cfg', 'test_evaluator')
 # Removed, so that testing does not need the training data.
 TRAINING = ('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler')
+# Removed from a config inside a checkpoint: its author would choose which files they
+# write.
+WRITERS = ('visualizer', 'vis_backends', 'default_hooks', 'custom_hooks')
 
 
 def parse_args(parser: ArgumentParser, words: Sequence[str] | None) -> Namespace:
@@ -94,6 +97,8 @@ def main(args: Namespace) -> None:
         config, args.cfg_options, args.data_root, work_dir, args.launcher
     )
     require(config, NEEDED, 'testing')
+    if args.config is None:
+        keep_to_work_dir(config, args.checkpoint)
     dtype = low_precision() if args.amp else torch.float32
     path = Path(config.work_dir, metrics_file(args, dtype))
     for written in (path, path.with_suffix('.html')):
@@ -132,6 +137,30 @@ def work_dir_of(config: Config, args: Namespace) -> str:
     if folder and Path(folder).resolve() == Path(args.checkpoint).resolve().parent:
         return folder
     return f'work_dirs/{Path(args.checkpoint).stem}'
+
+
+def keep_to_work_dir(config: Config, checkpoint: str) -> None:
+    """Leave out of a config inside a checkpoint what writes files of its choice.
+
+    Raises:
+        ValueError: It has another metric than `IoUMetric`, which may write some, too.
+    """
+    from mmseg_fastscnn.config import file_datasets
+
+    for key in WRITERS:
+        config.pop(key, None)
+    for dataset in file_datasets(config, ['test_dataloader']):
+        dataset.pop('packed', None)
+    metrics = config.test_evaluator
+    for metric in [metrics] if isinstance(metrics, Mapping) else metrics:
+        if metric.get('type') != 'IoUMetric':
+            raise ValueError(
+                f'The config in {checkpoint} has the metric {metric.get("type")!r}, '
+                f'which might write files of its choice. Give the config as well, if '
+                f'you trust it: fastscnn test CONFIG {checkpoint}.'
+            )
+        for key in ('output_dir', 'format_only'):
+            metric.pop(key, None)
 
 
 def runner_of_file(config: Config, file: str) -> SegRunner:

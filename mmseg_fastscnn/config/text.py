@@ -24,10 +24,12 @@ class QuickConfig(Config):
 def config_text(config: Config) -> str:
     """Return a config as the text of a config file, keys in the order of the alphabet.
 
-    Reading the text gives the same values.
+    Reading the text gives the same values. mmengine would fill in what stands behind
+    `{{` in a config file, also in a string, and so run what a class name says.
     """
     items = sorted(config.to_dict().items())
-    return ''.join(f'{key} = {as_text(value, len(key) + 3)}\n' for key, value in items)
+    lines = [f'{key} = {as_text(value, len(key) + 3)}\n' for key, value in items]
+    return ''.join(lines).replace('{{', r'{\x7b')  # which only strings have
 
 
 def as_text(value: object, used: int = 0, indent: int = 0) -> str:
