@@ -2,6 +2,7 @@
 
 import base64
 import json
+import math
 import re
 import shutil
 from argparse import ArgumentParser
@@ -21,7 +22,9 @@ from mmseg_fastscnn.commands import check as command
 from mmseg_fastscnn.commands.entrance import mistake
 from mmseg_fastscnn.config import load_config
 from mmseg_fastscnn.datasets.annotations import read_folder
+from mmseg_fastscnn.datasets.annotations.class_lists import class_list
 from mmseg_fastscnn.datasets.annotations.folder_split import choose_validation
+from mmseg_fastscnn.datasets.annotations.found import Folder
 from mmseg_fastscnn.datasets.annotations.image_size import shown_size
 from mmseg_fastscnn.datasets.annotations.palette import told_apart
 from mmseg_fastscnn.datasets.annotations.places import match
@@ -298,6 +301,45 @@ def test_labels_without_images(scenes, tmp_path):
     shutil.rmtree(tmp_path / 'JPEGImages')
     with pytest.raises(ValueError, match=r'7 label images \(SegmentationClass/0.png'):
         check(tmp_path)
+
+
+def test_ids_of_a_list_of_names(tmp_path):
+    """A class that is not counted keeps its id; LabelMe's first line has none."""
+    (tmp_path / 'classes.txt').write_text('road\nignore\nred\n\n')
+    found = class_list(Folder(str(tmp_path)))
+    assert found.values == {0: 'road', 1: 'ignore', 2: 'red'}
+    (tmp_path / 'classes.txt').write_text('__ignore__\n_background_\nred')
+    assert class_list(Folder(str(tmp_path))).values == {0: '_background_', 1: 'red'}
+    (tmp_path / 'classes.txt').write_text('road\n\nred')
+    with pytest.raises(ValueError, match=r'line 2 is empty\. Name the class'):
+        class_list(Folder(str(tmp_path)))
+
+
+def test_what_cannot_be_a_data_set_is_said(scenes, tmp_path):
+    root = tmp_path / 'photos'
+    root.mkdir()
+    labelme(root, scenes)
+    for inside in (root, root / 'ours'):
+        with pytest.raises(ValueError, match=r'is in the data, .* Give another'):
+            check(root, '--out', inside)
+    content = json.loads((root / '0.json').read_text())
+    content['shapes'][0]['label'] = '\ud800'
+    (root / '0.json').write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=r"a class is called '\\ud800', which has"):
+        check(root)
+    mask = dict(content['shapes'][0], shape_type='mask', mask='', label='red')
+    for mask['points'] in ([[0, 0], [9, 9]], [[math.inf, 0], [9, 9]]):
+        content['shapes'][0] = mask
+        (root / '0.json').write_text(json.dumps(content))
+        said = texts(check(root, status=1))
+        assert '0.json: shape 1: its mask is no image, or begins outside' in said
+    for path in root.glob('*.json'):
+        content = json.loads(path.read_text())
+        for shape in content['shapes']:
+            shape.update(label='__ignore__', shape_type='rectangle')
+            shape['points'] = [[0, 0], [500, 500]]
+        path.write_text(json.dumps(content))
+    assert 'the labels have no class: each pixel is' in texts(check(root, status=1))
 
 
 def test_where_no_image_can_be_read_there_is_no_picture(tmp_path):

@@ -9,6 +9,7 @@ Example: fastscnn train fast_scnn_camvid.py --data-root data/camvid --amp
 
 from __future__ import annotations
 
+import math
 import shlex
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
@@ -149,8 +150,8 @@ def check_args(parser: ArgumentParser, args: Namespace) -> None:
         parser.error(f'--save-every is {args.save_every:g}; it must be over 0 minutes.')
     for name in ('minutes', 'iterations', 'epochs', 'patience'):
         value = getattr(args, name)
-        if value is not None and not value > 0:
-            parser.error(f'--{name} is {value:g}; it must be over 0.')
+        if value is not None and not 0 < value < math.inf:
+            parser.error(f'--{name} is {value:g}; it must be over 0 and finite.')
     if not Path(args.config).is_dir() and (args.iterations or args.epochs):
         parser.error(
             '--iterations and --epochs are for folders; of a config, set train_cfg and '

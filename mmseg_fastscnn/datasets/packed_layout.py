@@ -151,7 +151,7 @@ def lay_out(folder: Path, sizes: Sequence[tuple[str, int, int]]) -> None:
     others = sorted(
         path.name
         for path in folder.parent.iterdir()
-        if path.is_dir() and not path.name.startswith(folder.name)
+        if (path / 'done.bin').is_file() and not path.name.startswith(folder.name)
     )
     if others:
         logger.info(

@@ -14,6 +14,7 @@ from mmseg_fastscnn.datasets.cityscapes import (
     RAW_SUFFIX,
     TRAIN_SUFFIX,
 )
+from mmseg_fastscnn.datasets.split_file import text_lines
 
 Colour = tuple[int, int, int]  # (r, g, b)
 
@@ -71,8 +72,19 @@ def names_of_lines(folder: Folder, name: str) -> list[str]:
     """Return the names in a file of one per line.
 
     LabelMe's own files begin with one for what is not counted, which has no id.
+
+    Raises:
+        ValueError: A line between others is empty, so that ids are unclear.
     """
-    return [line for line in folder.lines(name) if line not in IGNORE]
+    names = text_lines(folder.root / name)
+    while names and not names[-1]:
+        names.pop()
+    if '' in names:
+        raise ValueError(
+            f'{folder.root / name}: line {names.index("") + 1} is empty. Name the '
+            f'class of this id, or call it {IGNORE[0]}.'
+        )
+    return names[1:] if names[:1] == ['__ignore__'] else names
 
 
 CVAT = r'(?P<name>[^:]*):(?P<r>\d+),\s*(?P<g>\d+),\s*(?P<b>\d+)(:.*)?'

@@ -118,8 +118,11 @@ def patch(text: str, corner: list[float], size: tuple[int, int]) -> Patch:
         png = base64.b64decode(text, validate=True)
     except binascii.Error as error:
         raise ValueError(f'its mask is not base64: {error}') from error
-    mask = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_GRAYSCALE)
-    x, y = (round(value) for value in corner[:2])
-    if mask is None or not (0 <= x < size[1] and 0 <= y < size[0]):
+    try:
+        mask = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_GRAYSCALE)
+    except cv2.error:  # it is empty, or too large
+        mask = None
+    x, y = corner[:2]
+    if mask is None or not (0 <= round(x, 0) < size[1] and 0 <= round(y, 0) < size[0]):
         raise ValueError('its mask is no image, or begins outside of the image')
-    return Patch((x, y), png)
+    return Patch((round(x), round(y)), png)

@@ -20,6 +20,7 @@ from mmseg_fastscnn.datasets.doctor.findings import Finding
 from mmseg_fastscnn.writing import whole_file
 
 SPLITS = ('train', 'val', 'test')
+NO_CLASS = 'the labels have no class: each pixel is ignored (255, for instance)'
 
 
 @dataclass
@@ -65,6 +66,7 @@ class OwnData:
         """Return what cannot be used, each bad file by itself, and what is left out."""
         return [
             *(Finding(True, text) for text in self.found.problems),
+            *([] if self.found.classes else [Finding(True, NO_CLASS)]),
             *(Finding(False, f'Left out: {text}') for text in self.found.left_out),
         ]
 
@@ -144,14 +146,26 @@ def read_own_data(
 
     Raises:
         FileNotFoundError: There is no such folder.
-        ValueError: It holds no annotations of a known kind, or a file is in the way.
+        ValueError: It holds no annotations of a known kind, a class has a name that is
+            no text, our folder lies in it, or a file is in the way.
     """
     folder = Path(source).resolve()
     out = Path(out or folder.with_name(f'{folder.name}.fastscnn')).resolve()
+    if out.is_relative_to(folder):
+        raise ValueError(
+            f'{out} is in the data, in {folder}, where lists and labels of ours would '
+            f'be taken for yours. Give another folder.'
+        )
     found = read_folder(str(folder))
     drawn = not all(isinstance(pair.label, str) for pair in found.pairs)
     if drawn:
         draw_labels(found, out, progress)
+    for name in found.classes:
+        if not name.isprintable():  # nor could half of a surrogate pair be written
+            raise ValueError(
+                f'{folder}: a class is called {name!a}, which has a character that '
+                f'cannot be printed. Give it another name.'
+            )
     data = OwnData(folder, out, found, drawn)
     if data.can_train:
         data.write_lists()
