@@ -337,3 +337,15 @@ def test_print_config_says_where_a_value_comes_from():
     assert line.endswith('_base_/models/fast_scnn_softmax.py')
     (line,) = [x for x in lines if x.startswith('model.backbone.type')]
     assert line.endswith('_base_/models/fast_scnn.py')
+
+
+def test_options_that_nobody_reads_are_refused_everywhere(tmp_path):
+    """In a config without a file, as a folder's, and without a base."""
+    whole = load_config(BASE)
+    path = tmp_path / 'whole.py'
+    path.write_text(whole.pretty_text)
+    for config in (whole, path):
+        with pytest.raises(ValueError, match=r"optim_wraper: unknown key.*'optim_wrap"):
+            load_config(config, {'optim_wraper.optimizer.lr': 0.1})
+        found = load_config(config, {'optim_wrapper.optimizer.lr': 0.125})
+        assert found.optim_wrapper.optimizer.lr == 0.125

@@ -396,6 +396,12 @@ def test_bad_lines_and_lists_are_named(scenes, tmp_path):
     said = texts(check(root, status=1))
     assert '0.txt: line 1 is a box, not a polygon' in said
     assert '1.txt: line 1 has class 2; there are 2 names' in said
+    bomb = ''.join(
+        f'a{k}: &a{k} [{", ".join([f"*a{k - 1}"] * 9)}]\n' for k in range(1, 9)
+    )
+    (root / 'data.yaml').write_text(f'a0: &a0 [x]\n{bomb}names: [*a8]')
+    with pytest.raises(ValueError, match=r'data\.yaml has no names of classes'):
+        check(root)
     coco(tmp_path / 'coco', scenes)
     path = tmp_path / 'coco/train/_annotations.coco.json'
     content = json.loads(path.read_text())

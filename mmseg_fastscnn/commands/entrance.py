@@ -4,6 +4,7 @@ import logging
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from mmengine.dist import is_distributed, is_main_process
@@ -67,5 +68,6 @@ def log_traceback(error: Exception) -> None:
     """Write a traceback to the log file of the run, if one has begun."""
     for handler in MMLogger.get_current_instance().handlers:
         if isinstance(handler, logging.FileHandler):
-            handler.stream.write(''.join(traceback.format_exception(error)))
-            handler.flush()
+            with suppress(OSError):  # the disk is full; the message is still said
+                handler.stream.write(''.join(traceback.format_exception(error)))
+                handler.flush()

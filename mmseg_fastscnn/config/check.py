@@ -59,7 +59,8 @@ def check_config(
     Raises:
         ValueError: There are unknown keys or values that do not fit; all are named.
     """
-    problems = top_level_problems(config, options) if from_file else []
+    problems, variables = top_level_problems(config) if from_file else ([], set())
+    problems += option_problems(options, variables)
     for key in config:
         if key in TOP_LEVEL:
             wanted = RUNNER.get(key, typing.Any)
@@ -86,18 +87,27 @@ def check_config(
 # --- the top level -------------------------------------------------------------------
 
 
-def top_level_problems(config: Config, options: Iterable[str]) -> list[Problem]:
-    """Find keys at the top level that neither the runner nor a config file reads."""
+def top_level_problems(config: Config) -> tuple[list[Problem], set[str]]:
+    """Find keys at the top level that neither the runner nor a config file reads.
+
+    Returns:
+        The problems, and the names that the file assigns.
+    """
     problems: list[Problem] = []
-    keys = variables = set(config.keys())
-    file = Path(config.filename)
+    keys, file = set(config.keys()), Path(config.filename)
+    variables = set(resolved(file).keys()) if file.suffix == '.py' else set()
     if file.suffix == '.py' and base_files(file):
         problems += unread_variables(file, set())
-        variables = set(resolved(file).keys())
     else:  # joined with its bases: what was a variable may be left over, and is allowed
         for key in sorted(keys - TOP_LEVEL):
             hint = nearest(key, TOP_LEVEL - keys)
             problems += [((key,), f'unknown key{hint}')] if hint else []
+    return problems, variables
+
+
+def option_problems(options: Iterable[str], variables: set[str]) -> list[Problem]:
+    """Find dotted keys of `--cfg-options` that begin with a name that nobody reads."""
+    problems: list[Problem] = []
     for option in options:
         key = option.split('.')[0]
         if key in TOP_LEVEL:

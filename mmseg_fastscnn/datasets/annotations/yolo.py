@@ -62,7 +62,9 @@ def names_in_yaml(folder: Folder, name: str) -> list[str]:
     names = content.get('names') if isinstance(content, dict) else None
     if isinstance(names, dict) and set(names) == set(range(len(names))):
         names = [names[k] for k in range(len(names))]
-    if not isinstance(names, list) or not names:
+    is_list = isinstance(names, list) and names
+    # aliases can make billions of names out of a few lists in lists
+    if not is_list or any(isinstance(name, list | dict) for name in names):
         raise ValueError(
             f'{path} has no names of classes. Add a list: names: [road, car, ...]'
         )
