@@ -11,8 +11,10 @@ from mmengine.config import Config
 
 from mmseg_fastscnn.config import load_config
 from mmseg_fastscnn.engine.checkpoints import checkpoint_folder
+from mmseg_fastscnn.engine.resume import work_dir as place
 from mmseg_fastscnn.engine.resume.work_dir import (
     RemoveEarlierRun,
+    alone_in,
     check_work_dir,
     checkpoint_to_resume,
     last_checkpoint,
@@ -38,6 +40,18 @@ def work_dir(tmp_path) -> Path:
     torch.save(dict(state_dict=dict(a=torch.zeros(1))), folder / 'best_mIoU_iter_7.pth')
     torch.save(dict(state_dict=dict(a=torch.zeros(1))), folder / 'iter_7.pth')
     return folder
+
+
+def test_two_runs_do_not_share_a_work_dir(streets, tmp_path, monkeypatch):
+    config = Config(dict(work_dir=str(tmp_path / 'run')))
+    monkeypatch.setattr(place, 'WAIT', 0)
+    with alone_in(config):
+        with pytest.raises(ValueError, match=r'Another run works in .*run\.'):
+            alone_in(config).__enter__()
+        options = [TOY, '--work-dir', tmp_path / 'run', '--data-root', streets]
+        assert 'Another run works in' in run('tools/train.py', *options, ok=False)
+    with alone_in(config):
+        assert not list(Path(config.work_dir).iterdir())
 
 
 def resumed(work_dir: Path, **settings) -> str | None:

@@ -165,7 +165,11 @@ def main(args: Namespace) -> None:
     from mmseg_fastscnn.config import load_config, require
     from mmseg_fastscnn.engine.dry_run import dry_run
     from mmseg_fastscnn.engine.interruption import stop_on_signals
-    from mmseg_fastscnn.engine.resume.work_dir import RemoveEarlierRun, check_work_dir
+    from mmseg_fastscnn.engine.resume.work_dir import (
+        RemoveEarlierRun,
+        alone_in,
+        check_work_dir,
+    )
     from mmseg_fastscnn.engine.runner import SegRunner
     from mmseg_fastscnn.engine.skipped_samples import skip_bad_samples
     from mmseg_fastscnn.report.live import ReportHook
@@ -181,16 +185,17 @@ def main(args: Namespace) -> None:
     if args.dry_run:
         dry_run(config, args.overwrite)
         return
-    check_work_dir(config, args.overwrite)
-    if args.skip_bad:
-        skip_bad_samples(config, args.skip_bad)
-    runner = SegRunner.from_cfg(config)
-    if args.overwrite:
-        runner.register_hook(RemoveEarlierRun())
-    if runner.validates:
-        runner.register_hook(ReportHook())
-    with stop_on_signals(runner, args.save_every):
-        runner.train()
+    with alone_in(config):
+        check_work_dir(config, args.overwrite)
+        if args.skip_bad:
+            skip_bad_samples(config, args.skip_bad)
+        runner = SegRunner.from_cfg(config)
+        if args.overwrite:
+            runner.register_hook(RemoveEarlierRun())
+        if runner.validates:
+            runner.register_hook(ReportHook())
+        with stop_on_signals(runner, args.save_every):
+            runner.train()
 
 
 def config_of_folder(args: Namespace) -> Config | Path:

@@ -3,7 +3,9 @@
 import errno
 import os
 import re
-from contextlib import suppress
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from mmengine.config import Config
@@ -14,6 +16,7 @@ from mmseg_fastscnn.checkpoint import read_checkpoint
 from mmseg_fastscnn.engine.checkpoints import POINTER, checkpoint_folder
 from mmseg_fastscnn.engine.processes import is_first
 
+WAIT = 10  # seconds for another run to end
 OF_A_RUN = re.compile(r'((iter|epoch)_\d+|best_.+)\.pth')  # names that training writes
 
 
@@ -153,6 +156,50 @@ def check_writable(folder: Path) -> None:
         with suppress(OSError):  # another process writes there already
             for path in missing:
                 path.rmdir()
+
+
+@contextmanager
+def alone_in(config: Config) -> Iterator[None]:
+    """Keep other runs out of the work dir, where both would write the same files.
+
+    The first process locks the folder itself. Its loading workers hold the lock as
+    well, which may outlive it for some seconds after a kill; so long is waited.
+
+    Raises:
+        ValueError: Another run works there, or nothing can be written there.
+    """
+    if not is_first(config.get('launcher', 'none')):
+        yield
+        return
+    folder = Path(config.work_dir)
+    check_writable(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as held:
+        try:
+            import fcntl  # there is none on Windows
+
+            handle = os.open(folder, os.O_RDONLY)
+            held.callback(os.close, handle)
+            end = time.monotonic() + WAIT
+            while not locks(fcntl, handle) and time.monotonic() < end:
+                time.sleep(0.2)
+            if not locks(fcntl, handle):
+                raise ValueError(
+                    f'Another run works in {folder}. Wait for its end, or choose '
+                    f'another --work-dir.'
+                )
+        except (ImportError, OSError) as error:
+            print(f'{folder} cannot be locked ({error}): start no other run there now.')
+        yield
+
+
+def locks(fcntl, handle: int) -> bool:
+    """Lock a file for this process, if no other has it locked."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 class RemoveEarlierRun(Hook):
