@@ -244,6 +244,9 @@ def test_names_in_a_config_that_we_write_run_nothing(tmp_path):
     read = Config.fromfile(file)
     assert read.classes == names and read.label_map == {'{{$X:y}}': 1}
     assert not hacked.exists()
+    file.write_text(f"_base_ = ['{ROOT / TOY}']\nexperiment_name = '{{\\x7b$X:y}}}}'")
+    printed = run('tools/print_config.py', file)  # may be saved as a config, too
+    assert r"experiment_name = '{\x7b$X:y}}'" in printed and '{{' not in printed
 
 
 @pytest.mark.parametrize(

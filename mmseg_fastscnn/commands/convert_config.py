@@ -22,6 +22,7 @@ def parse_args(parser: ArgumentParser, words: Sequence[str] | None) -> Namespace
 def main(args: Namespace) -> None:
     from mmseg_fastscnn.config.from_0x import is_0x, translate_0x
     from mmseg_fastscnn.config.read import read_config
+    from mmseg_fastscnn.config.text import config_text
     from mmseg_fastscnn.writing import write_file
 
     old = read_config(args.old)
@@ -31,7 +32,7 @@ def main(args: Namespace) -> None:
             f'data.samples_per_gpu. A 1.x config runs as it is.'
         )
     new, notes = translate_0x(old)
-    write_file(args.new, new.pretty_text.encode())
+    write_file(args.new, config_text(new).encode())
     for note in notes:
         print(f'without a counterpart, and left out: {note}')
     print(f'Written: {args.new}')

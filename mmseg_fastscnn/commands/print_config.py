@@ -22,10 +22,11 @@ def parse_args(parser: ArgumentParser, words: Sequence[str] | None) -> Namespace
 def main(args: Namespace) -> None:
     from mmseg_fastscnn.config import load_config
     from mmseg_fastscnn.config.source import dotted, leaves, origin
+    from mmseg_fastscnn.config.text import config_text
 
     config = load_config(args.config, args.cfg_options)
     if not args.origin:
-        print(config.pretty_text)
+        print(config_text(config), end='')
         return
     for path, value in leaves(config.to_dict()):
         print(f'{dotted(path)} = {value!r}  # {origin(config, path)}')
